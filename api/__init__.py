@@ -1,0 +1,1 @@
+"""The gateway: one typed REST endpoint a task."""

@@ -1,0 +1,1 @@
+"""The asyncio pool (arq): jobs that wait for a language model."""

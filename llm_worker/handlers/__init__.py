@@ -1,0 +1,1 @@
+"""One file a task: how the asyncio pool does it."""

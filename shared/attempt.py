@@ -1,0 +1,67 @@
+"""What follows from an attempt that raised: one pure decision for both pools."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared.errors import MAX_MESSAGE, JobError, Snooze
+from shared.spec import RetryPolicy
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is recorded of an attempt that failed."""
+
+    type: str
+    message: str
+    retryable: bool
+
+
+@dataclass(frozen=True)
+class RetryIn:
+    """Run again after `delay`."""
+
+    delay: timedelta
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Give up: the job is failed."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class HandBack:
+    """Back to the queue, after `delay`, with the attempt given back."""
+
+    delay: timedelta
+
+
+Decision = RetryIn | Fail | HandBack
+
+
+def describe(error: BaseException) -> Failure:
+    """Turn any exception into data. What nobody foresaw may be a passing fault: worth a retry."""
+    if isinstance(error, JobError):
+        return Failure(error.type, error.message, error.retryable)
+    message = str(error) or type(error).__name__
+    return Failure(type(error).__name__, message[:MAX_MESSAGE], retryable=True)
+
+
+def backoff(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:
+    """Wait after attempt number `attempt` (1, 2, …) with `jitter` drawn from [0, 1)."""
+    full = min(policy.cap, policy.base * 2 ** min(attempt - 1, 30))
+    return full * (0.5 + jitter / 2)
+
+
+def decide(error: BaseException, policy: RetryPolicy, *, attempt: int, jitter: float) -> Decision:
+    """Decide what follows from `error`, raised by attempt number `attempt` of a job under `policy`."""
+    if isinstance(error, Snooze):
+        return HandBack(error.delay)
+    failure = describe(error)
+    if not failure.retryable or attempt >= policy.max_attempts:
+        return Fail(failure)
+    wait = backoff(policy, attempt, jitter)
+    hint = error.retry_after if isinstance(error, JobError) else None
+    return RetryIn(max(wait, hint) if hint else wait, failure)

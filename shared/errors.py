@@ -1,0 +1,83 @@
+"""The tree of errors. Each knows its type, its HTTP status and whether it is worth a retry.
+
+    TandemError
+    ├── JobError                 an attempt failed; becomes the job's `error`
+    │   ├── TransientError       worth another attempt, perhaps not before `retry_after`
+    │   │   ├── AttemptTimeout   the handler did not end in time
+    │   │   └── WorkerCrash      the process that ran it died
+    │   └── FinalError           another attempt would fail the same way
+    │       └── CrashLoop        it killed its worker too often
+    ├── Snooze                   not a failure: run again later, no attempt burnt
+    └── ServiceError             the platform can't take the request now
+        ├── StoreUnavailable     Redis is away or out of memory
+        └── QueueFull            too many jobs wait
+"""
+
+from datetime import timedelta
+
+MAX_MESSAGE = 2000
+
+
+class TandemError(Exception):
+    """Base of all errors of the platform."""
+
+    type = "error"
+    http_status = 500
+
+
+class JobError(TandemError):
+    """An attempt failed. `type` is part of the contract, `message` is shown to the job's owner."""
+
+    retryable = False
+
+    def __init__(self, message: str, *, type: str | None = None, retry_after: timedelta | None = None) -> None:  # noqa: A002
+        super().__init__(message[:MAX_MESSAGE])
+        self.message = message[:MAX_MESSAGE]
+        self.type = type or self.type
+        self.retry_after = retry_after
+
+
+class TransientError(JobError):
+    type = "transient"
+    retryable = True
+
+
+class AttemptTimeout(TransientError):
+    type = "timeout"
+
+
+class WorkerCrash(TransientError):
+    type = "worker_crash"
+
+
+class FinalError(JobError):
+    type = "failed"
+
+
+class CrashLoop(FinalError):
+    type = "crash_loop"
+
+
+class Snooze(TandemError):
+    """Put the job back until `delay` has passed; the attempt does not count."""
+
+    def __init__(self, delay: timedelta) -> None:
+        super().__init__(f"snoozed for {delay.total_seconds():g} s")
+        self.delay = delay
+
+
+class ServiceError(TandemError):
+    """The platform can't take the request now; `retry_after` is a hint in seconds."""
+
+    type = "unavailable"
+    http_status = 503
+    retry_after = 1
+
+
+class StoreUnavailable(ServiceError):
+    type = "store_unavailable"
+
+
+class QueueFull(ServiceError):
+    type = "queue_full"
+    retry_after = 10

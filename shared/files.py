@@ -1,0 +1,72 @@
+"""Artefacts by URL: a local folder or an S3 bucket. Written whole or not at all."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from shared.job import Artefact
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stored file as a listing shows it."""
+
+    key: str
+    bytes: int
+    modified: datetime
+
+
+class Files:
+    """The artefacts' store, for synchronous code. Keys are `owner/job/attempt/name`."""
+
+    def __init__(self, url: str) -> None:
+        self.store = open_store(url)
+
+    def put(self, *, owner: str, job: str, attempt: int, name: str, media_type: str, content: bytes) -> Artefact:
+        """Store `content` for one attempt of a job. The key holds the attempt, so that a run
+        which lost its lease can't overwrite the file of the run that holds it.
+        """
+        key = f"{owner}/{job}/{attempt}/{name}"
+        obstore.put(self.store, key, content)
+        digest = hashlib.sha256(content).hexdigest()
+        return Artefact(key=key, name=name, media_type=media_type, bytes=len(content), sha256=digest)
+
+    def get(self, key: str) -> bytes:
+        """Read a file whole. Raises FileNotFoundError."""
+        return bytes(obstore.get(self.store, key).bytes())
+
+    def delete(self, key: str) -> None:
+        """Remove a file; one that is gone already is no error."""
+        try:
+            obstore.delete(self.store, key)
+        except FileNotFoundError:
+            return
+
+    def list(self) -> Iterator[Entry]:
+        """List all files."""
+        for batch in obstore.list(self.store):
+            for item in batch:
+                yield Entry(item["path"], item["size"], item["last_modified"])
+
+
+def open_store(url: str) -> ObjectStore:
+    """Open `file:///folder` (made if missing) or `s3://bucket/prefix` (credentials from the environment).
+
+    Raises:
+        ValueError: another scheme.
+
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        folder = Path(unquote(parts.path))
+        folder.mkdir(parents=True, exist_ok=True)
+        return LocalStore(folder, automatic_cleanup=True)
+    if parts.scheme == "s3":
+        return from_url(url)
+    raise ValueError(f"{parts.scheme}: is not a store of files; use file:// or s3://")

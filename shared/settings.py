@@ -1,0 +1,189 @@
+"""All settings: environment variables, also from `.env`, validated at start."""
+
+import difflib
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.duration import Duration
+from shared.keys import ApiKey, parse_keys, read_key_files
+
+Url = SecretStr  # URLs carry passwords
+
+
+class Settings(BaseSettings):
+    """Every setting of the platform; a field's alias is its environment variable."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    dashboard_port: int = Field(default=9181, ge=1, le=65535)
+    run_dir: Path = Path(".run")
+    redis_url: Url | None = None
+    llm_workers: int = Field(default=1, ge=0, le=256)
+    sync_workers: int = Field(default=1, ge=0, le=256)
+
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    model: str = Field(default="gpt-5.4-mini", validation_alias="TANDEM_MODEL")
+    embed_model: str = Field(default="text-embedding-3-small", validation_alias="TANDEM_EMBED_MODEL")
+    llm_concurrency: int = Field(default=100, ge=1, le=10_000, validation_alias="TANDEM_LLM_CONCURRENCY")
+    llm_timeout: Duration = Field(default=timedelta(seconds=60), validation_alias="TANDEM_LLM_TIMEOUT")
+    context_window: int = Field(default=128_000, ge=256, validation_alias="TANDEM_CONTEXT_WINDOW")
+
+    api_keys: Annotated[tuple[ApiKey, ...] | None, NoDecode] = Field(
+        default=None, validation_alias="TANDEM_API_KEYS", repr=False
+    )
+    files_url: str | None = Field(default=None, validation_alias="TANDEM_FILES_URL")
+    smtp_url: Url | None = None
+    mail_from: str = Field(default="Tandem <tandem@localhost>", validation_alias="TANDEM_MAIL_FROM")
+    templates: Path | None = Field(default=None, validation_alias="TANDEM_TEMPLATES")
+    database_url: Url | None = None
+    alembic: Path | None = Field(default=None, validation_alias="TANDEM_ALEMBIC")
+
+    job_ttl: Duration = Field(default=timedelta(days=7), validation_alias="TANDEM_JOB_TTL")
+    queue_max: int = Field(default=100_000, ge=1, validation_alias="TANDEM_QUEUE_MAX")
+    grace: Duration = Field(default=timedelta(seconds=25), validation_alias="TANDEM_GRACE")
+    max_body: ByteSize = Field(default=ByteSize(1024 * 1024), ge=1024, validation_alias="TANDEM_MAX_BODY")
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", validation_alias="TANDEM_LOG_LEVEL"
+    )
+    log_format: str = Field(default="auto", pattern="^(auto|console|json)$", validation_alias="TANDEM_LOG_FORMAT")
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _keys(cls, value: Any) -> Any:
+        return parse_keys(value) if isinstance(value, str) else value
+
+    @property
+    def redis(self) -> str:
+        """The URL of Redis: the setting, or what the embedded server recorded.
+
+        Raises:
+            SettingsError: neither is there.
+
+        """
+        if self.redis_url:
+            return self.redis_url.get_secret_value()
+        return self._recorded("redis.url", "REDIS_URL is unset and no embedded server runs: `make redis` starts one")
+
+    @property
+    def smtp(self) -> str:
+        """The URL of the mail server: the setting, or what the local mail catcher recorded."""
+        if self.smtp_url:
+            return self.smtp_url.get_secret_value()
+        return self._recorded("smtp.url", "SMTP_URL is unset and no mail catcher runs: `make mailbox` starts one")
+
+    @property
+    def llm(self) -> tuple[str | None, str]:
+        """Base URL (None: the SDK's default) and API key of the default provider, or the local stand-in's."""
+        if self.openai_api_key or self.openai_base_url:
+            key = self.openai_api_key.get_secret_value() if self.openai_api_key else "none"
+            return self.openai_base_url, key
+        missing = "OPENAI_API_KEY and OPENAI_BASE_URL are unset and no stand-in runs: `make llm-stub` starts one"
+        return self._recorded("llm.url", missing), "local"
+
+    @property
+    def files(self) -> str:
+        """The URL of the artefacts' store."""
+        return self.files_url or (self.run_dir.resolve() / "files").as_uri()
+
+    @property
+    def keys(self) -> tuple[ApiKey, ...]:
+        """The API keys: the setting, or the local set-up's key files.
+
+        Raises:
+            SettingsError: neither is there.
+
+        """
+        if keys := self.api_keys or read_key_files(self.run_dir):
+            return keys
+        raise SettingsError("TANDEM_API_KEYS is unset: give name:role:key, comma-separated; role user or admin")
+
+    def _recorded(self, name: str, missing: str) -> str:
+        """Read an address that a local helper wrote under RUN_DIR."""
+        path = self.run_dir / name
+        if not path.exists():
+            raise SettingsError(missing)
+        return path.read_text().strip()
+
+    @field_validator("job_ttl")
+    @classmethod
+    def _ttl(cls, value: timedelta) -> timedelta:
+        if value < timedelta(seconds=1):
+            raise ValueError("at least 1s")
+        return value
+
+
+# Named in the contract, built by a later version: accepted, and said to have no effect yet.
+PLANNED = frozenset(
+    f"TANDEM_{name}"
+    for name in (
+        "LLM_RPM LLM_TPM CONFIG KEY_RPM KEY_SHARE IDEMPOTENCY_TTL SYNC_MEMORY RQ_IMPORTS "
+        "WEBHOOK_SECRET METRICS_PUBLIC ALLOW_PRIVATE_WEBHOOKS"
+    ).split()
+)
+SECRET = frozenset({"redis_url", "openai_api_key", "api_keys", "smtp_url", "database_url"})
+BAD_SETTING = 2
+
+
+class SettingsError(Exception):
+    """A setting is wrong or missing; the message is one line a setting."""
+
+
+def variable(field: str) -> str:
+    """Name the environment variable of a field."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else field.upper()
+
+
+def load() -> Settings:
+    """Read and validate the environment and `.env`.
+
+    Raises:
+        SettingsError: names the variable, the value (unless secret) and what is allowed.
+
+    """
+    _check_names()
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(item) for item in error.errors())) from None
+
+
+def load_or_exit() -> Settings:
+    """Like `load`, for an entry point: a bad setting is printed and ends the process with 2."""
+    try:
+        return load()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(BAD_SETTING) from None
+
+
+def _explain(item: Any) -> str:
+    place = str(item["loc"][0])
+    field = next((name for name in Settings.model_fields if place in (name, variable(name))), place)
+    shown = "" if field in SECRET else f"={item['input']!r}"
+    return f"{variable(field)}{shown}: {item['msg'].removeprefix('Value error, ')}"
+
+
+def _check_names() -> None:
+    """A misspelt name must not pass as a default."""
+    known = {variable(field) for field in Settings.model_fields}
+    for name in sorted(os.environ):
+        if not name.startswith("TANDEM_") or name in known:
+            continue
+        if name in PLANNED:
+            sys.stderr.write(f"{name} has no effect in this version\n")
+        elif close := difflib.get_close_matches(name, known, n=1):
+            raise SettingsError(f"{name}={os.environ[name]!r}: no such setting; did you mean {close[0]}?")
+        else:
+            sys.stderr.write(f"{name} is not a setting of this version and is ignored\n")

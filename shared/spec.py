@@ -1,0 +1,73 @@
+"""What a task is: declared once, everything else is derived from it."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+class Queue(StrEnum):
+    """The pool a task runs on."""
+
+    LLM = "llm"
+    SYNC = "sync"
+
+
+class Input(BaseModel):
+    """Base of all task inputs: unknown fields are refused, numbers are finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Output(BaseModel):
+    """Base of all task results."""
+
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+
+
+In = TypeVar("In", bound=Input)
+Out = TypeVar("Out", bound=Output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """Exponential backoff with equal jitter: attempt n waits between half of and all of
+    `base * 2**(n-1)`, at most `cap` (Brooker, "Exponential Backoff and Jitter", 2015).
+    """
+
+    max_attempts: int = 5
+    base: timedelta = timedelta(seconds=1)
+    cap: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec(Generic[In, Out]):
+    """One task type. Endpoint, OpenAPI entry, routing, worker binding and typed result derive from it.
+
+    Raises:
+        ValueError: the name is not a lower-case identifier, or the example is not a valid input.
+
+    """
+
+    name: str
+    queue: Queue
+    summary: str
+    input: type[In]
+    output: type[Out]
+    example: dict[str, Any]
+    timeout: timedelta
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    admin: bool = False
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ValueError(f"task name {self.name!r} must match {NAME.pattern}")
+        self.input.model_validate(self.example)
+
+
+AnySpec = TaskSpec[Any, Any]

@@ -1,0 +1,1 @@
+"""The forking pool (RQ): plain synchronous functions, one process a job."""

@@ -1,0 +1,1 @@
+"""One file a task: how the forking pool does it."""

@@ -1,0 +1,1 @@
+"""Tests, by room; they run the real thing."""
