@@ -1,0 +1,105 @@
+"""Clients of the one shared Redis, for both kinds of code, from one parsed URL."""
+
+import logging
+import re
+import time
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from shared.errors import StoreUnavailable
+
+log = logging.getLogger("tandem.redis")
+
+TIMEOUT = 5.0  # seconds for one command
+START_PATIENCE = 30.0  # seconds a starting process waits for Redis
+PASSING = (redis.ConnectionError, redis.TimeoutError)
+# Answers of a server that is there but can't take writes now.
+UNABLE = re.compile(r"(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|NOREPLICAS|BUSY|UNBLOCKED)\b|.*'maxmemory'")
+
+AsyncClient = redis.asyncio.Redis
+Client = redis.Redis
+
+
+def _options(retry: Any, timeout: float | None) -> dict[str, Any]:
+    return {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": TIMEOUT,
+        "health_check_interval": 30,
+        "retry": retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+        "retry_on_error": [redis.ConnectionError, redis.TimeoutError],
+    }
+
+
+def client(url: str, *, timeout: float | None = TIMEOUT) -> Client:
+    """Open a client for synchronous code; `timeout` None is for blocking commands."""
+    options = _options(Retry, timeout)
+    if sentinel := _sentinel(url):
+        hosts, name, kwargs = sentinel
+        return redis.sentinel.Sentinel(hosts, **kwargs, **options).master_for(name, **kwargs, **options)
+    return redis.Redis.from_url(url, **options)
+
+
+def async_client(url: str, *, timeout: float | None = TIMEOUT, connections: int = 50) -> AsyncClient:
+    """Open a client for asyncio code; at most `connections`, further callers wait for one."""
+    options = _options(AsyncRetry, timeout)
+    if sentinel := _sentinel(url):
+        hosts, name, kwargs = sentinel
+        return redis.asyncio.sentinel.Sentinel(hosts, **kwargs, **options).master_for(name, **kwargs, **options)
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url, max_connections=connections, timeout=TIMEOUT, **options
+    )
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+def _sentinel(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]] | None:
+    """Parse `redis+sentinel://[user:password@]host1[:port],host2/name[/db]`; None for other schemes."""
+    parts = urlsplit(url)
+    if parts.scheme != "redis+sentinel":
+        return None
+    login, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    name, _, db = parts.path.strip("/").partition("/")
+    addresses = [(host.partition(":")[0], int(host.partition(":")[2] or 26379)) for host in hosts.split(",")]
+    kwargs = {"username": unquote(user) or None, "password": unquote(password) or None, "db": int(db or 0)}
+    return addresses, name or "mymaster", kwargs
+
+
+def unavailable(error: RedisError) -> bool:
+    """Tell an outage (away, full, read-only) from a mistake of ours."""
+    return isinstance(error, PASSING) or bool(UNABLE.match(str(error)))
+
+
+def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
+    """Wait for Redis at start and check that it may hold jobs.
+
+    Raises:
+        StoreUnavailable: it did not answer for `patience` seconds, or evicts keys without a TTL.
+
+    """
+    connection = client(url)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            memory, persistence = connection.info("memory"), connection.info("persistence")
+            break
+        except RedisError as error:
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(f"Redis did not answer for {patience:g} s: {error}") from None
+            log.warning("waiting for Redis: %s", error)
+            time.sleep(1)
+    connection.close()
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    if policy.startswith("allkeys"):
+        raise StoreUnavailable(
+            f"Redis runs with maxmemory-policy {policy}, which deletes waiting jobs; "
+            "use noeviction (recommended) or a volatile-* policy"
+        )
+    if not persistence.get("aof_enabled"):
+        log.warning("Redis keeps no append-only file: a restart of Redis can lose accepted jobs")
