@@ -1,16 +1,14 @@
 """The tree of errors. Each knows its type, its HTTP status and whether it is worth a retry.
 
-    TandemError
-    ├── JobError                 an attempt failed; becomes the job's `error`
-    │   ├── TransientError       worth another attempt, perhaps not before `retry_after`
-    │   │   ├── AttemptTimeout   the handler did not end in time
-    │   │   └── WorkerCrash      the process that ran it died
-    │   └── FinalError           another attempt would fail the same way
-    │       └── CrashLoop        it killed its worker too often
-    ├── Snooze                   not a failure: run again later, no attempt burnt
-    └── ServiceError             the platform can't take the request now
-        ├── StoreUnavailable     Redis is away or out of memory
-        └── QueueFull            too many jobs wait
+TandemError
+├── JobError                 an attempt failed; becomes the job's `error`
+│   ├── TransientError       worth another attempt, perhaps not before `retry_after`
+│   │   └── AttemptTimeout   the handler did not end in time
+│   └── FinalError           another attempt would fail the same way
+├── Snooze                   not a failure: run again later, no attempt burnt
+└── ServiceError             the platform can't take the request now
+    ├── StoreUnavailable     Redis is away or out of memory
+    └── QueueFull            too many jobs wait
 """
 
 from datetime import timedelta
@@ -30,7 +28,7 @@ class JobError(TandemError):
 
     retryable = False
 
-    def __init__(self, message: str, *, type: str | None = None, retry_after: timedelta | None = None) -> None:  # noqa: A002
+    def __init__(self, message: str, *, type: str | None = None, retry_after: timedelta | None = None) -> None:
         super().__init__(message[:MAX_MESSAGE])
         self.message = message[:MAX_MESSAGE]
         self.type = type or self.type
@@ -46,16 +44,8 @@ class AttemptTimeout(TransientError):
     type = "timeout"
 
 
-class WorkerCrash(TransientError):
-    type = "worker_crash"
-
-
 class FinalError(JobError):
     type = "failed"
-
-
-class CrashLoop(FinalError):
-    type = "crash_loop"
 
 
 class Snooze(TandemError):

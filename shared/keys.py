@@ -70,9 +70,7 @@ def key_files(run_dir: Path) -> dict[Role, Path]:
 def read_key_files(run_dir: Path) -> tuple[ApiKey, ...]:
     """Read the local set-up's keys, those that exist."""
     return tuple(
-        ApiKey(role.value, role, path.read_text().strip())
-        for role, path in key_files(run_dir).items()
-        if path.exists()
+        ApiKey(role.value, role, path.read_text().strip()) for role, path in key_files(run_dir).items() if path.exists()
     )
 
 

@@ -3,11 +3,13 @@
 import logging
 import re
 import time
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import redis
 import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
@@ -41,8 +43,9 @@ def client(url: str, *, timeout: float | None = TIMEOUT) -> Client:
     """Open a client for synchronous code; `timeout` None is for blocking commands."""
     options = _options(Retry, timeout)
     if sentinel := _sentinel(url):
-        hosts, name, kwargs = sentinel
-        return redis.sentinel.Sentinel(hosts, **kwargs, **options).master_for(name, **kwargs, **options)
+        hosts, name, login = sentinel
+        watcher = redis.sentinel.Sentinel(hosts, **login, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
+        return cast("Client", watcher.master_for(name, **login, **options))  # type: ignore[no-untyped-call]  # as above
     return redis.Redis.from_url(url, **options)
 
 
@@ -50,11 +53,10 @@ def async_client(url: str, *, timeout: float | None = TIMEOUT, connections: int 
     """Open a client for asyncio code; at most `connections`, further callers wait for one."""
     options = _options(AsyncRetry, timeout)
     if sentinel := _sentinel(url):
-        hosts, name, kwargs = sentinel
-        return redis.asyncio.sentinel.Sentinel(hosts, **kwargs, **options).master_for(name, **kwargs, **options)
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        url, max_connections=connections, timeout=TIMEOUT, **options
-    )
+        hosts, name, login = sentinel
+        watcher = redis.asyncio.sentinel.Sentinel(hosts, **login, **options)  # type: ignore[no-untyped-call]  # as above
+        return cast("AsyncClient", watcher.master_for(name, **login, **options))
+    pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=connections, timeout=TIMEOUT, **options)
     return redis.asyncio.Redis.from_pool(pool)
 
 
@@ -87,7 +89,8 @@ def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
     deadline = time.monotonic() + patience
     while True:
         try:
-            memory, persistence = connection.info("memory"), connection.info("persistence")
+            memory = cast("dict[str, Any]", connection.info("memory"))
+            persistence = cast("dict[str, Any]", connection.info("persistence"))
             break
         except RedisError as error:
             if time.monotonic() > deadline:

@@ -66,7 +66,10 @@ SCORE = TaskSpec(
     summary="Score a text against a rubric.",
     input=ScoreInput,
     output=ScoreOutput,
-    example={"text": "The parcel came a day early and well packed.", "rubric": "How satisfied is the customer?"},
+    example={
+        "text": "The parcel came a day early and well packed.",
+        "rubric": "How satisfied is the customer?",
+    },
     timeout=timedelta(minutes=2),
     retry=RETRY,
 )
@@ -88,7 +91,10 @@ SUMMARIZE = TaskSpec(
     summary="Summarise a text of any length; what exceeds the model's window is split and merged.",
     input=SummarizeInput,
     output=SummarizeOutput,
-    example={"text": "A job queue decouples the request from the work. The caller gets an id at once.", "max_words": 20},
+    example={
+        "text": "A job queue decouples the request from the work. The caller gets an id at once.",
+        "max_words": 20,
+    },
     timeout=timedelta(minutes=10),
     retry=RETRY,
 )

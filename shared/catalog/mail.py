@@ -44,7 +44,11 @@ EMAIL = TaskSpec(
     summary="Send a mail, with attachments from the files of other jobs.",
     input=EmailInput,
     output=EmailOutput,
-    example={"to": ["ada@example.com"], "subject": "Your report", "text": "Hello Ada,\n\nyour report is ready."},
+    example={
+        "to": ["ada@example.com"],
+        "subject": "Your report",
+        "text": "Hello Ada,\n\nyour report is ready.",
+    },
     timeout=timedelta(minutes=2),
     retry=RetryPolicy(max_attempts=8, base=timedelta(seconds=5), cap=timedelta(minutes=30)),
 )

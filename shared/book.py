@@ -1,0 +1,110 @@
+"""Who runs the job book's calls: one driver for asyncio code, one for synchronous code."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypeVar, cast
+
+from redis.exceptions import NoScriptError, RedisError
+
+from shared import store
+from shared.errors import StoreUnavailable
+from shared.redis import AsyncClient, Client, unavailable
+from shared.store import Call
+
+T = TypeVar("T")
+log = logging.getLogger("tandem.book")
+
+
+class AsyncBook:
+    """The job book for asyncio code. Raises StoreUnavailable when Redis is away or can't write."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+
+    async def run(self, call: Call[T]) -> T:
+        """Run one call: one round trip."""
+        try:
+            answer = await self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # redis-py has no types here
+        except NoScriptError:
+            answer = await self._load(call)
+        except RedisError as error:
+            raise _outage(error) from error
+        return call.parse(answer)
+
+    async def _load(self, call: Call[T]) -> Any:
+        try:
+            return await self.client.execute_command(*_command(call, whole=True))  # type: ignore[no-untyped-call]  # as above
+        except RedisError as error:
+            raise _outage(error) from error
+
+    async def insist(self, call: Call[T]) -> T:
+        """Run a call that must not be lost: again and again until Redis has taken it."""
+        for pause in _pauses():
+            try:
+                return await self.run(call)
+            except StoreUnavailable as error:
+                log.warning("%s waits for Redis: %s", call.name, error)
+                await asyncio.sleep(pause)
+        raise AssertionError  # the pauses never end
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+
+class Book:
+    """The job book for synchronous code. Raises StoreUnavailable when Redis is away or can't write."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def run(self, call: Call[T]) -> T:
+        """Run one call: one round trip."""
+        try:
+            try:
+                answer = self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # redis-py has no types here
+            except NoScriptError:
+                answer = self.client.execute_command(*_command(call, whole=True))  # type: ignore[no-untyped-call]  # as above
+        except RedisError as error:
+            raise _outage(error) from error
+        return call.parse(answer)
+
+    def insist(self, call: Call[T]) -> T:
+        """Run a call that must not be lost: again and again until Redis has taken it."""
+        for pause in _pauses():
+            try:
+                return self.run(call)
+            except StoreUnavailable as error:
+                log.warning("%s waits for Redis: %s", call.name, error)
+                time.sleep(pause)
+        raise AssertionError  # the pauses never end
+
+
+def _pauses() -> Iterator[float]:
+    pause = timedelta(milliseconds=50)
+    while True:
+        yield pause.total_seconds()
+        pause = min(pause * 2, timedelta(seconds=1))
+
+
+def _command(call: Call[Any], *, whole: bool = False) -> list[Any]:
+    if call.command:
+        return [call.name, *call.args]
+    if whole:
+        return ["EVAL", store.source(call.name), 0, *call.args]
+    return ["EVALSHA", _sha(call.name), 0, *call.args]
+
+
+@cache
+def _sha(script: str) -> str:
+
+    return hashlib.sha1(store.source(script).encode(), usedforsecurity=False).hexdigest()
+
+
+def _outage(error: RedisError) -> Exception:
+    """An outage becomes ours; a mistake of ours stays what it is."""
+    return StoreUnavailable(str(error)) if unavailable(error) else cast("Exception", error)

@@ -1,0 +1,54 @@
+"""Structured logs: readable on a terminal, JSON lines elsewhere; every line may carry a job's id."""
+
+import logging
+import sys
+
+import structlog
+from structlog.types import Processor
+
+from shared.settings import Settings
+
+# Libraries whose INFO lines repeat what ours say, or show arguments.
+QUIET = (
+    "arq",
+    "rq",
+    "rq.worker",
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "openai",
+    "weasyprint",
+    "fontTools",
+    "alembic",
+)
+
+
+def configure(settings: Settings) -> None:
+    """Route all logging, structlog's and the standard library's, to standard error."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(settings)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(settings.log_level.upper())
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _renderers(settings: Settings) -> list[Processor]:
+    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    if console or settings.log_format == "auto":
+        return [structlog.dev.ConsoleRenderer(colors=console and sys.stderr.isatty(), pad_event_to=0)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
