@@ -1,0 +1,51 @@
+"""The asyncio pool's settings, in arq's form."""
+
+from typing import Any
+
+from arq.worker import func
+
+from llm_worker.context import HANDLERS
+from llm_worker.provider import Provider
+from llm_worker.run import attempt
+from llm_worker.worker import LlmWorker
+from shared.book import AsyncBook
+from shared.catalog import load
+from shared.redis import async_client
+from shared.settings import Settings
+from shared.spec import Queue
+
+CATALOG = load()
+
+
+async def startup(ctx: dict[Any, Any]) -> None:
+    """Open what all attempts of this process share."""
+    settings: Settings = ctx["settings"]
+    ctx["catalog"] = CATALOG
+    ctx["attempt"] = attempt
+    ctx["book"] = AsyncBook(async_client(settings.redis))
+    ctx["bell"] = async_client(settings.redis, timeout=None, connections=1)
+    ctx["provider"] = Provider.open(settings)
+
+
+async def shutdown(ctx: dict[Any, Any]) -> None:
+    await ctx["provider"].aclose()
+    await ctx["bell"].aclose()
+    await ctx["book"].aclose()
+
+
+async def _never(ctx: dict[Any, Any]) -> None:
+    """Stand for a task in arq's list of functions: attempts run through `llm_worker.run`."""
+    raise AssertionError(ctx)
+
+
+def worker(settings: Settings, *, burst: bool = False) -> LlmWorker:
+    """Build a worker; handlers and specs are checked first. Raises BindingError."""
+    HANDLERS.load("llm_worker.handlers", CATALOG)
+    return LlmWorker(
+        functions=[func(_never, name=spec.name) for spec in CATALOG.of(Queue.LLM)],
+        on_startup=startup,
+        on_shutdown=shutdown,
+        max_jobs=settings.llm_concurrency,
+        burst=burst,
+        ctx={"settings": settings},
+    )

@@ -1,0 +1,71 @@
+"""One attempt of one job: from the lease to the outcome in the job book."""
+
+import asyncio
+import logging
+import random
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from llm_worker.context import HANDLERS, LlmContext
+from shared import store
+from shared.attempt import HandBack, decide
+from shared.catalog import Catalog
+from shared.errors import AttemptTimeout, FinalError
+from shared.spec import AnySpec, Output
+from shared.store import Lease, Success
+
+log = logging.getLogger("tandem.llm_worker")
+
+
+async def attempt(worker: dict[str, Any], lease: Lease) -> None:
+    """Run `lease` and write what became of it. Nothing the handler raises gets past this function."""
+    with structlog.contextvars.bound_contextvars(job=lease.id, task=lease.task, request=lease.request_id):
+        catalog: Catalog = worker["catalog"]
+        spec = catalog[lease.task]
+        context = LlmContext(
+            job_id=lease.id,
+            owner=lease.owner,
+            attempt=lease.attempt,
+            settings=worker["settings"],
+            provider=worker["provider"],
+        )
+        call = await _outcome(spec, lease, context)
+        # A finished result waits for Redis as long as it takes; the lease decides if it still counts.
+        written = await worker["book"].insist(call)
+        if not written:
+            log.warning("the lease was lost, the outcome is dropped")
+
+
+async def _outcome(spec: AnySpec, lease: Lease, context: LlmContext) -> store.Call[bool]:
+    ttl = context.settings.job_ttl
+    try:
+        output = await _run(spec, lease, context)
+        success = Success(output.model_dump_json(by_alias=True), provider=context.provider.name)
+        log.info("succeeded")
+        return store.succeed(lease, success, usage=context.usage, ttl=ttl)
+    except asyncio.CancelledError:
+        # Only the worker cancels an attempt: it shuts down, or the lease is lost and this writes nothing.
+        log.info("handed back")
+        return store.give_up(lease, HandBack(timedelta(0)), usage=context.usage, ttl=ttl)
+    except BaseException as error:  # noqa: BLE001 - SystemExit in a handler must not end the other jobs
+        decision = decide(error, spec.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
+        log.warning("attempt %d failed: %s: %s", lease.attempt, type(error).__name__, decision)
+        return store.give_up(lease, decision, usage=context.usage, ttl=ttl)
+
+
+async def _run(spec: AnySpec, lease: Lease, context: LlmContext) -> Output:
+    try:
+        payload = spec.input.model_validate_json(lease.payload)
+    except ValidationError as error:
+        raise FinalError(f"the stored input is not valid: {error}", type="invalid_input") from None
+    seconds = spec.timeout.total_seconds()
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await HANDLERS[spec.name](context, payload)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise AttemptTimeout(f"{spec.name} did not end within {seconds:g} s") from None

@@ -1,0 +1,35 @@
+"""How every process starts: settings, logs, Redis. What is wrong is said in one line."""
+
+import logging
+import sys
+from typing import NoReturn
+
+from shared import log
+from shared.errors import StoreUnavailable
+from shared.redis import wait_until_ready
+from shared.settings import BAD_SETTING, Settings, SettingsError, load_or_exit
+
+OUTAGE = 1
+
+
+def prepare() -> Settings:
+    """Read the settings, configure the logs and wait for Redis.
+
+    Exits with 2 on a bad or missing setting, with 1 if Redis does not answer or is unfit for jobs.
+    """
+    settings = load_or_exit()
+    log.configure(settings)
+    try:
+        wait_until_ready(settings.redis)
+    except StoreUnavailable as error:
+        leave(str(error), OUTAGE)
+    except (SettingsError, ValueError) as error:
+        leave(str(error), BAD_SETTING)
+    return settings
+
+
+def leave(message: str, code: int) -> NoReturn:
+    """Say why and end the process."""
+    logging.shutdown()
+    sys.stderr.write(f"{message}\n")
+    raise SystemExit(code)

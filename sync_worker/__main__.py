@@ -1,0 +1,37 @@
+"""`python -m sync_worker`: one process of the forking pool."""
+
+import argparse
+
+from redis.exceptions import RedisError
+
+from shared.binding import BindingError
+from shared.redis import client
+from shared.settings import BAD_SETTING
+from shared.start import OUTAGE, leave, prepare
+from sync_worker.context import HANDLERS
+from sync_worker.run import CATALOG
+from sync_worker.worker import SyncWorker
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m sync_worker", description=__doc__)
+    parser.add_argument("--burst", action="store_true", help="end when no job is left")
+    parser.add_argument("--name", help="the worker's name; default: a random one")
+    parser.add_argument("--max-jobs", type=int, help="end after so many jobs")
+    options = parser.parse_args()
+    settings = prepare()
+    try:
+        # Imports WeasyPrint, Alembic and the rest once, before the first fork.
+        HANDLERS.load("sync_worker.handlers", CATALOG)
+    except BindingError as error:
+        leave(str(error), BAD_SETTING)
+    worker = SyncWorker(
+        settings, connection=client(settings.redis), bell=client(settings.redis, timeout=None), name=options.name
+    )
+    try:
+        worker.work(burst=options.burst, max_jobs=options.max_jobs)
+    except RedisError as error:
+        leave(f"Redis went away: {error}", OUTAGE)
+
+
+main()

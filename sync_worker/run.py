@@ -1,0 +1,54 @@
+"""One attempt of one job, in its own process: from the lease to the outcome in the job book."""
+
+import logging
+import random
+
+import structlog
+from pydantic import ValidationError
+
+from shared import store
+from shared.attempt import decide
+from shared.book import Book
+from shared.catalog import load
+from shared.errors import FinalError
+from shared.files import Files
+from shared.job import Usage
+from shared.redis import client
+from shared.settings import Settings
+from shared.spec import AnySpec, Output
+from shared.store import Call, Lease, Success
+from sync_worker.context import HANDLERS, SyncContext
+
+log = logging.getLogger("tandem.sync_worker")
+
+CATALOG = load()
+
+
+def attempt(settings: Settings, lease: Lease) -> None:
+    """Run `lease` and write what became of it. Runs in the horse; a connection can't be shared with the parent."""
+    with structlog.contextvars.bound_contextvars(job=lease.id, task=lease.task, request=lease.request_id):
+        book = Book(client(settings.redis))
+        context = SyncContext(lease=lease, settings=settings, files=Files(settings.files), book=book)
+        if not book.insist(_outcome(CATALOG[lease.task], lease, context)):
+            log.warning("the lease was lost, the outcome is dropped")
+
+
+def _outcome(spec: AnySpec, lease: Lease, context: SyncContext) -> Call[bool]:
+    ttl = context.settings.job_ttl
+    try:
+        output = _run(spec, lease, context)
+        success = Success(output.model_dump_json(by_alias=True), file=context.file)
+        log.info("succeeded")
+        return store.succeed(lease, success, usage=Usage(), ttl=ttl)
+    except BaseException as error:  # noqa: BLE001 - WeasyPrint raises BaseExceptions, and sys.exit() is a failure
+        decision = decide(error, spec.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
+        log.warning("attempt %d failed: %s: %s", lease.attempt, type(error).__name__, decision)
+        return store.give_up(lease, decision, usage=Usage(), ttl=ttl)
+
+
+def _run(spec: AnySpec, lease: Lease, context: SyncContext) -> Output:
+    try:
+        payload = spec.input.model_validate_json(lease.payload)
+    except ValidationError as error:
+        raise FinalError(f"the stored input is not valid: {error}", type="invalid_input") from None
+    return HANDLERS[spec.name](context, payload)

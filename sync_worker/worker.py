@@ -1,0 +1,146 @@
+"""The forking pool's engine: RQ's Worker with another way to claim, run and finish jobs.
+
+RQ moves a job's id through lists and writes its state from three processes. This subclass claims in
+one script, forks a horse per job, renews the job's lease while the horse runs, and lets only the
+holder of the lease write the outcome.
+"""
+
+import logging
+import random
+import signal
+import time
+from contextlib import suppress
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+from redis.exceptions import RedisError
+from rq import Queue, Worker
+from rq.job import Job
+from rq.worker.base import WorkerStatus
+
+from shared import store
+from shared.attempt import HandBack, decide
+from shared.book import Book
+from shared.errors import AttemptTimeout, StoreUnavailable
+from shared.job import Usage
+from shared.redis import Client
+from shared.settings import Settings
+from shared.store import Lease
+from sync_worker.horse import Horse
+from sync_worker.run import CATALOG, attempt
+
+log = logging.getLogger("tandem.sync_worker")
+
+IDLE_POLL = 1  # seconds; a bell that got lost costs this much
+OUTAGE_PAUSE = 0.5  # seconds
+AFTER_CRASH = timedelta(seconds=1)
+
+
+class SyncWorker(Worker):
+    """One process of the forking pool; it runs one job at a time in a process of its own."""
+
+    def __init__(self, settings: Settings, *, connection: Client, bell: Client, name: str | None = None) -> None:
+        super().__init__(["sync"], connection=connection, name=name, serializer="json")
+        self.settings = settings
+        self.book = Book(connection)
+        self._bell = bell
+        self._deadline: float | None = None  # when a draining worker hands its job back
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+        """Claim the next job: its lease and its queue, or None if it is time to end.
+
+        Args:
+            timeout: None in burst mode: end when nothing waits.
+            max_idle_time: end after so many idle seconds.
+
+        """
+        self.set_state(WorkerStatus.IDLE)
+        idle_since = time.monotonic()
+        while not self._stop_requested:
+            try:
+                if lease := self._claim():
+                    return lease, self.queues[0]
+                if timeout is None or (max_idle_time and time.monotonic() - idle_since > max_idle_time):
+                    return None
+                self.heartbeat()
+                self._bell.blpop([store.BELL + "sync"], timeout=IDLE_POLL)
+            except (StoreUnavailable, RedisError) as error:
+                log.warning("no jobs for now: %s", error)
+                time.sleep(OUTAGE_PAUSE)
+        return None
+
+    def _claim(self) -> Lease | None:
+        claimed = self.book.run(store.claim_sync(worker=self.name, ttl=self.settings.job_ttl))
+        if claimed.unknown:
+            log.warning("not in the job book, moved to RQ's failed registry: %s", ", ".join(claimed.unknown))
+        return claimed.leases[0] if claimed.leases else None
+
+    def execute_job(self, job: Job | Lease, _queue: Queue) -> None:
+        """Run one lease in a horse and see it to its end."""
+        lease = job
+        assert isinstance(lease, Lease)  # noqa: S101 - what dequeue returned; RQ's signature says Job
+        self.set_state(WorkerStatus.BUSY)
+        horse = Horse(lambda: attempt(self.settings, lease), name=f"{lease.task} {lease.id}")
+        if call := self._watch(lease, horse):
+            self.book.insist(call)
+        self.set_state(WorkerStatus.IDLE)
+
+    def _watch(self, lease: Lease, horse: Horse) -> store.Call[bool] | None:
+        """Wait for the horse, renew its lease, enforce its timeout. Says what to write in its place, if anything."""
+        spec, started = CATALOG[lease.task], time.monotonic()
+        while not horse.wait(store.RENEW_EVERY):
+            if time.monotonic() - started > spec.timeout.total_seconds():
+                horse.kill()
+                limit = AttemptTimeout(f"{spec.name} did not end within {spec.timeout.total_seconds():g} s")
+                decision = decide(limit, spec.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
+                return store.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
+            if self._out_of_grace():
+                horse.kill()
+                return store.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
+            if not self._renewed(lease):
+                horse.kill()
+                return None
+        if horse.exit != "exited with 0":
+            log.warning("the process of %s %s", lease.id, horse.exit)
+        # An outcome that the horse has written makes this a no-op: its lease is over.
+        return store.crash(lease, ttl=self.settings.job_ttl, delay=AFTER_CRASH)
+
+    def _renewed(self, lease: Lease) -> bool:
+        try:
+            self.heartbeat()
+            return not self.book.run(store.renew("sync", [lease]))
+        except StoreUnavailable as error:
+            log.warning("lease of %s not renewed: %s", lease.id, error)
+            return True
+
+    def _out_of_grace(self) -> bool:
+        if not self._stop_requested:
+            return False
+        self._deadline = self._deadline or time.monotonic() + self.settings.grace.total_seconds()
+        return time.monotonic() > self._deadline
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Note the wish; it is heeded between two jobs, or when the grace time of the running one is over."""
+        del frame
+        log.info("%s: stopping", signal.Signals(signum).name)
+        self._stop_requested = True
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Show that the worker lives; an outage of Redis must not end it."""
+        with suppress(RedisError):
+            super().heartbeat(timeout, pipeline)
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        """Show what the worker does; an outage of Redis must not end it."""
+        with suppress(RedisError):
+            super().set_state(state, pipeline)
+
+    def run_maintenance_tasks(self) -> None:
+        """RQ's maintenance fails jobs of dead workers; the clock gives them back instead."""
+
+    def subscribe(self) -> None:
+        """No commands by pub/sub: writing to Redis must not end processes. Also: no thread to fork with."""
+
+    def unsubscribe(self) -> None:
+        """Nothing was subscribed."""
