@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -41,6 +41,19 @@ class AsyncBook:
             return await self.client.execute_command(*_command(call, whole=True))  # type: ignore[no-untyped-call]  # as above
         except RedisError as error:
             raise _outage(error) from error
+
+    async def run_all(self, calls: Sequence[Call[T]]) -> list[T]:
+        """Run plain commands (no scripts) together, in one round trip."""
+        if not calls:
+            return []
+        pipeline = self.client.pipeline(transaction=False)
+        for call in calls:
+            pipeline.execute_command(call.name, *call.args)
+        try:
+            answers = await pipeline.execute()
+        except RedisError as error:
+            raise _outage(error) from error
+        return [call.parse(answer) for call, answer in zip(calls, answers, strict=True)]
 
     async def insist(self, call: Call[T]) -> T:
         """Run a call that must not be lost: again and again until Redis has taken it."""

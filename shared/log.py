@@ -4,7 +4,7 @@ import logging
 import sys
 
 import structlog
-from structlog.types import Processor
+from structlog.types import EventDict, Processor
 
 from shared.settings import Settings
 
@@ -32,6 +32,7 @@ def configure(settings: Settings) -> None:
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _drop_colours,
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -45,6 +46,12 @@ def configure(settings: Settings) -> None:
     root.setLevel(settings.log_level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _drop_colours(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Drop the copy of each message that uvicorn sends along for terminals."""
+    event.pop("color_message", None)
+    return event
 
 
 def _renderers(settings: Settings) -> list[Processor]:

@@ -1,0 +1,57 @@
+"""The gateway's application factory."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import problems
+from api.middleware import BodyLimit, RequestId
+from api.routes import health, jobs, tasks
+from api.strict import StrictRoute
+from api.waiting import Finishes
+from shared.book import AsyncBook
+from shared.catalog import Catalog, load
+from shared.dispatch import Dispatcher
+from shared.files import open_store
+from shared.redis import async_client
+from shared.settings import Settings
+
+DESCRIPTION = """Background jobs for LLM applications. Submit with POST, get 202 and a job, poll or wait for its result.
+
+Every call but `/healthz` and `/readyz` needs `Authorization: Bearer KEY`."""
+
+
+def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
+    """Build the gateway.
+
+    Raises:
+        SettingsError: no API keys, or no address of Redis.
+
+    """
+    catalog = catalog or load()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        book = AsyncBook(async_client(settings.redis))
+        subscriber = async_client(settings.redis, timeout=None, connections=1)
+        app.state.book = book
+        app.state.dispatcher = Dispatcher(book, queue_max=settings.queue_max)
+        app.state.files = open_store(settings.files)
+        async with Finishes(subscriber, book) as app.state.finishes:
+            yield
+        await subscriber.aclose()
+        await book.aclose()
+
+    app = FastAPI(title="Tandem", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    app.router.route_class = StrictRoute
+    app.state.catalog = catalog
+    app.state.keys = settings.keys
+    problems.install(app)
+    # The last one added sees a request first.
+    app.add_middleware(BodyLimit, limit=int(settings.max_body))
+    app.add_middleware(RequestId)
+    app.include_router(health.router)
+    app.include_router(jobs.router)
+    app.include_router(tasks.router(catalog))
+    return app

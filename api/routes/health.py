@@ -1,0 +1,27 @@
+"""Whether the process lives and can take jobs."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from api.problems import responses
+from api.state import TheBook
+from shared.store import Call
+
+router = APIRouter(tags=["operations"])
+
+PING: Call[bool] = Call("PING", [], bool, command=True)
+
+
+class Health(BaseModel):
+    status: str = "ok"
+
+
+@router.get("/healthz", summary="The process lives.")
+async def healthz() -> Health:
+    return Health()
+
+
+@router.get("/readyz", summary="Redis answers.", responses=responses(503))
+async def readyz(book: TheBook) -> Health:
+    await book.run(PING)
+    return Health()

@@ -1,0 +1,110 @@
+"""Reading jobs and their files."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, HTTPException, Query, Response
+from fastapi.exceptions import RequestValidationError
+
+from api import cursor as cursors
+from api import download
+from api.parameters import JobId, Wait
+from api.problems import responses
+from api.security import Caller, may_see
+from api.state import TheBook, TheCatalog, TheFiles, TheFinishes
+from api.view import AnyJob, JobPage, show
+from shared import store
+from shared.book import AsyncBook
+from shared.job import Job, Status
+from shared.keys import ApiKey, Role
+from shared.spec import Queue
+from shared.store import Filter, Page
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+LOOKS = 100  # stretches of a listing looked at for one page
+
+
+async def find(job_id: str, caller: ApiKey, book: AsyncBook) -> Job:
+    """Read a job that the caller may see; 404 otherwise."""
+    job = await book.run(store.fetch(job_id))
+    if job is None or not may_see(caller, job):
+        raise HTTPException(404, "no job with this id")
+    return job
+
+
+@router.get("", summary="Jobs, newest first: an owner's own, for an admin all.", responses=responses(401, 422, 503))
+async def list_jobs(
+    caller: Caller,
+    book: TheBook,
+    catalog: TheCatalog,
+    status: Status | None = None,
+    task: str | None = None,
+    queue: Queue | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=500)] = None,
+) -> JobPage:
+    if task is not None and task not in catalog:
+        raise _invalid("task", f"no such task: {task}")
+    owner = "" if caller.role is Role.ADMIN else caller.name
+    which = Filter(owner=owner, task=task or "", queue=queue or "", status=status or "")
+    try:
+        after = cursors.decode(cursor, which) if cursor else store.START
+    except cursors.BadCursor as error:
+        raise _invalid("cursor", str(error)) from None
+    page = await _collect(book, which, after, limit)
+    jobs = await book.run_all([store.fetch(job_id) for job_id in page.ids])
+    return JobPage(
+        jobs=[show(job) for job in jobs if job],
+        next=cursors.encode(page.next, which) if page.next else None,
+    )
+
+
+async def _collect(book: AsyncBook, which: Filter, after: store.Position, limit: int) -> Page:
+    ids: list[str] = []
+    for _ in range(LOOKS):
+        page = await book.run(store.page(which, after=after, limit=limit - len(ids)))
+        ids += page.ids
+        if page.next is None or len(ids) == limit:
+            return Page(ids, page.next)
+        after = page.next
+    return Page(ids, after)
+
+
+def _invalid(field: str, message: str) -> RequestValidationError:
+    return RequestValidationError([{"type": "value_error", "loc": ("query", field), "msg": message}])
+
+
+@router.get("/{job_id}", summary="A job.", responses=responses(401, 404, 422, 503))
+async def get_job(job_id: JobId, caller: Caller, book: TheBook, finishes: TheFinishes, wait: Wait = 0) -> AnyJob:
+    job = await find(job_id, caller, book)
+    if wait and not job.finished:
+        job = await finishes.wait(job, wait)
+    return show(job)
+
+
+@router.get(
+    "/{job_id}/file",
+    summary="The file that a job made.",
+    response_class=Response,
+    responses={
+        **responses(401, 404, 422, 503),
+        200: {"content": {"application/octet-stream": {}}, "description": "The whole file."},
+        206: {"content": {"application/octet-stream": {}}, "description": "The part that `Range` asks for."},
+        304: {"description": "Unchanged since `If-None-Match`."},
+        416: {"description": "No such range."},
+    },
+)
+async def get_file(
+    job_id: JobId,
+    caller: Caller,
+    book: TheBook,
+    files: TheFiles,
+    range_: Annotated[str | None, Header(alias="Range")] = None,
+    if_range: Annotated[str | None, Header()] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    job = await find(job_id, caller, book)
+    if job.file is None:
+        raise HTTPException(404, "the job has no file")
+    wanted = range_ if if_range is None or if_range == download.etag(job.file) else None
+    return await download.answer(files, job.file, range_=wanted, if_none_match=if_none_match)

@@ -1,0 +1,150 @@
+"""One typed endpoint a task, derived from its spec, and the catalogue of them."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.models import Example
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.parameters import JobId, Prefer, Wait, preferred_wait
+from api.problems import responses
+from api.security import Caller, authenticate, may_see, require_admin
+from api.state import RequestId, TheBook, TheCatalog, TheDispatcher, TheFinishes
+from api.strict import StrictRoute
+from api.view import AnyJob, JobView, show
+from shared import store
+from shared.catalog import Catalog
+from shared.spec import AnySpec
+
+
+class TaskView(BaseModel):
+    """A task of the catalogue."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    name: str
+    queue: str
+    summary: str
+    method: str = "POST"
+    path: str
+    admin: bool
+    timeout: float = Field(description="Seconds one attempt may take.")
+    max_attempts: int
+    example: dict[str, Any]
+    input: dict[str, Any] = Field(description="JSON Schema.")
+    output: dict[str, Any] = Field(description="JSON Schema.")
+
+
+class TaskList(BaseModel):
+    tasks: list[TaskView]
+
+
+def router(catalog: Catalog) -> APIRouter:
+    """Build the routes of all tasks."""
+    built = APIRouter(prefix="/v1", route_class=StrictRoute)
+    built.add_api_route(
+        "/tasks",
+        list_tasks,
+        tags=["operations"],
+        summary="The task catalogue.",
+        dependencies=[Depends(authenticate)],
+        responses=responses(401),
+    )
+    for spec in catalog:
+        _add(built, spec)
+    return built
+
+
+def _add(built: APIRouter, spec: AnySpec) -> None:
+    view = JobView[spec.output]  # type: ignore[name-defined]  # a model made at run time
+    view.__name__ = f"{spec.name.capitalize()}Job"
+    shared: dict[str, Any] = {"tags": [spec.queue.value]}
+    built.add_api_route(
+        f"/{spec.name}",
+        _submitter(spec),
+        methods=["POST"],
+        status_code=202,
+        response_model=view,
+        summary=spec.summary,
+        operation_id=f"submit_{spec.name}",
+        dependencies=[Depends(require_admin if spec.admin else authenticate)],
+        responses={
+            **responses(401, 403, 413, 422, 503),
+            200: {"model": view, "description": "The finished job (`Prefer: wait`)."},
+            202: {"headers": {"Location": {"schema": {"type": "string"}, "description": "The job."}}},
+        },
+        **shared,
+    )
+    built.add_api_route(
+        f"/{spec.name}/{{job_id}}",
+        _reader(spec),
+        response_model=view,
+        summary=f"A {spec.name} job with its typed result.",
+        operation_id=f"get_{spec.name}",
+        responses=responses(401, 404, 422, 503),
+        **shared,
+    )
+
+
+def _submitter(spec: AnySpec) -> Any:
+    async def submit(
+        payload: Any,
+        request: Request,
+        response: Response,
+        caller: Caller,
+        dispatcher: TheDispatcher,
+        finishes: TheFinishes,
+        request_id: RequestId,
+        prefer: Prefer = None,
+    ) -> AnyJob:
+        _refuse_options(request)
+        job = await dispatcher.submit(spec, payload, owner=caller.name, request_id=request_id)
+        response.headers["Location"] = f"/v1/jobs/{job.id}"
+        if wait := preferred_wait(prefer):
+            response.headers["Preference-Applied"] = f"wait={wait}"
+            job = await finishes.wait(job, wait)
+        response.status_code = 200 if job.finished else 202
+        return show(job)
+
+    example = Example(summary=spec.summary, value=spec.example)
+    submit.__annotations__["payload"] = Annotated[spec.input, Body(openapi_examples={"example": example})]
+    return submit
+
+
+def _refuse_options(request: Request) -> None:
+    """There are no query options yet; a misspelt or later one must not pass as understood."""
+    if name := next(iter(request.query_params), None):
+        item = {"type": "extra_forbidden", "loc": ("query", name), "msg": "there is no such option"}
+        raise RequestValidationError([item])
+
+
+def _reader(spec: AnySpec) -> Any:
+    async def read(job_id: JobId, caller: Caller, book: TheBook, finishes: TheFinishes, wait: Wait = 0) -> AnyJob:
+        job = await book.run(store.fetch(job_id))
+        if job is None or job.task != spec.name or not may_see(caller, job):
+            raise HTTPException(404, f"no {spec.name} job with this id")
+        if wait and not job.finished:
+            job = await finishes.wait(job, wait)
+        return show(job)
+
+    return read
+
+
+async def list_tasks(catalog: TheCatalog) -> TaskList:
+    return TaskList(tasks=[_describe(spec) for spec in catalog])
+
+
+def _describe(spec: AnySpec) -> TaskView:
+    return TaskView(
+        name=spec.name,
+        queue=spec.queue,
+        summary=spec.summary,
+        path=f"/v1/{spec.name}",
+        admin=spec.admin,
+        timeout=spec.timeout.total_seconds(),
+        max_attempts=spec.retry.max_attempts,
+        example=spec.example,
+        input=spec.input.model_json_schema(),
+        output=spec.output.model_json_schema(mode="serialization"),
+    )
