@@ -1,14 +1,33 @@
 """`python -m api`: one gateway process."""
 
 import socket
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from api.main import create_app
+from shared import notify
 from shared.settings import BAD_SETTING, SettingsError
 from shared.start import leave, prepare
 
 PORT_IN_USE = 1
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that says when it listens, and does not wait for those who wait for jobs."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        notify.ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._app.state.finishes.stop()
+        super().handle_exit(sig, frame)
 
 
 def main() -> None:
@@ -24,7 +43,7 @@ def main() -> None:
     config = uvicorn.Config(
         app, log_config=None, access_log=False, timeout_graceful_shutdown=round(settings.grace.total_seconds())
     )
-    uvicorn.Server(config).run([listener])
+    Server(config, app).run([listener])
 
 
 main()

@@ -25,6 +25,7 @@ class Finishes:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._listen(), name="finished jobs")
@@ -51,6 +52,8 @@ class Finishes:
                 await self._listening.wait()
                 # It may have finished before we listened; from here on nothing is missed.
                 while (latest := await self._book.run(store.fetch(job.id))) and not latest.finished:
+                    if self._stopping:
+                        break
                     await event.wait()
                     event.clear()
         except TimeoutError:
@@ -60,6 +63,11 @@ class Finishes:
             if not self._waiting[job.id]:
                 del self._waiting[job.id]
         return latest or job
+
+    def stop(self) -> None:
+        """End all waits now: the process shuts down, and its callers ask another one."""
+        self._stopping = True
+        self._wake(list(self._waiting))
 
     async def _listen(self) -> None:
         while True:

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from arq.worker import Worker
 
-from shared import store
+from shared import notify, store
 from shared.book import AsyncBook
 from shared.errors import StoreUnavailable
 from shared.settings import Settings
@@ -44,6 +44,7 @@ class LlmWorker(Worker):
         self.leases: dict[str, Lease] = {}
         self.stopping = asyncio.Event()
         renewing = asyncio.create_task(self._keep_renewing())
+        notify.ready()
         log.info("ready, %d jobs at once", self.max_jobs, extra={"worker": self.id})
         try:
             while not self.stopping.is_set():

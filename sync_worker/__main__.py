@@ -4,6 +4,7 @@ import argparse
 
 from redis.exceptions import RedisError
 
+from shared import notify
 from shared.binding import BindingError
 from shared.redis import client
 from shared.settings import BAD_SETTING
@@ -28,6 +29,7 @@ def main() -> None:
     worker = SyncWorker(
         settings, connection=client(settings.redis), bell=client(settings.redis, timeout=None), name=options.name
     )
+    notify.ready()
     try:
         worker.work(burst=options.burst, max_jobs=options.max_jobs)
     except RedisError as error:

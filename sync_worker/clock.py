@@ -8,7 +8,7 @@ import signal
 import threading
 from types import FrameType
 
-from shared import store
+from shared import notify, store
 from shared.book import Book
 from shared.errors import StoreUnavailable
 from shared.redis import client
@@ -24,6 +24,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     """Tick until `stop` is set; an outage of Redis is waited out."""
     book = Book(client(settings.redis))
     log.info("ready")
+    notify.ready()
     while not stop.wait(STEP_EVERY):
         try:
             done = book.run(store.tick(ttl=settings.job_ttl))

@@ -1,15 +1,14 @@
 """The work horse: one process for one attempt, gone with its parent."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 
+from shared.lifeline import die_with
+
 FORK = multiprocessing.get_context("fork")
-PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Horse:
@@ -47,13 +46,6 @@ def _saddle(work: Callable[[], None], parent: int) -> None:
     os.setpgrp()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with(parent)
+    # A horse without its parent would run beside the retry of its job.
+    die_with(parent, signal.SIGKILL)
     work()
-
-
-def _die_with(parent: int) -> None:
-    """A horse without its parent would run beside the retry of its job (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)

@@ -1,0 +1,70 @@
+"""What `make run` starts."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import redis
+
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process. `helper` parts start before the others and stop after them.
+
+    `check` tells whether the part answers; None: it says so itself, by sd_notify.
+    """
+
+    name: str
+    module: str
+    helper: bool = False
+    check: Callable[[], bool] | None = field(default=None, repr=False)
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", self.module]
+
+
+def parts(settings: Settings) -> list[Part]:
+    """List the parts for these settings: a helper only where no real server was given."""
+    run_dir = settings.run_dir.resolve()
+    chosen: list[Part] = []
+    if not settings.redis_url:
+        chosen.append(Part("redis", "deploy.local.redis", helper=True, check=lambda: _redis_answers(run_dir)))
+    if not (settings.openai_api_key or settings.openai_base_url):
+        chosen.append(Part("llm-stub", "deploy.local.stub", helper=True, check=lambda: _stub_answers(run_dir)))
+    if not settings.smtp_url:
+        chosen.append(Part("mailbox", "deploy.local.mailbox", helper=True))
+    chosen.append(Part("api", "api"))
+    chosen += [
+        Part(_numbered("llm-worker", n, settings.llm_workers), "llm_worker") for n in range(settings.llm_workers)
+    ]
+    chosen += [
+        Part(_numbered("sync-worker", n, settings.sync_workers), "sync_worker") for n in range(settings.sync_workers)
+    ]
+    return [*chosen, Part("clock", "sync_worker.clock"), Part("dashboard", "sync_worker.dashboard")]
+
+
+def _numbered(name: str, number: int, of: int) -> str:
+    return name if of == 1 else f"{name}-{number + 1}"
+
+
+def _redis_answers(run_dir: Path) -> bool:
+    try:
+        with redis.Redis.from_url((run_dir / "redis.url").read_text().strip()) as client:
+            return bool(client.ping())
+    except (OSError, redis.RedisError):
+        return False
+
+
+def _stub_answers(run_dir: Path) -> bool:
+    try:
+        base = (run_dir / "llm.url").read_text().strip().removesuffix("/v1")
+        with urlopen(f"{base}/health", timeout=1) as answer:  # noqa: S310 - our own loopback address
+            return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's own name
+    except (OSError, URLError):
+        return False

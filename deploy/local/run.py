@@ -1,0 +1,111 @@
+"""`make run`: the whole platform on this machine."""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from deploy.local.parts import parts
+from deploy.local.ports import is_free
+from deploy.local.supervisor import STOPPED, StartFailed, Supervisor
+from shared.keys import make_key_files
+from shared.settings import Settings, load_or_exit
+
+EXAMPLE = Path(__file__).parent / "alembic"
+
+
+class Blocked(Exception):
+    """The platform can't start; the message is one line."""
+
+
+def prepare(settings: Settings) -> None:
+    """Make RUN_DIR: keys, and the example that `migrate` runs on.
+
+    Raises:
+        Blocked: another platform runs here, or a port is taken.
+
+    """
+    run_dir = settings.run_dir.resolve()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    _lock(run_dir)
+    for name, port in (("PORT", settings.port), ("DASHBOARD_PORT", settings.dashboard_port)):
+        if not is_free(settings.host, port):
+            raise Blocked(f"{name}={port} is in use on {settings.host}; stop what listens there or set {name}")
+    make_local_files(settings)
+
+
+def make_local_files(settings: Settings) -> None:
+    """Make what parts started singly need as well."""
+    run_dir = settings.run_dir.resolve()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if not settings.api_keys:
+        make_key_files(run_dir)
+    if not settings.database_url and not settings.alembic and not (run_dir / "alembic").exists():
+        shutil.copytree(EXAMPLE, run_dir / "alembic", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _lock(run_dir: Path) -> None:
+    """Two platforms on one folder would share a data file; the lock goes with the process."""
+    descriptor = os.open(run_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Blocked(
+            f"a platform already runs in {run_dir}; set RUN_DIR, PORT and DASHBOARD_PORT for another"
+        ) from None
+
+
+def welcome(settings: Settings) -> str:
+    """Say where everything is, and give a line to paste."""
+    url = f"http://{settings.host}:{settings.port}"
+    folder = os.path.relpath(settings.run_dir.resolve())
+    key = f"$(cat {folder}/user.key)" if not settings.api_keys else "YOUR-KEY"
+    keys = f"{folder}/user.key, {folder}/admin.key" if not settings.api_keys else "from TANDEM_API_KEYS"
+    lines = [
+        f"ready {url}",
+        f"  API docs   {url}/docs",
+        f"  dashboard  http://{settings.host}:{settings.dashboard_port}  (password: the admin key)",
+        f"  keys       {keys}",
+        *([f"  mails      {folder}/outbox"] if not settings.smtp_url else []),
+        "  try it:",
+        f"  curl -s {url}/v1/chat -H \"Authorization: Bearer {key}\" -H 'Prefer: wait=30' \\",
+        '    --json \'{"messages": [{"role": "user", "content": "Say hello."}]}\'',
+    ]
+    return "\n".join(lines)
+
+
+async def supervise(settings: Settings) -> int:
+    """Run until SIGINT or SIGTERM. The exit code: 0, or 1 if not everything came up."""
+    supervisor = Supervisor(parts(settings), grace=settings.grace.total_seconds())
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, supervisor.stopping.set)
+    code = 0
+    try:
+        await supervisor.start()
+        supervisor.say(welcome(settings))
+        await supervisor.stopping.wait()
+        supervisor.say("stopping; running jobs may end first")
+    except StartFailed as error:
+        code = 0 if str(error) == STOPPED else 1
+        supervisor.say(f"not started: {error}")
+    await supervisor.stop()
+    return code
+
+
+def main() -> None:
+    settings = load_or_exit()
+    os.environ["RUN_DIR"] = str(settings.run_dir.resolve())
+    try:
+        prepare(settings)
+    except Blocked as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None
+    raise SystemExit(asyncio.run(supervise(settings)))
+
+
+if __name__ == "__main__":
+    main()

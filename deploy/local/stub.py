@@ -1,0 +1,21 @@
+"""`make llm-stub`: an OpenAI-compatible stand-in for a provider (llmock). Options are llmock's own."""
+
+import os
+import sys
+
+from deploy.local.ports import choose
+from shared.settings import load_or_exit
+
+
+def main() -> None:
+    run_dir = load_or_exit().run_dir.resolve()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    recorded = run_dir / "llm.url"
+    port = choose(recorded)
+    recorded.write_text(f"http://127.0.0.1:{port}/v1\n")
+    command = [sys.executable, "-m", "llmock.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(sys.executable, [*command, "--log-level", "warning", *sys.argv[1:]])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""A process that must not outlive its parent."""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def die_with(parent: int, signum: signal.Signals) -> None:
+    """Have the kernel send `signum` to this process when `parent`, its parent, dies. Linux only; elsewhere a no-op."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signum)
+        if os.getppid() != parent:  # it died before the call
+            os.kill(os.getpid(), signum)
