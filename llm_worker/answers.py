@@ -114,7 +114,8 @@ class Embeddings(BaseModel):
             raise garbage("a vector can't be decoded") from error
         if len({len(vector) for vector in vectors}) != 1 or not vectors[0]:
             raise garbage("the vectors are not of one length")
-        if not all(isfinite(number) for vector in vectors for number in vector):
+        # NaN and infinity survive a sum, which is much faster than looking at each number.
+        if not all(isfinite(sum(vector)) for vector in vectors):
             raise garbage("a vector holds a number that is not finite")
         return vectors
 

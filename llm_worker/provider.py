@@ -112,8 +112,8 @@ class Provider:
         try:
             completion = await self._complete(request, max_output_tokens)
         except BadRequest as error:
-            if schema is not None and _names(error, "response_format"):
-                raise self._schema_refused(error) from error
+            if schema is not None and (refused := self._schema_refused(error)):
+                raise refused from error
             raise
         return completion.answer(request.body["model"])
 
@@ -197,10 +197,15 @@ class Provider:
             f"no complete answer from {self.name} within {self._timeout:g} s", type="provider_timeout"
         )
 
-    def _schema_refused(self, error: BadRequest) -> SchemaRefused:
-        """A user's odd schema must not cost everybody else theirs: only a refusal of all schemas is remembered."""
-        said = f"{error.parameter} {error.message}".lower()
-        if not any(hint in said for hint in ("json_schema.", "invalid_json_schema", "invalid schema")):
+    def _schema_refused(self, error: BadRequest) -> SchemaRefused | None:
+        """Tell whether the schema was refused, and remember a provider that refuses all of them.
+
+        One user's odd schema must not cost everybody else theirs.
+        """
+        named, said = _names(error, "response_format"), error.message.lower()
+        if not named and "schema" not in said:
+            return None
+        if named and not any(hint in said for hint in ("json_schema.", "invalid_json_schema", "invalid schema")):
             self.takes_schemas = False
         return SchemaRefused(error.message, parameter=error.parameter)
 

@@ -1,0 +1,14 @@
+from llm_worker.context import LlmContext, handles
+from shared.catalog.llm import CHAT, ChatInput, ChatOutput
+
+
+@handles(CHAT)
+async def chat(ctx: LlmContext, job: ChatInput) -> ChatOutput:
+    answer = await ctx.provider.chat(
+        job.messages,
+        spend=ctx.spend,
+        model=job.model,
+        temperature=job.temperature,
+        max_output_tokens=job.max_output_tokens,
+    )
+    return ChatOutput(text=answer.text, model=answer.model, finish_reason=answer.finish_reason)

@@ -1,0 +1,120 @@
+"""Handles on the servers of these tests."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+from aiohttp import web
+from pydantic import SecretStr
+
+from llm_worker.context import LlmContext, LlmHandler
+from shared.spec import Input, Output
+
+Out = TypeVar("Out", bound=Output)
+SECRET = "sk-test-0123456789abcdefghij"
+KEY = SecretStr(SECRET)
+
+
+class LlMock:
+    """A running llmock: script it, and read what it was asked."""
+
+    def __init__(self, client: httpx.Client, url: str) -> None:
+        self._client = client
+        self.url = url
+
+    def reset(self) -> None:
+        self._client.post("/_llmock/reset").raise_for_status()
+
+    def script(self, *behaviors: dict[str, Any]) -> None:
+        self._client.post("/_llmock/scenario", json={"behaviors": behaviors}).raise_for_status()
+
+    def reply(self, *texts: str) -> None:
+        self.script(*({"type": "reply", "text": text} for text in texts))
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        answer = self._client.get("/_llmock/requests").raise_for_status().json()
+        return list(answer["requests"])
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        return [record["body"] for record in self.records]
+
+
+Reply = web.Response | Callable[[dict[str, Any]], web.Response] | None
+
+
+class Stub:
+    """Answers requests with scripted replies, the last one for ever; None hangs."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.release = asyncio.Event()
+        self.asked = asyncio.Event()
+        self.bodies: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.now = self.most = 0
+        self._replies: list[Reply] = []
+
+    def script(self, *replies: Reply) -> None:
+        self._replies = list(replies)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.paths.append(request.path)
+        self.bodies.append(body)
+        self.asked.set()
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0)
+        reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+        if reply is None:
+            await self.release.wait()
+            reply = web.Response(status=500)
+        self.now -= 1
+        return reply(body) if callable(reply) else _copy(reply)
+
+
+def _copy(reply: web.Response) -> web.Response:
+    """A response object serves one request only."""
+    headers = {name: value for name, value in reply.headers.items() if name not in {"Content-Length", "Content-Type"}}
+    return web.Response(body=reply.body, status=reply.status, content_type=reply.content_type, headers=headers)
+
+
+def said(text: str | None, *, finish: str | None = "stop", usage: Any = None, **message: Any) -> web.Response:
+    """A chat completion."""
+    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text, **message}}
+    return web.json_response({"id": "1", "model": "stub-1", "choices": [choice], "usage": usage})
+
+
+def refused(status: int, headers: dict[str, str] | None = None, **error: Any) -> web.Response:
+    """An error in OpenAI's form."""
+    return web.json_response({"error": error}, status=status, headers=headers)
+
+
+def raw(body: str, *, status: int = 200, content_type: str = "application/json") -> web.Response:
+    return web.Response(text=body, status=status, content_type=content_type)
+
+
+def text_of(body: dict[str, Any]) -> str:
+    """All messages of a chat request as one text."""
+    return "\n".join(message["content"] for message in body["messages"])
+
+
+def fits(most: int) -> Callable[[dict[str, Any]], web.Response]:
+    """A model whose window holds `most` bytes of messages, and which summarises to "short."."""
+
+    def reply(body: dict[str, Any]) -> web.Response:
+        if len(text_of(body)) > most:
+            return refused(400, code="context_length_exceeded", message="This is too much.")
+        return said("short.", usage={"prompt_tokens": 5, "completion_tokens": 2})
+
+    return reply
+
+
+async def run(handler: LlmHandler, ctx: LlmContext, job: Input, output: type[Out]) -> Out:
+    """Run a handler and say what it returns, which its binding forgets."""
+    result = await handler(ctx, job)
+    assert isinstance(result, output)
+    return result
