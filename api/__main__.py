@@ -1,5 +1,6 @@
 """`python -m api`: one gateway process."""
 
+import logging
 import socket
 from types import FrameType
 
@@ -11,19 +12,23 @@ from shared import notify
 from shared.settings import BAD_SETTING, SettingsError
 from shared.start import leave, prepare
 
+log = logging.getLogger("tandem.api")
+
 PORT_IN_USE = 1
 
 
 class Server(uvicorn.Server):
     """Uvicorn that says when it listens, and does not wait for those who wait for jobs."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, port: int) -> None:
         super().__init__(config)
         self._app = app
+        self._port = port
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         notify.ready()
+        log.info("listening on port %d", self._port)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._app.state.finishes.stop()
@@ -43,7 +48,7 @@ def main() -> None:
     config = uvicorn.Config(
         app, log_config=None, access_log=False, timeout_graceful_shutdown=round(settings.grace.total_seconds())
     )
-    Server(config, app).run([listener])
+    Server(config, app, settings.port).run([listener])
 
 
 main()

@@ -25,20 +25,21 @@ QUIET = (
 
 def configure(settings: Settings) -> None:
     """Route all logging, structlog's and the standard library's, to standard error."""
+    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
         _drop_colours,
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(settings)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(console=console)],
         )
     )
     root = logging.getLogger()
@@ -54,8 +55,7 @@ def _drop_colours(_logger: object, _method: str, event: EventDict) -> EventDict:
     return event
 
 
-def _renderers(settings: Settings) -> list[Processor]:
-    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
-    if console or settings.log_format == "auto":
-        return [structlog.dev.ConsoleRenderer(colors=console and sys.stderr.isatty(), pad_event_to=0)]
+def _renderers(*, console: bool) -> list[Processor]:
+    if console:
+        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

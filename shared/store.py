@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
 from shared.attempt import Decision, Fail, Failure, HandBack, RetryIn
-from shared.job import TRANSITIONS, Artefact, Job, Status, Usage
+from shared.job import TRANSITIONS, Artefact, Job, Status, Usage, at
 
 T = TypeVar("T")
 
@@ -212,9 +212,38 @@ def page(which: Filter, *, after: Position = START, limit: int) -> Call[Page]:
     return Call("list", [which.owner, *after, limit, which.task, which.queue, which.status], parse)
 
 
-def erase(job_ids: Sequence[str]) -> Call[tuple[int, int]]:
-    """Erase those of the jobs that are finished; the answer is how many and their bytes in Redis."""
-    return Call("erase", list(job_ids), lambda answer: (int(answer[0]), int(answer[1])))
+def erase(job_ids: Sequence[str]) -> Call[int]:
+    """Erase the records of those jobs that are finished; the answer is how many."""
+    return Call("erase", list(job_ids), int)
+
+
+def size(job_id: str) -> Call[int]:
+    """Read how many bytes a job's record takes in Redis."""
+    return Call("MEMORY USAGE", [JOB + job_id], lambda answer: int(answer or 0), command=True)
+
+
+def trim(owner: str, *, start: int, dry_run: bool) -> Call[tuple[int, int | None]]:
+    """Drop entries without a record from a stretch of an index; answers how many, and where to go on."""
+    return Call(
+        "trim",
+        [owner, start, int(dry_run)],
+        lambda answer: (int(answer[0]), None if answer[1] < 0 else int(answer[1])),
+    )
+
+
+def owners() -> Call[list[str]]:
+    """Read the names of all owners that ever submitted."""
+    return Call("SMEMBERS", [KEYS["OWNERS"]], lambda answer: sorted(name.decode() for name in answer), command=True)
+
+
+def now() -> Call[datetime]:
+    """Read Redis's clock."""
+    return Call("TIME", [], lambda answer: at(int(answer[0]) * 1000 + int(answer[1]) // 1000), command=True)
+
+
+def drop_file(job_id: str) -> Call[bool]:
+    """Forget the artefact of a job."""
+    return Call("HDEL", [JOB + job_id, "file"], bool, command=True)
 
 
 def hold(name: str, *, job_id: str, token: str) -> Call[bool]:
@@ -251,5 +280,5 @@ def _job(answer: Any) -> Job | None:
     return Job.from_hash(answer) if answer and b"status" in answer else None
 
 
-SCRIPTS = ("submit", "claim_llm", "claim_sync", "renew", "finish", "tick", "list", "erase", "hold")
+SCRIPTS = ("submit", "claim_llm", "claim_sync", "renew", "finish", "tick", "list", "erase", "trim", "hold")
 assert set(TRANSITIONS) == set(Status)  # noqa: S101 - a status without a row would break every script

@@ -1,6 +1,7 @@
 """`python -m sync_worker`: one process of the forking pool."""
 
 import argparse
+import logging
 
 from redis.exceptions import RedisError
 
@@ -12,6 +13,9 @@ from shared.start import OUTAGE, leave, prepare
 from sync_worker.context import HANDLERS
 from sync_worker.run import CATALOG
 from sync_worker.worker import SyncWorker
+
+
+log = logging.getLogger("tandem.sync_worker")
 
 
 def main() -> None:
@@ -30,6 +34,7 @@ def main() -> None:
         settings, connection=client(settings.redis), bell=client(settings.redis, timeout=None), name=options.name
     )
     notify.ready()
+    log.info("ready", extra={"worker": worker.name})
     try:
         worker.work(burst=options.burst, max_jobs=options.max_jobs)
     except RedisError as error:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,6 +22,8 @@ from shared.keys import ApiKey, Role, find
 from shared.redis import Client, client
 from shared.settings import BAD_SETTING, Settings, SettingsError
 from shared.start import leave, prepare
+
+log = logging.getLogger("tandem.dashboard")
 
 PORT_IN_USE = 1
 HEADERS = {
@@ -84,7 +87,7 @@ def flask_app(connection: Client) -> Flask:
     """Build rq-dashboard on our connection and RQ's JSON serializer."""
     app = Flask("tandem-dashboard")
     app.config.update(RQ_DASHBOARD_REDIS_URL=("the shared Redis",), RQ_DASHBOARD_DISABLE_DELETE=True)
-    app.redis_conn = connection
+    app.redis_conn = connection  # type: ignore[attr-defined]  # where rq-dashboard looks for it
     # It parses a URL anew for each request and can neither unix:// nor our timeouts: give it our client.
     rq_dashboard.web.from_url = lambda *_args, **_kwargs: (None, connection)
     rq_dashboard.web.config.serializer = JSONSerializer
@@ -95,7 +98,9 @@ def flask_app(connection: Client) -> Flask:
 
 def create_app(settings: Settings) -> Guard:
     """Build the guarded dashboard. Raises SettingsError without API keys."""
-    return Guard(WSGIMiddleware(flask_app(client(settings.redis))), settings.keys)
+    dashboard: Any = flask_app(client(settings.redis))
+    bridge: Any = WSGIMiddleware(dashboard)
+    return Guard(bridge, settings.keys)
 
 
 def main() -> None:
@@ -109,6 +114,7 @@ def main() -> None:
     except OSError as error:
         leave(f"DASHBOARD_PORT={settings.dashboard_port}: can't listen: {error.strerror}", PORT_IN_USE)
     notify.ready()
+    log.info("listening on port %d", settings.dashboard_port)
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
     uvicorn.Server(config).run([listener])
 

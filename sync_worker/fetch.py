@@ -23,7 +23,6 @@ from shared.errors import FinalError, TransientError
 from shared.outgoing import RefusedUrl, Target, check_address, check_url, shorten
 
 RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
-AGENT = "Tandem"
 FETCH_FAILED = "fetch_failed"
 
 
@@ -98,7 +97,12 @@ class Client:
             raise transient(url, str(error) or type(error).__name__) from error
 
     def _request(self, pool: httpcore.ConnectionPool, url: str, target: Target) -> Answer:
-        headers = {"Host": target.authority, "User-Agent": AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+        headers = [
+            ("Host", target.authority),
+            ("User-Agent", "Tandem"),
+            ("Accept", "*/*"),
+            ("Accept-Encoding", "identity"),
+        ]
         place = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
         with pool.stream("GET", place, headers=headers) as response:
             found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}

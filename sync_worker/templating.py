@@ -1,7 +1,7 @@
 """Templates: the operator's own folder first, then ours. Sandboxed, escaped, strict about missing data."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from traceback import extract_tb
@@ -19,21 +19,33 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from shared.errors import FinalError, JobError
 from shared.settings import Settings
+from sync_worker import markdown, money
+from sync_worker.invoice import Invoice
+from sync_worker.table import Table
+from sync_worker.template_data import TemplateError
 
 Kind = Literal["report", "mail"]
 Format = Literal["html", "txt"]
 
 OURS = Path(__file__).parent / "templates"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+# Also for the operator's own templates: {{ data | invoice }}, {{ 12.5 | money("EUR") }}, {{ text | markdown }}.
+FILTERS: dict[str, Callable[..., Any]] = {
+    "invoice": Invoice.read,
+    "table": Table.read,
+    "article": markdown.Article.read,
+    "markdown": markdown.to_html,
+    "money": money.money,
+    "price": money.price,
+    "quantity": money.quantity,
+    "number": money.number,
+    "day": lambda day: f"{day.day}\N{NO-BREAK SPACE}{day:%B %Y}",
+}
 LAYOUTS = frozenset({"base"})  # extended by templates, not templates themselves
 
 
 class UnknownTemplate(FinalError):
     type = "unknown_template"
-
-
-class TemplateError(FinalError):
-    type = "template_error"
 
 
 class Missing(StrictUndefined):
@@ -101,13 +113,15 @@ def _folders(own: Path | None, kind: str) -> list[Path]:
 
 @cache
 def _environment(own: Path | None, kind: str) -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(
+    environment = ImmutableSandboxedEnvironment(
         loader=ChoiceLoader([FileSystemLoader(folder) for folder in _folders(own, kind)]),
         autoescape=select_autoescape(enabled_extensions=("html",), default=False),
         undefined=Missing,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= FILTERS
+    return environment
 
 
 def _line(error: Exception) -> str:

@@ -40,17 +40,13 @@ def parts(settings: Settings) -> list[Part]:
     if not settings.smtp_url:
         chosen.append(Part("mailbox", "deploy.local.mailbox", helper=True))
     chosen.append(Part("api", "api"))
-    chosen += [
-        Part(_numbered("llm-worker", n, settings.llm_workers), "llm_worker") for n in range(settings.llm_workers)
-    ]
-    chosen += [
-        Part(_numbered("sync-worker", n, settings.sync_workers), "sync_worker") for n in range(settings.sync_workers)
-    ]
+    chosen += _pool("llm-worker", "llm_worker", settings.llm_workers)
+    chosen += _pool("sync-worker", "sync_worker", settings.sync_workers)
     return [*chosen, Part("clock", "sync_worker.clock"), Part("dashboard", "sync_worker.dashboard")]
 
 
-def _numbered(name: str, number: int, of: int) -> str:
-    return name if of == 1 else f"{name}-{number + 1}"
+def _pool(name: str, module: str, size: int) -> list[Part]:
+    return [Part(name if size == 1 else f"{name}-{number}", module) for number in range(1, size + 1)]
 
 
 def _redis_answers(run_dir: Path) -> bool:

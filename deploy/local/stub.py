@@ -13,8 +13,11 @@ def main() -> None:
     recorded = run_dir / "llm.url"
     port = choose(recorded)
     recorded.write_text(f"http://127.0.0.1:{port}/v1\n")
-    command = [sys.executable, "-m", "llmock.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
-    os.execv(sys.executable, [*command, "--log-level", "warning", *sys.argv[1:]])  # noqa: S606
+    address = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
+    # llmock's own command greets with a banner of thirty lines, which is too much among other parts' logs.
+    quiet = not sys.stdout.isatty() and not sys.argv[1:]
+    command = ["uvicorn", "llmock.main:app"] if quiet else ["llmock.cli", "serve", *sys.argv[1:]]
+    os.execv(sys.executable, [sys.executable, "-m", *command, *address])  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ START_LIMIT = 60.0  # seconds until a part must answer
 FIRST_PAUSE, LAST_PAUSE, HEALTHY_AFTER = 0.2, 5.0, 10.0  # seconds; restart backoff
 KILL_AFTER = 5.0  # seconds beyond the grace time
 STOPPED = "stopped"  # asked to, before everything was up
+DEFAULTS = {"TANDEM_LOG_FORMAT": "console", "PYTHONUNBUFFERED": "1"}  # somebody reads along
 COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95)
 
 
@@ -114,7 +115,7 @@ class Supervisor:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "NOTIFY_SOCKET": self._address, "PYTHONUNBUFFERED": "1"},
+            env={**DEFAULTS, **os.environ, "NOTIFY_SOCKET": self._address},
             # A session of its own: Ctrl-C reaches only the supervisor, which stops the parts in order.
             start_new_session=True,
             preexec_fn=partial(die_with, os.getpid(), signal.SIGTERM),

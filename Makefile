@@ -1,0 +1,64 @@
+# Tandem. `make help` lists the targets; the settings are environment variables (README.md).
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+
+.PHONY: help run demo test check api llm-worker sync-worker clock dashboard redis llm-stub mailbox \
+	install install-dev lock clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: install ## Start the whole platform on this machine; Ctrl-C stops it.
+	@exec $(PY) -m deploy.local.run
+
+demo: install ## Submit one job of each task type and show the results; starts a platform if none runs.
+	@exec $(PY) -m deploy.local.demo
+
+test: install-dev ## Run the whole test suite; it starts every server it needs.
+	@exec $(PY) -m pytest $(ARGS)
+
+check: install-dev ## Check style, types and the architecture: ruff, mypy --strict, import-linter.
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+api: install ## One gateway process.
+	@$(PY) -m deploy.local.files
+	@exec $(PY) -m api
+
+llm-worker: install ## One process of the asyncio pool (arq): LLM calls.
+	@exec $(PY) -m llm_worker $(ARGS)
+
+sync-worker: install ## One process of the forking pool (RQ): mail, PDF, upkeep.
+	@$(PY) -m deploy.local.files
+	@exec $(PY) -m sync_worker $(ARGS)
+
+clock: install ## The clock: due retries, jobs of dead sync workers.
+	@exec $(PY) -m sync_worker.clock
+
+dashboard: install ## rq-dashboard, behind an admin key.
+	@$(PY) -m deploy.local.files
+	@exec $(PY) -m sync_worker.dashboard
+
+redis: install ## The embedded Valkey, with an append-only file under RUN_DIR.
+	@exec $(PY) -m deploy.local.redis
+
+llm-stub: install ## A local OpenAI-compatible stand-in; ARGS are llmock's options.
+	@exec $(PY) -m deploy.local.stub $(ARGS)
+
+mailbox: install ## A mail server that keeps mails as files under RUN_DIR/outbox.
+	@exec $(PY) -m deploy.local.mailbox
+
+install: ## Make .venv with what the platform needs.
+	@sh deploy/local/bootstrap.sh requirements.lock
+
+install-dev: ## Make .venv with what tests and checks need as well.
+	@sh deploy/local/bootstrap.sh requirements-dev.lock
+
+lock: install-dev ## Pin all dependencies anew (requirements*.lock).
+	@sh deploy/lock.sh
+
+clean: ## Remove .venv and all local data (RUN_DIR).
+	@rm -rf .venv "$${RUN_DIR:-.run}"

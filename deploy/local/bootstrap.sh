@@ -1,0 +1,76 @@
+#!/bin/sh
+# Makes .venv with the pinned packages of a lock file, and sees to WeasyPrint's system libraries.
+# Usage: bootstrap.sh LOCKFILE
+# As root on Debian or Ubuntu it installs what is missing; elsewhere it prints the command and stops.
+set -eu
+lock=$1
+venv=.venv
+stamp=$venv/.installed-from
+apt_libraries="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz0b libharfbuzz-subset0 fontconfig fonts-dejavu-core"
+
+say() { printf '%s\n' "$*" >&2; }
+can_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; }
+apt() { DEBIAN_FRONTEND=noninteractive apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
+
+find_python() {
+    for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    say "Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python3."
+    exit 1
+}
+
+make_venv() {
+    python=$(find_python)
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        if can_apt; then
+            say "installing python$version-venv"
+            apt "python$version-venv"
+        else
+            say "Python's venv module is missing. Install it and try again:"
+            say "  sudo apt-get install -y python$version-venv"
+            exit 1
+        fi
+    fi
+    "$python" -m venv "$venv"
+}
+
+install_packages() {
+    say "installing the packages of $lock (once)"
+    if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"; then
+        say "The packages could not be installed. If one had to be compiled, it needs a compiler and Python's headers:"
+        say "  sudo apt-get install -y build-essential python3-dev"
+        exit 1
+    fi
+    cksum "$lock" >> "$stamp"
+}
+
+have_libraries() { "$venv/bin/python" deploy/local/libraries.py; }
+
+install_libraries() {
+    if can_apt; then
+        say "installing WeasyPrint's system libraries: $apt_libraries"
+        # shellcheck disable=SC2086 # a list
+        apt $apt_libraries
+        have_libraries && return
+    fi
+    say "WeasyPrint's system libraries are missing. Install them and try again:"
+    if [ "$(uname)" = Darwin ]; then
+        say "  brew install pango"
+    elif command -v dnf >/dev/null 2>&1; then
+        say "  sudo dnf install -y pango harfbuzz fontconfig dejavu-sans-fonts"
+    elif command -v apk >/dev/null 2>&1; then
+        say "  sudo apk add pango harfbuzz-subset fontconfig font-dejavu"
+    else
+        say "  sudo apt-get install -y $apt_libraries"
+    fi
+    exit 1
+}
+
+[ -x "$venv/bin/python" ] && "$venv/bin/python" -c '' 2>/dev/null || { rm -rf "$venv"; make_venv; }
+grep -qxF "$(cksum "$lock")" "$stamp" 2>/dev/null || install_packages
+have_libraries || install_libraries

@@ -1,0 +1,93 @@
+"""Removing what is old: artefacts, records, and what lost its record."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from shared import store
+from shared.catalog.upkeep import CLEANUP, CleanupInput, CleanupOutput, Removed
+from shared.job import Job
+from shared.store import Filter
+from sync_worker.context import SyncContext, handles
+
+BATCH = 200
+
+
+@handles(CLEANUP)
+def cleanup(ctx: SyncContext, job: CleanupInput) -> CleanupOutput:
+    """Remove what was finished before `older_than`; a dry run counts the same and removes nothing."""
+    before = ctx.book.run(store.now()) - job.older_than
+    removers = {"files": remove_files, "records": remove_records, "orphans": remove_orphans}
+    # In this order: a record's file is an artefact first, and what is left without a record an orphan.
+    done = {kind: remove(ctx, before, job.dry_run) for kind, remove in removers.items() if kind in job.what}
+    return CleanupOutput(dry_run=job.dry_run, **done)
+
+
+def remove_files(ctx: SyncContext, before: datetime, dry_run: bool) -> Removed:  # noqa: FBT001 - as the caller says
+    """Remove the artefacts of jobs that finished before `before`."""
+    removed = Removed()
+    for job in _finished(ctx, before):
+        if job.file:
+            removed = _add(removed, job.file.bytes)
+            if not dry_run:
+                ctx.files.delete(job.file.key)
+                ctx.book.run(store.drop_file(job.id))
+    return removed
+
+
+def remove_records(ctx: SyncContext, before: datetime, dry_run: bool) -> Removed:  # noqa: FBT001
+    """Remove the records, with their artefacts, of jobs that finished before `before`."""
+    removed = Removed()
+    for job in _finished(ctx, before):
+        size = ctx.book.run(store.size(job.id)) + (job.file.bytes if job.file else 0)
+        removed = _add(removed, size)
+        if not dry_run:
+            if job.file:
+                ctx.files.delete(job.file.key)
+            ctx.book.run(store.erase([job.id]))
+    return removed
+
+
+def remove_orphans(ctx: SyncContext, before: datetime, dry_run: bool) -> Removed:  # noqa: FBT001
+    """Remove artefacts that no record names, and index entries without a record."""
+    removed = Removed()
+    for entry in ctx.files.list():
+        if entry.modified < before and _orphaned(ctx, entry.key):
+            removed = _add(removed, entry.bytes)
+            if not dry_run:
+                ctx.files.delete(entry.key)
+    entries = _trim(ctx, "", dry_run=dry_run)
+    for owner in ctx.book.run(store.owners()):
+        _trim(ctx, owner, dry_run=dry_run)
+    return Removed(count=removed.count + entries, bytes=removed.bytes)
+
+
+def _finished(ctx: SyncContext, before: datetime) -> Iterator[Job]:
+    """Walk through the jobs that finished before `before`, newest first."""
+    position: store.Position | None = (str(round(before.timestamp() * 1000)), "")
+    while position:
+        page = ctx.book.run(store.page(Filter(), after=position, limit=BATCH))
+        for job_id in page.ids:
+            job = ctx.book.run(store.fetch(job_id))
+            if job and job.finished_at and job.finished_at < before:
+                yield job
+        position = page.next
+
+
+def _orphaned(ctx: SyncContext, key: str) -> bool:
+    """Tell whether no record names this artefact; a running job's file is not named yet."""
+    parts = key.split("/")
+    job = ctx.book.run(store.fetch(parts[1])) if len(parts) > 1 else None
+    return job is None or (job.finished and (job.file is None or job.file.key != key))
+
+
+def _trim(ctx: SyncContext, owner: str, *, dry_run: bool) -> int:
+    total = 0
+    start: int | None = 0
+    while start is not None:
+        dead, start = ctx.book.run(store.trim(owner, start=start, dry_run=dry_run))
+        total += dead
+    return total
+
+
+def _add(removed: Removed, size: int) -> Removed:
+    return Removed(count=removed.count + 1, bytes=removed.bytes + size)

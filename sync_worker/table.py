@@ -1,0 +1,116 @@
+"""A table: columns, rows of lists or of fields, perhaps a row of totals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from sync_worker.money import MINUS, number
+from sync_worker.template_data import TemplateData
+
+Align = Literal["left", "right", "center"]
+Value = str | int | float | bool | None
+Row = list[Value] | dict[str, Value]
+WIDE = 7  # more columns than this lie across the page
+
+
+class Column(TemplateData):
+    """One column. Without `align`, a column of numbers is aligned right; `decimals` also groups thousands."""
+
+    key: str
+    label: str
+    align: Align | None = None
+    decimals: int | None = Field(default=None, ge=0, le=6)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value as it is shown."""
+
+    text: str
+    align: Align
+
+
+def _column(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"key": value, "label": value}
+    if isinstance(value, dict) and "key" in value:
+        return {"label": value["key"], **value}
+    return value
+
+
+class Table(TemplateData):
+    """The data of the template `table`. Fields of a row that no column names are left out."""
+
+    title: str | None = None
+    subtitle: str | None = None
+    columns: list[Annotated[Column, BeforeValidator(_column)]] = Field(min_length=1, max_length=30)
+    rows: list[Row] = Field(max_length=20_000)
+    totals: Row | None = None
+    note: str | None = None
+    orientation: Literal["portrait", "landscape"] | None = None
+
+    @model_validator(mode="after")
+    def _widths(self) -> Self:
+        for index, row in enumerate([*self.rows, self.totals]):
+            if isinstance(row, list) and len(row) != len(self.columns):
+                name = "totals" if index == len(self.rows) else f"row {index + 1}"
+                raise ValueError(f"{name} has {len(row)} values for {len(self.columns)} columns")
+        return self
+
+    @property
+    def landscape(self) -> bool:
+        return self.orientation == "landscape" or (self.orientation is None and len(self.columns) > WIDE)
+
+    @cached_property
+    def body(self) -> list[list[Cell]]:
+        return [self._cells(row) for row in self._values]
+
+    @property
+    def foot(self) -> list[Cell] | None:
+        return None if self.totals is None else self._cells(self._pick(self.totals))
+
+    @cached_property
+    def aligns(self) -> list[Align]:
+        """The alignment of each column."""
+        columns: Sequence[Sequence[Value]] = list(zip(*self._values, strict=True)) or [()] * len(self.columns)
+        return [
+            column.align or ("right" if _numeric(values) else "left")
+            for column, values in zip(self.columns, columns, strict=True)
+        ]
+
+    @cached_property
+    def _values(self) -> list[list[Value]]:
+        return [self._pick(row) for row in self.rows]
+
+    def _pick(self, row: Row) -> list[Value]:
+        return row if isinstance(row, list) else [row.get(column.key) for column in self.columns]
+
+    def _cells(self, values: list[Value]) -> list[Cell]:
+        places = zip(values, self.columns, self.aligns, strict=True)
+        return [Cell(_text(value, column), align) for value, column, align in places]
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _numeric(values: Sequence[Value]) -> bool:
+    given = [value for value in values if value is not None]
+    return bool(given) and all(map(_is_number, given))
+
+
+def _text(value: Value, column: Column) -> str:
+    """Show a value. Without `decimals` a number stays as it came: 2026 may be a year."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
+        return value
+    if column.decimals is not None:
+        return number(value, column.decimals)
+    return f"{Decimal(str(value)):f}".replace("-", MINUS)
