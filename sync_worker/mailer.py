@@ -24,17 +24,15 @@ import ssl
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 
 from shared.errors import FinalError, JobError, TransientError
+from sync_worker.mail import PERMANENT, TEMPORARY, Delivery, Mail, Reply
 from sync_worker.smtp_url import Server
 
 OK = (250, 251)
 AUTHENTICATED = (235, 503)  # 503: already logged in
 CLOSING = 421
 TOO_MANY = 452
-PERMANENT = 500
-TEMPORARY = 400
 
 TIMEOUT = 30.0  # seconds for each answer
 # An answer to the mail itself that comes after we gave up means that it is sent twice: RFC 5321,
@@ -42,40 +40,6 @@ TIMEOUT = 30.0  # seconds for each answer
 DATA_TIMEOUT = 80.0
 QUIT_TIMEOUT = 3.0
 MAX_REASON = 300
-
-
-@dataclass(frozen=True)
-class Mail:
-    """A mail ready for the wire: its bytes, with CRLF, 7-bit but for the headers if `utf8`.
-
-    `recipients` maps each address as the caller wrote it to its form on the wire.
-    """
-
-    sender: str
-    recipients: Mapping[str, str]
-    content: bytes = field(repr=False)
-    utf8: bool = False
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """Who the server took the mail for; of the others, its reason."""
-
-    accepted: list[str]
-    rejected: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _Reply:
-    code: int
-    text: str
-
-    @property
-    def temporary(self) -> bool:
-        return TEMPORARY <= self.code < PERMANENT
-
-    def __str__(self) -> str:
-        return f"{self.code} {self.text}".strip()
 
 
 def send(server: Server, mail: Mail) -> Delivery:
@@ -141,7 +105,7 @@ def _login(smtp: smtplib.SMTP, server: Server) -> None:
         _authenticate(smtp, server.user, server.password)
     except smtplib.SMTPAuthenticationError as error:
         # Only the code: some servers repeat the command, and with it the password.
-        if _Reply(error.smtp_code, "").temporary:
+        if Reply(error.smtp_code, "").temporary:
             raise TransientError(
                 f"{server} can't check the password now ({error.smtp_code})", type="smtp_busy"
             ) from None
@@ -178,14 +142,14 @@ def _set_timeout(smtp: smtplib.SMTP, seconds: float) -> None:
 # --- the transaction
 
 
-def _deliver(smtp: smtplib.SMTP, mail: Mail) -> tuple[list[str], dict[str, _Reply]]:
+def _deliver(smtp: smtplib.SMTP, mail: Mail) -> tuple[list[str], dict[str, Reply]]:
     """Send in as many transactions as the server needs.
 
     452 to some recipients means that it takes no more of them at once (RFC 5321, 4.5.3.1.10):
     the rest goes into another transaction. Each accepts at least one, so this ends.
     """
     accepted: list[str] = []
-    refused: dict[str, _Reply] = {}
+    refused: dict[str, Reply] = {}
     pending = list(mail.recipients)
     while pending:
         try:
@@ -193,7 +157,7 @@ def _deliver(smtp: smtplib.SMTP, mail: Mail) -> tuple[list[str], dict[str, _Repl
         except (smtplib.SMTPException, OSError) as error:
             if not accepted:
                 raise
-            refused |= dict.fromkeys(pending, _Reply(CLOSING, _text(error)))
+            refused |= dict.fromkeys(pending, Reply(CLOSING, _text(error)))
             break
         accepted += taken
         refused = {address: reply for address, reply in refused.items() if address not in taken} | replies
@@ -201,7 +165,7 @@ def _deliver(smtp: smtplib.SMTP, mail: Mail) -> tuple[list[str], dict[str, _Repl
     return accepted, refused
 
 
-def _transaction(smtp: smtplib.SMTP, mail: Mail, addresses: Sequence[str]) -> tuple[list[str], dict[str, _Reply]]:
+def _transaction(smtp: smtplib.SMTP, mail: Mail, addresses: Sequence[str]) -> tuple[list[str], dict[str, Reply]]:
     """MAIL, RCPT for each, DATA if anybody is taken."""
     _expect(*smtp.mail(mail.sender, _options(smtp, mail)))
     replies = {address: _rcpt(smtp, mail.recipients[address]) for address in addresses}
@@ -219,11 +183,11 @@ def _options(smtp: smtplib.SMTP, mail: Mail) -> list[str]:
     return [*size, "BODY=8BITMIME", "SMTPUTF8"] if mail.utf8 else size
 
 
-def _rcpt(smtp: smtplib.SMTP, address: str) -> _Reply:
+def _rcpt(smtp: smtplib.SMTP, address: str) -> Reply:
     code, text = smtp.rcpt(address)
     if code == CLOSING or not TEMPORARY <= code < PERMANENT + 100:
         _expect(code, text)
-    return _Reply(code, _text(text))
+    return Reply(code, _text(text))
 
 
 def _expect(code: int, text: bytes) -> None:
@@ -246,7 +210,7 @@ def _translated(server: Server) -> Iterator[None]:
     try:
         yield
     except smtplib.SMTPResponseException as error:
-        raise _refusal(server, _Reply(error.smtp_code, _text(error.smtp_error))) from None
+        raise _refusal(server, Reply(error.smtp_code, _text(error.smtp_error))) from None
     except ssl.SSLCertVerificationError as error:
         message = f"the certificate of {server} is not trusted: {error.verify_message}"
         raise FinalError(message, type="smtp_insecure") from None
@@ -254,7 +218,7 @@ def _translated(server: Server) -> Iterator[None]:
         raise TransientError(f"{server} can't be reached: {_text(error)}", type="smtp_unavailable") from None
 
 
-def _refusal(server: Server, reply: _Reply) -> JobError:
+def _refusal(server: Server, reply: Reply) -> JobError:
     if reply.temporary:
         return TransientError(f"{server} is busy: {reply}", type="smtp_busy")
     if reply.code >= PERMANENT:
@@ -262,14 +226,14 @@ def _refusal(server: Server, reply: _Reply) -> JobError:
     return TransientError(f"{server} does not speak SMTP: {reply}", type="smtp_unavailable")
 
 
-def _all_refused(refused: Mapping[str, _Reply]) -> JobError:
+def _all_refused(refused: Mapping[str, Reply]) -> JobError:
     reasons = "; ".join(f"{address}: {reply}" for address, reply in refused.items())
     if any(reply.temporary for reply in refused.values()):
         return TransientError(f"no recipient was accepted: {reasons}", type="smtp_busy")
     return FinalError(f"every recipient was refused: {reasons}", type="recipients_refused")
 
 
-def _reason(reply: _Reply) -> str:
+def _reason(reply: Reply) -> str:
     return f"{reply} (temporary; not sent again)" if reply.temporary else str(reply)
 
 

@@ -15,7 +15,7 @@ from email_validator import EmailNotValidError, validate_email
 from shared.catalog.mail import EmailInput
 from shared.errors import FinalError
 from shared.settings import Settings
-from sync_worker.mailer import Mail
+from sync_worker.mail import Mail
 from sync_worker.templating import Format, exists, render
 
 MAX_BYTES = 20 * 1024 * 1024  # of the whole mail as it is sent; base64 adds a third to attachments

@@ -1,0 +1,42 @@
+"""A mail ready for the wire, and what servers say to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+TEMPORARY, PERMANENT = 400, 500  # where the two kinds of refusal begin
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail ready for the wire: its bytes, with CRLF, 7-bit but for the headers if `utf8`.
+
+    `recipients` maps each address as the caller wrote it to its form on the wire.
+    """
+
+    sender: str
+    recipients: Mapping[str, str]
+    content: bytes = field(repr=False)
+    utf8: bool = False
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Who the server took the mail for; of the others, its reason."""
+
+    accepted: list[str]
+    rejected: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A server's answer to one command."""
+
+    code: int
+    text: str
+
+    @property
+    def temporary(self) -> bool:
+        return TEMPORARY <= self.code < PERMANENT
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}".strip()

@@ -1,0 +1,1 @@
+"""The forking pool."""

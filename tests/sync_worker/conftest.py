@@ -1,0 +1,45 @@
+"""Attempts of the forking pool, leased from a real job book."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from shared import store
+from shared.book import Book
+from shared.dispatch import submission
+from shared.files import Files
+from shared.redis import client
+from shared.settings import Settings
+from shared.spec import AnySpec
+from sync_worker.context import SyncContext
+
+
+class Start(Protocol):
+    """Submits and claims a job and gives its first attempt's context."""
+
+    def __call__(
+        self, spec: AnySpec, payload: Mapping[str, Any], *, owner: str = "ada", **settings: Any
+    ) -> SyncContext: ...
+
+
+@pytest.fixture
+def book(valkey: str) -> Iterator[Book]:
+    """An empty job book."""
+    book = Book(client(valkey))
+    book.client.flushall()
+    yield book
+    book.client.close()
+
+
+@pytest.fixture
+def start(book: Book, valkey: str, tmp_path: Path) -> Start:
+    def begin(spec: AnySpec, payload: Mapping[str, Any], *, owner: str = "ada", **settings: Any) -> SyncContext:
+        chosen = Settings(_env_file=None, run_dir=tmp_path, redis_url=valkey, **settings)
+        job = submission(spec, spec.input.model_validate(payload), owner=owner, request_id="test")
+        book.run(store.submit(job, queue_max=100))
+        [lease] = book.run(store.claim_sync(worker="test", ttl=chosen.job_ttl)).leases
+        return SyncContext(lease=lease, settings=chosen, files=Files(chosen.files), book=book)
+
+    return begin
