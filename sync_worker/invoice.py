@@ -1,6 +1,6 @@
 """An invoice: its shape and its sums."""
 
-import datetime
+import datetime as dt
 from decimal import Decimal
 from functools import cached_property
 from typing import Annotated
@@ -46,8 +46,8 @@ class Invoice(TemplateData):
 
     heading: Text = "Invoice"
     number: Text
-    date: datetime.date
-    due: datetime.date | None = None
+    date: dt.date
+    due: dt.date | None = None
     reference: str | None = None
     currency: str = Field(pattern="^[A-Z]{3}$")
     seller: Party

@@ -48,12 +48,12 @@ def money(amount: Decimal | float, currency: str) -> str:
 
 def price(amount: Decimal, currency: str) -> str:
     """Write a unit price: with the currency's decimals, or more where it has more (0.0035)."""
-    return number(amount, max(minor_units(currency), _decimals(amount)))
+    return number(amount, max(minor_units(currency), decimal_places(amount)))
 
 
 def quantity(amount: Decimal) -> str:
     """Write a count without needless zeros: 12, 1.5, 1,000."""
-    return number(amount, _decimals(amount))
+    return number(amount, decimal_places(amount))
 
 
 def number(amount: Decimal | float, decimals: int = 0) -> str:
@@ -67,6 +67,7 @@ def decimal(amount: Decimal | float) -> Decimal:
     return amount if isinstance(amount, Decimal) else Decimal(str(amount))
 
 
-def _decimals(amount: Decimal) -> int:
+def decimal_places(amount: Decimal) -> int:
+    """Count the decimals that `amount` needs, up to six."""
     exponent = amount.normalize().as_tuple().exponent
     return min(max(0, -exponent), MAX_DECIMALS) if isinstance(exponent, int) else 0

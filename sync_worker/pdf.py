@@ -127,7 +127,7 @@ def _render(source: str, title: str | None, fetcher: GuardedFetcher) -> Pdf:
     html = HTML(string=source, base_url=f"https://{NOWHERE}/", url_fetcher=fetcher)
     _refuse_attachments(html)
     _drop_dead_links(html)
-    document = html.render(stylesheets=[DEFAULTS], pdf_tags=True)
+    document = html.render(stylesheets=[DEFAULTS], presentational_hints=True, pdf_tags=True)
     metadata = document.metadata
     metadata.title = title or metadata.title
     metadata.generator = metadata.generator or "Tandem"
@@ -139,8 +139,8 @@ def _refuse_attachments(html: HTML) -> None:
     """WeasyPrint embeds what <link> and <a rel=attachment> point to: a way to carry files out."""
     for element in html.etree_element.iter():
         if isinstance(element.tag, str) and element_has_link_type(element, "attachment"):
-            url = element.get("href") or f"<{element.tag}>"
-            raise RefusedUrl(url, f"attachments (<{element.tag} rel=attachment>) are not embedded in reports")
+            tag = element.tag.rpartition("}")[2]
+            raise RefusedUrl(element.get("href") or f"<{tag}>", f"<{tag} rel=attachment>: reports carry no attachments")
 
 
 def _drop_dead_links(html: HTML) -> None:

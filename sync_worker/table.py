@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from sync_worker.money import MINUS, number
+from sync_worker.money import MAX_DECIMALS, MINUS, decimal, decimal_places, number
 from sync_worker.template_data import TemplateData
 
 Align = Literal["left", "right", "center"]
@@ -18,7 +17,7 @@ WIDE = 7  # more columns than this lie across the page
 
 
 class Column(TemplateData):
-    """One column. Without `align`, a column of numbers is aligned right; `decimals` also groups thousands."""
+    """One column. Without `align`, a column of numbers is aligned right. Fractions get equal decimals."""
 
     key: str
     label: str
@@ -89,9 +88,20 @@ class Table(TemplateData):
     def _pick(self, row: Row) -> list[Value]:
         return row if isinstance(row, list) else [row.get(column.key) for column in self.columns]
 
+    @cached_property
+    def _decimals(self) -> list[int | None]:
+        """The decimals of each column: as asked for, or those of its longest fraction.
+
+        None leaves numbers as they came: in a column of whole numbers 2026 may be a year.
+        """
+        found = [max((_places(row[index]) for row in self._values), default=0) for index in range(len(self.columns))]
+        return [
+            column.decimals if column.decimals is not None else (min(places, MAX_DECIMALS) or None)
+            for column, places in zip(self.columns, found, strict=True)
+        ]
+
     def _cells(self, values: list[Value]) -> list[Cell]:
-        places = zip(values, self.columns, self.aligns, strict=True)
-        return [Cell(_text(value, column), align) for value, column, align in places]
+        return [Cell(*cell) for cell in zip(map(_text, values, self._decimals), self.aligns, strict=True)]
 
 
 def _is_number(value: Value) -> bool:
@@ -103,14 +113,16 @@ def _numeric(values: Sequence[Value]) -> bool:
     return bool(given) and all(map(_is_number, given))
 
 
-def _text(value: Value, column: Column) -> str:
-    """Show a value. Without `decimals` a number stays as it came: 2026 may be a year."""
+def _places(value: Value) -> int:
+    return decimal_places(decimal(value)) if isinstance(value, float) else 0
+
+
+def _text(value: Value, decimals: int | None) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int | float):
         return value
-    if column.decimals is not None:
-        return number(value, column.decimals)
-    return f"{Decimal(str(value)):f}".replace("-", MINUS)
+    # Without decimals there are no fractions in the column, but there may be 5.0.
+    return f"{value:.0f}".replace("-", MINUS) if decimals is None else number(value, decimals)

@@ -1,0 +1,46 @@
+"""`report`: a PDF from a template, HTML or Markdown."""
+
+import re
+import unicodedata
+from typing import Any
+
+from shared.catalog.report import REPORT, ReportFile, ReportInput, ReportOutput
+from sync_worker import pdf, templating
+from sync_worker.context import SyncContext, handles
+
+MAX_NAME = 80
+
+
+@handles(REPORT)
+def report(ctx: SyncContext, job: ReportInput) -> ReportOutput:
+    """Render, store, and say where the file is."""
+    document = pdf.render(_html(ctx, job), title=job.title)
+    file = ctx.save(name=file_name(job), media_type="application/pdf", content=document.content)
+    url = f"/v1/jobs/{ctx.job_id}/file"
+    return ReportOutput(file=ReportFile(url=url, bytes=file.bytes, sha256=file.sha256, pages=document.pages))
+
+
+def file_name(job: ReportInput) -> str:
+    """Name the PDF after its title, or else its template: `invoice-2041.pdf`. ASCII, safe in any store."""
+    source = job.title or job.data.get("title") or _numbered(job) or "report"
+    plain = unicodedata.normalize("NFKD", str(source)).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:MAX_NAME].rstrip("-")
+    return f"{slug or 'report'}.pdf"
+
+
+def _numbered(job: ReportInput) -> str:
+    return " ".join(str(part) for part in (job.template, job.data.get("number")) if part)
+
+
+def _html(ctx: SyncContext, job: ReportInput) -> str:
+    if job.html is not None:
+        return job.html
+    if job.markdown is not None:
+        return _fill(ctx, "article", {"markdown": job.markdown, "title": job.title}, job.title)
+    return _fill(ctx, job.template or "", job.data, job.title)
+
+
+def _fill(ctx: SyncContext, template: str, data: dict[str, Any], title: str | None) -> str:
+    """Templates see the data's fields by name, and as a whole under `data`."""
+    context = {**data, "data": data, "title": title}
+    return templating.render(ctx.settings, kind="report", name=template, context=context)
