@@ -54,4 +54,5 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app.include_router(health.router)
     app.include_router(jobs.router)
     app.include_router(tasks.router(catalog))
+    app.openapi()  # built once, here: it takes a while, and a mistake in it fails at start
     return app

@@ -1,5 +1,6 @@
 """What happens to every request: an id, and a limit on its body. Plain ASGI: no task per request."""
 
+import logging
 import re
 
 import structlog
@@ -10,11 +11,17 @@ from ulid import ULID
 
 from api.problems import problem
 
+log = logging.getLogger("tandem.api")
+
+BUG = "the gateway made a mistake; the request id leads to the log line"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestId:
-    """Take the caller's `X-Request-ID` if it is harmless, else make one; answer and logs carry it."""
+    """Take the caller's `X-Request-ID` if it is harmless, else make one; answer and logs carry it.
+
+    A mistake of ours is caught here and not by Starlette, whose own 500 would lack the id.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -27,13 +34,23 @@ class RequestId:
         request_id = given if REQUEST_ID.fullmatch(given) else str(ULID())
         scope.setdefault("state", {})["request_id"] = request_id
 
+        started = False
+
         async def send_with_id(message: Message) -> None:
+            nonlocal started
+            started = True
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request=request_id):
-            await self._app(scope, receive, send_with_id)
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception:
+                log.exception("500 on %s %s", scope["method"], scope["path"])
+                if started:
+                    raise
+                await problem(500, BUG)(scope, receive, send_with_id)
 
 
 class BodyLimit:

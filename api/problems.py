@@ -96,14 +96,8 @@ def _public(error: ServiceError) -> str:
     return "the job store does not take requests now" if error.type == "store_unavailable" else str(error)
 
 
-async def _bug(request: Request, error: Exception) -> Response:
-    log.error("500 on %s %s", request.method, request.url.path, exc_info=error)
-    return problem(500, "the gateway made a mistake; the request id leads to the log line")
-
-
 def install(app: FastAPI) -> None:
     """Register the handlers."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(ServiceError, _service)
-    app.add_exception_handler(Exception, _bug)

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from functools import cache
 from typing import Any, TypeVar, cast
 
 from redis.exceptions import NoScriptError, RedisError
@@ -104,18 +103,17 @@ def _pauses() -> Iterator[float]:
         pause = min(pause * 2, timedelta(seconds=1))
 
 
+# Read at import: a script is never loaded from disk on an event loop, and a missing one fails at start.
+SOURCES = {name: store.source(name) for name in store.SCRIPTS}
+HASHES = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SOURCES.items()}
+
+
 def _command(call: Call[Any], *, whole: bool = False) -> list[Any]:
     if call.command:
         return [call.name, *call.args]
     if whole:
-        return ["EVAL", store.source(call.name), 0, *call.args]
-    return ["EVALSHA", _sha(call.name), 0, *call.args]
-
-
-@cache
-def _sha(script: str) -> str:
-
-    return hashlib.sha1(store.source(script).encode(), usedforsecurity=False).hexdigest()
+        return ["EVAL", SOURCES[call.name], 0, *call.args]
+    return ["EVALSHA", HASHES[call.name], 0, *call.args]
 
 
 def _outage(error: RedisError) -> Exception:

@@ -20,6 +20,7 @@ QUIET = (
     "weasyprint",
     "fontTools",
     "alembic",
+    "uvicorn.error",
 )
 
 

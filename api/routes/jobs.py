@@ -11,7 +11,7 @@ from api.parameters import JobId, Wait
 from api.problems import responses
 from api.security import Caller, may_see
 from api.state import TheBook, TheCatalog, TheFiles, TheFinishes
-from api.view import AnyJob, JobPage, show
+from api.view import AnyJob, JobPage, answer, show
 from shared import store
 from shared.book import AsyncBook
 from shared.job import Job, Status
@@ -74,12 +74,12 @@ def _invalid(field: str, message: str) -> RequestValidationError:
     return RequestValidationError([{"type": "value_error", "loc": ("query", field), "msg": message}])
 
 
-@router.get("/{job_id}", summary="A job.", responses=responses(401, 404, 422, 503))
-async def get_job(job_id: JobId, caller: Caller, book: TheBook, finishes: TheFinishes, wait: Wait = 0) -> AnyJob:
+@router.get("/{job_id}", summary="A job.", response_model=AnyJob, responses=responses(401, 404, 422, 503))
+async def get_job(job_id: JobId, caller: Caller, book: TheBook, finishes: TheFinishes, wait: Wait = 0) -> Response:
     job = await find(job_id, caller, book)
     if wait and not job.finished:
         job = await finishes.wait(job, wait)
-    return show(job)
+    return answer(job)
 
 
 @router.get(

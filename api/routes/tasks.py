@@ -12,7 +12,7 @@ from api.problems import responses
 from api.security import Caller, authenticate, may_see, require_admin
 from api.state import RequestId, TheBook, TheCatalog, TheDispatcher, TheFinishes
 from api.strict import StrictRoute
-from api.view import AnyJob, JobView, show
+from api.view import JobView, answer
 from shared import store
 from shared.catalog import Catalog
 from shared.spec import AnySpec
@@ -91,21 +91,19 @@ def _submitter(spec: AnySpec) -> Any:
     async def submit(
         payload: Any,
         request: Request,
-        response: Response,
         caller: Caller,
         dispatcher: TheDispatcher,
         finishes: TheFinishes,
         request_id: RequestId,
         prefer: Prefer = None,
-    ) -> AnyJob:
+    ) -> Response:
         _refuse_options(request)
         job = await dispatcher.submit(spec, payload, owner=caller.name, request_id=request_id)
-        response.headers["Location"] = f"/v1/jobs/{job.id}"
+        headers = {"Location": f"/v1/jobs/{job.id}"}
         if wait := preferred_wait(prefer):
-            response.headers["Preference-Applied"] = f"wait={wait}"
+            headers["Preference-Applied"] = f"wait={wait}"
             job = await finishes.wait(job, wait)
-        response.status_code = 200 if job.finished else 202
-        return show(job)
+        return answer(job, 200 if job.finished else 202, headers)
 
     example = Example(summary=spec.summary, value=spec.example)
     submit.__annotations__["payload"] = Annotated[spec.input, Body(openapi_examples={"example": example})]
@@ -120,13 +118,13 @@ def _refuse_options(request: Request) -> None:
 
 
 def _reader(spec: AnySpec) -> Any:
-    async def read(job_id: JobId, caller: Caller, book: TheBook, finishes: TheFinishes, wait: Wait = 0) -> AnyJob:
+    async def read(job_id: JobId, caller: Caller, book: TheBook, finishes: TheFinishes, wait: Wait = 0) -> Response:
         job = await book.run(store.fetch(job_id))
         if job is None or job.task != spec.name or not may_see(caller, job):
             raise HTTPException(404, f"no {spec.name} job with this id")
         if wait and not job.finished:
             job = await finishes.wait(job, wait)
-        return show(job)
+        return answer(job)
 
     return read
 
