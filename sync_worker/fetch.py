@@ -92,8 +92,8 @@ class Client:
         except httpcore.TimeoutException as error:
             raise transient(url, f"it took longer than {self.limits.seconds:g} s") from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-                raise final(url, f"its certificate is not valid: {error.__cause__.verify_message}") from error
+            if isinstance(cause := error.args[0] if error.args else None, ssl.SSLCertVerificationError):
+                raise final(url, f"its certificate is not valid: {cause.verify_message}") from error
             raise transient(url, str(error) or type(error).__name__) from error
 
     def _request(self, pool: httpcore.ConnectionPool, url: str, target: Target) -> Answer:

@@ -14,6 +14,7 @@ Align = Literal["left", "right", "center"]
 Value = str | int | float | bool | None
 Row = list[Value] | dict[str, Value]
 WIDE = 7  # more columns than this lie across the page
+MAX_CELLS = 30_000  # some 50 s and 700 MB of layout; past that a PDF is the wrong form
 
 
 class Column(TemplateData):
@@ -47,10 +48,16 @@ class Table(TemplateData):
     title: str | None = None
     subtitle: str | None = None
     columns: list[Annotated[Column, BeforeValidator(_column)]] = Field(min_length=1, max_length=30)
-    rows: list[Row] = Field(max_length=20_000)
+    rows: list[Row]
     totals: Row | None = None
     note: str | None = None
     orientation: Literal["portrait", "landscape"] | None = None
+
+    @model_validator(mode="after")
+    def _size(self) -> Self:
+        if (cells := len(self.rows) * len(self.columns)) > MAX_CELLS:
+            raise ValueError(f"{len(self.rows)} rows are {cells} cells; a report holds {MAX_CELLS}")
+        return self
 
     @model_validator(mode="after")
     def _widths(self) -> Self:

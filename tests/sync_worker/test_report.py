@@ -1,0 +1,333 @@
+"""Reports, rendered for real and read back from the PDF."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pypdf import PdfReader
+
+from shared.catalog.report import INVOICE, REPORT, ReportFile, ReportInput
+from shared.errors import FinalError, JobError
+from sync_worker import pdf
+from sync_worker.fetch import Client
+from sync_worker.handlers.report import file_name, report
+from sync_worker.money import MINUS
+from tests.sync_worker.conftest import Start
+from tests.sync_worker.https_server import make_certificate, serve
+
+
+class Made:
+    """A finished report: what the handler returned, and the PDF read back from the store."""
+
+    def __init__(self, start: Start, payload: dict[str, Any], **settings: Any) -> None:
+        ctx = start(REPORT, payload, **settings)
+        self.result: ReportFile = report(ctx, ReportInput.model_validate(payload)).file
+        assert ctx.file is not None
+        self.name = ctx.file.name
+        self.job_id = ctx.job_id
+        self.content = ctx.files.get(ctx.file.key)
+        self.reader = PdfReader(BytesIO(self.content))
+        self.pages = [page.extract_text() for page in self.reader.pages]
+        self.text = "\n".join(self.pages)
+
+
+def words(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def refused(html: str, **options: Any) -> JobError:
+    with pytest.raises(JobError) as caught:
+        pdf.render(html, **options)
+    return caught.value
+
+
+def test_an_invoice_with_its_sums(start: Start) -> None:
+    made = Made(start, REPORT.example)
+    assert made.name == "invoice-2041.pdf"
+    assert made.result == ReportFile(
+        url=f"/v1/jobs/{made.job_id}/file",
+        bytes=len(made.content),
+        sha256=hashlib.sha256(made.content).hexdigest(),
+        pages=1,
+    )
+    for part in ("Globex Ltd", "Consulting, November", "€1,489.50", "€283.01", "€1,772.51", "Page 1 of 1"):
+        assert part in words(made.text)
+    assert made.reader.metadata is not None
+    assert made.reader.metadata.title == "Invoice 2041"
+    assert str(made.reader.root_object["/Lang"]) == "en"
+
+
+def test_an_invoice_of_25_lines_is_one_page(start: Start) -> None:
+    items = [{"description": f"Consulting, week {n}", "quantity": n, "unit_price": 99.9} for n in range(1, 26)]
+    made = Made(start, {"template": "invoice", "data": {**INVOICE, "items": items}})
+    assert made.result.pages == 1
+    assert "€32,467.50" in made.text
+
+
+@pytest.mark.parametrize("lines", range(34, 40))
+def test_a_total_never_stands_alone(start: Start, lines: int) -> None:
+    items = [{"description": f"Line {n}", "unit_price": 1} for n in range(1, lines + 1)]
+    made = Made(start, {"template": "invoice", "data": {**INVOICE, "items": items}})
+    [page] = [page for page in made.pages if "Total" in page]
+    assert f"Line {lines}\n" in page or f"Line {lines} " in page
+
+
+def test_tax_by_rate_is_rounded_once(start: Start) -> None:
+    items = [
+        {"description": "Book", "quantity": 3, "unit_price": 0.335, "tax_rate": 7},
+        {"description": "Tokens", "quantity": 1_000_000, "unit_price": "0.000025", "details": "input"},
+        {"description": "Discount", "unit_price": -5},
+    ]
+    made = Made(start, {"template": "invoice", "data": {**INVOICE, "items": items}})
+    # 1.01 (1.005 rounded up) at 7 %, 20.00 at 19 %
+    for part in (
+        "0.335",
+        "1.01",
+        "0.000025",
+        "25.00",
+        f"{MINUS}5.00",
+        "€21.01",
+        "€0.07",
+        "€3.80",
+        "€24.88",
+        "1,000,000",
+    ):
+        assert part in made.text
+
+
+def test_an_invoice_without_optional_fields(start: Start) -> None:
+    data = {
+        "number": 7,
+        "date": "2026-01-02",
+        "currency": "JPY",
+        "seller": {"name": "A"},
+        "buyer": {"name": "B"},
+        "items": [{"description": "X", "unit_price": 100}],
+    }
+    made = Made(start, {"template": "invoice", "data": data})
+    assert made.name == "invoice-7.pdf"
+    assert "¥100" in made.text
+    assert "VAT" not in made.text
+
+
+def test_what_an_invoice_lacks_is_named(start: Start) -> None:
+    data = {**INVOICE, "buyer": {}, "items": [{"description": "X"}], "tax_rat": 19, "logo": "file:///etc/passwd"}
+    with pytest.raises(FinalError) as caught:
+        Made(start, {"template": "invoice", "data": data})
+    assert caught.value.type == "template_error"
+    for part in (
+        "invoice data: ",
+        "buyer.name: field required",
+        "items.0.unit_price: field required",
+        "tax_rat: there is no such field",
+        "logo: ",
+    ):
+        assert part in caught.value.message
+
+
+def test_a_table_of_60_rows_repeats_its_head(start: Start) -> None:
+    columns = ["City", {"key": "n", "label": "Orders"}, {"key": "share", "label": "Share", "decimals": 1}]
+    rows = [{"City": f"City {n}", "n": n, "share": n * 1000 / 3} for n in range(60)]
+    totals = ["Sum", 1770, None]
+    data = {"title": "Orders by city", "columns": columns, "rows": rows, "totals": totals}
+    made = Made(start, {"template": "table", "data": data})
+    assert made.name == "orders-by-city.pdf"
+    assert made.result.pages == len(made.pages) == 2
+    for number, page in enumerate(made.pages, start=1):
+        assert "Orders by city" in page
+        assert "Share" in page
+        assert f"Page {number} of 2" in page
+    assert "19,666.7" in made.text
+    assert "City 59" in made.pages[1]
+    assert "Sum" in made.pages[1]
+
+
+def test_a_table_shows_values_as_they_came(start: Start) -> None:
+    rows = [[2026, 1.5, True, None, "<b>"], [-2027, 2, False, None, "&amp;"]]
+    made = Made(start, {"template": "table", "title": "T", "data": {"columns": list("abcde"), "rows": rows}})
+    for part in ("2026", f"{MINUS}2027", "1.5", "2.0", "yes", "no", "<b>", "&amp;"):
+        assert part in made.text
+
+
+def test_a_wide_table_lies_across_the_page(start: Start) -> None:
+    rows = [list(range(9))]
+    made = Made(start, {"template": "table", "data": {"columns": list("abcdefghi"), "rows": rows}})
+    box = made.reader.pages[0].mediabox
+    assert box.width > box.height
+
+
+def test_a_row_of_the_wrong_length_is_named(start: Start) -> None:
+    with pytest.raises(FinalError, match="table data: data: row 2 has 1 values for 2 columns"):
+        Made(start, {"template": "table", "data": {"columns": ["a", "b"], "rows": [[1, 2], [3]]}})
+
+
+def test_a_table_too_large_for_a_pdf_is_refused_before_the_work(start: Start) -> None:
+    with pytest.raises(FinalError, match="15001 rows are 30002 cells; a report holds 30000"):
+        Made(start, {"template": "table", "data": {"columns": ["a", "b"], "rows": [[1, 2]] * 15_001}})
+
+
+MARKDOWN = """
+# Report
+
+Some *text* and <script>x</script>.
+
+| a    |  b |
+|------|---:|
+| left | 12 |
+
+```
+code("x")
+```
+
+> said
+"""
+
+
+def test_markdown(start: Start) -> None:
+    made = Made(start, {"markdown": MARKDOWN, "title": "Report"})
+    assert made.name == "report.pdf"
+    assert made.text.count("Report") == 1  # the heading is the title, not a second one
+    for part in ("<script>x</script>", "left", 'code("x")', "said", "Page 1 of 1"):
+        assert part in made.text
+    assert [entry["/Title"] for entry in made.reader.outline] == ["Report"]  # type: ignore[call-overload]
+
+
+def test_html_with_an_image_in_a_data_url(start: Start) -> None:
+    svg = "<svg xmlns='http://www.w3.org/2000/svg' width='90' height='20'><text y='9'>inside</text></svg>"
+    made = Made(start, {"html": f'<title>Own</title><h1>Hi</h1><img src="data:image/svg+xml,{svg}"><a href="/x">x</a>'})
+    assert "inside" in made.text
+    assert made.reader.metadata is not None
+    assert made.reader.metadata.title == "Own"
+    assert "/Annots" not in made.reader.pages[0]  # a relative link leads nowhere in a PDF
+
+
+def test_the_operators_own_template(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "receipt.html").write_text(
+        "<h1>{{ title }}</h1>{{ shop }} {{ data.shop }} {{ 5|money('EUR') }}"
+    )
+    payload = {"template": "receipt", "title": "Beleg Nr. 5 / Köln", "data": {"shop": "<Kiosk>"}}
+    made = Made(start, payload, templates=tmp_path)
+    assert made.name == "beleg-nr-5-koln.pdf"
+    assert "<Kiosk> <Kiosk> €5.00" in words(made.text)
+    with pytest.raises(FinalError, match="'shop' is undefined") as caught:
+        Made(start, {"template": "receipt"}, templates=tmp_path)
+    assert caught.value.type == "template_error"
+
+
+def test_an_unknown_template(start: Start) -> None:
+    with pytest.raises(FinalError, match=r"no report template 'nope' .* article, invoice, table") as caught:
+        Made(start, {"template": "nope"})
+    assert caught.value.type == "unknown_template"
+
+
+@pytest.mark.parametrize("title", ["../../etc/passwd", "報告", "a" * 290, "CON.pdf\r\nX: y"])
+def test_file_names_are_safe(title: str) -> None:
+    name = file_name(ReportInput(html="x", title=title))
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,79}\.pdf", name)
+
+
+FILE = "file:///etc/hostname"
+SVG_WITH_FILE = (
+    f"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><image href='{FILE}' width='9' height='9'/></svg>"
+)
+
+
+@pytest.mark.parametrize(
+    ("html", "named"),
+    [
+        (f"<img src='{FILE}'>", FILE),
+        (f"<object data='{FILE}'></object>", FILE),
+        (f"<embed src='{FILE}'>", FILE),
+        ("<base href='file:///etc/'><img src='hostname'>", FILE),
+        (f"<style>@import '{FILE}';</style>", FILE),
+        (f"<style>@font-face {{ font-family: x; src: url({FILE}) }} p {{ font-family: x }}</style><p>x", FILE),
+        (f"<style>@page {{ background: url({FILE}) }}</style>", FILE),
+        (f"<style>@color-profile --x {{ src: url({FILE}) }}</style>", FILE),
+        (f"<link rel=stylesheet href='{FILE}'>", FILE),
+        (f'<img src="data:image/svg+xml,{SVG_WITH_FILE}">', FILE),
+        (SVG_WITH_FILE, FILE),
+        (f"<link rel=attachment href='{FILE}'>", FILE),
+        (f"<link rel='x  ATTACHMENT' href='{FILE}'>", FILE),
+        (f"<p><a rel=attachment href='{FILE}'>x</a>", FILE),
+        ("<a rel=attachment href='data:,x'>x</a>", "data:,x"),
+        ("<img src='http://example.com/a.png'>", "http://example.com/a.png"),
+        ("<img src='ftp://example.com/a.png'>", "ftp://example.com/a.png"),
+        ("<img src='//127.0.0.1/a.png'>", "https://127.0.0.1/a.png"),
+        ("<img src='https://localhost/a.png'>", "https://localhost/a.png"),
+        ("<img src='https://169.254.169.254/latest'>", "https://169.254.169.254/latest"),
+        ("<img src='https://[::ffff:10.0.0.1]/'>", "https://[::ffff:10.0.0.1]/"),
+        ("<img src='https://ada:pw@example.com/'>", "@example.com"),
+        ("<img src='logo.png'>", "/logo.png was refused: it is relative"),
+    ],
+)
+def test_a_refused_url_fails_the_job_and_is_named(html: str, named: str) -> None:
+    error = refused(html)
+    assert error.type == "refused_url"
+    assert not error.retryable
+    assert named in error.message
+
+
+def test_every_refused_url_is_named() -> None:
+    message = refused("<img src='file:///a'><img src='http://b/'><img src='file:///c'>").message
+    assert message.count("was refused") == 3
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    certificate, key = make_certificate(tmp_path_factory.mktemp("tls"))
+    with serve(certificate, key) as port, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(certificate))
+        yield f"https://localhost:{port}"
+
+
+@pytest.fixture
+def open_client() -> Client:
+    return Client(allow_private=True)
+
+
+def test_https_is_fetched(site: str, open_client: Client) -> None:
+    html = f"<link rel=stylesheet href={site}/style.css><p>x</p><img src={site}/logo.svg>"
+    text = PdfReader(BytesIO(pdf.render(html, client=open_client).content)).pages[0].extract_text()
+    assert "styled-by-https" in text
+    assert "Logo-from-https" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "type_", "retryable"),
+    [("/to-private", "refused_url", False), ("/missing", "fetch_failed", False), ("/busy", "fetch_failed", True)],
+)
+def test_a_failed_fetch_fails_the_job(site: str, open_client: Client, path: str, type_: str, retryable: bool) -> None:  # noqa: FBT001
+    error = refused(f"<p>x<img src='{site}{path}'>", client=open_client)
+    assert (error.type, error.retryable) == (type_, retryable)
+    assert f"{site}{path}" in error.message
+
+
+def test_one_final_failure_decides(site: str, open_client: Client) -> None:
+    error = refused(f"<img src='{site}/busy'><img src='file:///x'>", client=open_client)
+    assert (error.type, error.retryable) == ("refused_url", False)
+    assert "answered 503" in error.message
+
+
+def test_a_document_that_can_not_be_rendered() -> None:
+    error = refused("<div>" * 5000)
+    assert error.type == "render_failed"
+    assert "nested too deeply" in error.message
+
+
+def test_an_installed_font_is_not_an_error() -> None:
+    html = "<style>@font-face { font-family: x; src: local('DejaVu Sans') } p { font-family: x }</style><p>x"
+    assert pdf.render(html).pages == 1
+
+
+def test_preload_leaves_a_process_that_forks_well() -> None:
+    pdf.preload()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if pdf.render("<p>from the child").pages == 1 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
