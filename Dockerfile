@@ -67,7 +67,7 @@ USER 0:0
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz0b \
-        libharfbuzz-subset0 fontconfig fonts-dejavu-core \
+        libharfbuzz-subset0 fontconfig fonts-dejavu-core fonts-liberation \
     && rm -rf /var/lib/apt/lists/*
 USER 10001:10001
 COPY --from=sync-libraries /opt/venv /opt/venv

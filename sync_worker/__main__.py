@@ -1,6 +1,7 @@
 """`python -m sync_worker`: one process of the forking pool."""
 
 import argparse
+import gc
 import logging
 
 from redis.exceptions import RedisError
@@ -10,10 +11,10 @@ from shared.binding import BindingError
 from shared.redis import client
 from shared.settings import BAD_SETTING
 from shared.start import OUTAGE, leave, prepare
+from sync_worker import pdf
 from sync_worker.context import HANDLERS
 from sync_worker.run import CATALOG
 from sync_worker.worker import SyncWorker
-
 
 log = logging.getLogger("tandem.sync_worker")
 
@@ -30,6 +31,10 @@ def main() -> None:
         HANDLERS.load("sync_worker.handlers", CATALOG)
     except BindingError as error:
         leave(str(error), BAD_SETTING)
+    pdf.preload(settings)
+    # What is here now is shared with every horse: keep the collector's hands off its pages.
+    gc.collect()
+    gc.freeze()
     worker = SyncWorker(
         settings, connection=client(settings.redis), bell=client(settings.redis, timeout=None), name=options.name
     )

@@ -6,7 +6,7 @@ set -eu
 lock=$1
 venv=.venv
 stamp=$venv/.installed-from
-apt_libraries="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz0b libharfbuzz-subset0 fontconfig fonts-dejavu-core"
+apt_libraries="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz0b libharfbuzz-subset0 fontconfig fonts-dejavu-core fonts-liberation"
 
 say() { printf '%s\n' "$*" >&2; }
 can_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; }
@@ -62,9 +62,9 @@ install_libraries() {
     if [ "$(uname)" = Darwin ]; then
         say "  brew install pango"
     elif command -v dnf >/dev/null 2>&1; then
-        say "  sudo dnf install -y pango harfbuzz fontconfig dejavu-sans-fonts"
+        say "  sudo dnf install -y pango harfbuzz fontconfig dejavu-sans-fonts liberation-sans-fonts"
     elif command -v apk >/dev/null 2>&1; then
-        say "  sudo apk add pango harfbuzz-subset fontconfig font-dejavu"
+        say "  sudo apk add pango harfbuzz-subset fontconfig font-dejavu font-liberation"
     else
         say "  sudo apt-get install -y $apt_libraries"
     fi

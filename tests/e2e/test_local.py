@@ -1,0 +1,135 @@
+"""`make run` and `make demo`."""
+
+import email
+import email.policy
+import io
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pypdf
+import pytest
+
+from tests.conftest import free_port
+from tests.e2e.platform import CHAT, PARTS, Platform, platform
+from tests.processes import ROOT, Process, clean_environment, until
+
+
+def test_it_says_where_everything_is(shared_platform: Platform) -> None:
+    output = shared_platform.process.output
+    lines = output[output.index("ready http://") :].splitlines()
+    assert lines[0] == f"ready {shared_platform.url}"
+    assert shared_platform.dashboard in lines[2]
+    for name in ("user.key", "admin.key"):
+        mode = (shared_platform.folder / name).stat().st_mode
+        assert stat.S_IMODE(mode) == 0o600
+    keys = [(shared_platform.folder / name).read_text().strip() for name in ("user.key", "admin.key")]
+    assert not any(key in output for key in keys)
+
+
+def test_the_pasted_curl_line_works(shared_platform: Platform) -> None:
+    output = shared_platform.process.output
+    command = output[output.index("  curl ") :].split("\n", 2)
+    line = " ".join(part.strip().rstrip("\\") for part in command[:2])
+    result = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert '"status":"succeeded"' in result.stdout
+
+
+def test_the_demo_succeeds_beside_it(shared_platform: Platform) -> None:
+    env = {**clean_environment(), **shared_platform.env}
+    command = [sys.executable, "-m", "deploy.local.demo"]
+    result = subprocess.run(command, capture_output=True, text=True, env=env, check=False, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "9 jobs succeeded" in result.stdout
+    mail = email.message_from_bytes(
+        (shared_platform.folder / "demo" / "mail.eml").read_bytes(), policy=email.policy.default
+    )
+    [attachment] = mail.iter_attachments()
+    content = attachment.get_content()
+    assert content == (shared_platform.folder / "demo" / "invoice.pdf").read_bytes()
+    text = pypdf.PdfReader(io.BytesIO(content)).pages[0].extract_text()
+    assert "Invoice" in text
+    assert "Globex Ltd" in text
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_killed_part_comes_back(shared_platform: Platform, part: str) -> None:
+    until(lambda: set(shared_platform.parts()) == set(PARTS), what="all parts")
+    before = shared_platform.parts()[part]
+    before.send_signal(signal.SIGKILL)
+
+    def back() -> bool:
+        now = shared_platform.parts().get(part)
+        return now is not None and now.pid != before.pid
+
+    until(back, what=f"the return of {part}")
+    until(lambda: _answers(shared_platform), what="an answer")
+    assert shared_platform.run("chat", CHAT)["status"] == "succeeded"
+    assert shared_platform.run("report", {"markdown": "# Back"})["status"] == "succeeded"
+
+
+def _answers(running: Platform) -> bool:
+    try:
+        dashboard = httpx.get(running.dashboard, auth=("x", running.admin_key), timeout=5)
+        return dashboard.status_code == 200 and httpx.get(f"{running.url}/readyz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_all_of_it_and_a_second_start_goes_on(tmp_path: Path, signum: signal.Signals) -> None:
+    folder = tmp_path / "p"
+    with platform(folder, LLM_WORKERS="0", SYNC_WORKERS="0") as first:
+        with first.client() as client:
+            ids = [client.post("/v1/chat", json=CHAT).json()["id"] for _ in range(20)]
+            ids += [client.post("/v1/report", json={"markdown": "# Later"}).json()["id"] for _ in range(3)]
+        children = psutil.Process(first.process.popen.pid).children(recursive=True)
+        assert first.process.stop(signum) == 0
+        assert not [child for child in children if child.is_running()]
+    with platform(folder) as second:
+        assert {job["status"] for job in second.until_finished(ids)} == {"succeeded"}
+
+
+def test_a_second_one_in_the_same_folder_is_refused(shared_platform: Platform) -> None:
+    env = {**clean_environment(), **shared_platform.env, "PORT": str(free_port())}
+    command = [sys.executable, "-m", "deploy.local.run"]
+    result = subprocess.run(command, capture_output=True, text=True, env=env, check=False, cwd=ROOT)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "already runs" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["PORT", "DASHBOARD_PORT"])
+def test_a_port_in_use_is_one_clear_line_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        env = {"RUN_DIR": str(tmp_path), "PORT": str(free_port()), "DASHBOARD_PORT": str(free_port()), name: port}
+        process = Process([sys.executable, "-m", "deploy.local.run"], env=env, log=tmp_path / "log")
+        assert process.popen.wait(30) == 1
+    assert process.output.splitlines() == [
+        f"{name}={port} is in use on 127.0.0.1; stop what listens there or set {name}"
+    ]
+
+
+def test_a_bad_setting_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    for module in ("deploy.local.run", "api", "llm_worker", "sync_worker", "sync_worker.clock"):
+        env = {**clean_environment(), "RUN_DIR": str(tmp_path), "TANDEM_LLM_CONCURRENCY": "many"}
+        result = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, env=env, check=False)
+        assert result.returncode == 2, module
+        [line] = result.stderr.splitlines()
+        assert "TANDEM_LLM_CONCURRENCY='many'" in line
+        assert "integer" in line
+
+
+def test_what_dies_at_the_start_stops_everything(tmp_path: Path) -> None:
+    env = {"RUN_DIR": str(tmp_path), "PORT": str(free_port()), "DASHBOARD_PORT": str(free_port())}
+    env |= {"TANDEM_FILES_URL": "ftp://nowhere"}
+    process = Process([sys.executable, "-m", "deploy.local.run"], env=env, log=tmp_path / "log")
+    assert process.popen.wait(60) == 1
+    assert "not started: " in process.output
+    assert "ftp: is not a store of files" in process.output
