@@ -1,0 +1,184 @@
+"""What the documentation says is so: the page on adding a task is followed, tables and links are compared."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.catalog import load
+from shared.keys import make_key_files
+from shared.settings import PLANNED, Settings, variable
+from tests.conftest import free_port
+from tests.processes import ROOT, Process, until
+
+README = (ROOT / "README.md").read_text()
+ADD_A_TASK = (ROOT / "docs/add-a-task.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PARTS = {"api", "llm-worker", "sync-worker", "clock", "dashboard", "redis", "llm-stub", "mailbox"}
+CONTRACT_TARGETS = {"run", "test", "demo", "check", "bench", "chaos", *PARTS}
+
+
+# --- docs/add-a-task.md, literally
+
+BLOCKS = dict(re.findall(r"^`([\w/.]+)`:\n\n```python\n(.*?)^```$", ADD_A_TASK, re.DOTALL | re.MULTILINE))
+
+
+def test_a_task_is_two_files_and_under_30_lines() -> None:
+    folders = [str(Path(name).parent) for name in BLOCKS]
+    assert folders[0] == "shared/catalog"
+    assert folders[1:] in (["llm_worker/handlers"], ["sync_worker/handlers"])
+    assert not any((ROOT / name).exists() for name in BLOCKS)
+    lines = [line for block in BLOCKS.values() for line in block.splitlines() if line.strip()]
+    assert len(lines) < 30
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the sources with the page's files in it."""
+    for folder in ("api", "llm_worker", "sync_worker", "shared"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, block in BLOCKS.items():
+        (tmp_path / name).write_text(block)
+    return tmp_path
+
+
+@pytest.fixture
+def gateway(copy: Path, valkey: str) -> Iterator[str]:
+    """A gateway, a worker and a stand-in for the provider, run from the copy with its own `.run`."""
+    run_dir = copy / ".run"
+    run_dir.mkdir()
+    make_key_files(run_dir)
+    port = free_port()
+    env = {"REDIS_URL": valkey, "PORT": str(port), "TANDEM_LOG_FORMAT": "console"}
+    with ExitStack() as stack:
+
+        def start(module: str, cwd: Path, **more: str) -> Process:
+            log = copy / f"{module}.log"
+            process = Process([sys.executable, "-m", module], env={**env, **more}, log=log, cwd=cwd)
+            stack.callback(process.stop)
+            return process
+
+        start("deploy.local.stub", ROOT, RUN_DIR=str(run_dir))
+        until((run_dir / "llm.url").exists, what="the stand-in's address")
+        processes = [start("api", copy), start("llm_worker", copy)]
+        for process, text in zip(processes, ("listening on", "ready,"), strict=True):
+            process.until_says(text)
+        base = (run_dir / "llm.url").read_text().strip().removesuffix("/v1")
+        until(lambda: answers(f"{base}/health"), what="the stand-in's answer")
+        yield f"127.0.0.1:{port}"
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_following_the_page_gives_a_task_that_works(gateway: str, copy: Path) -> None:
+    request = curl(ADD_A_TASK, copy, gateway)
+    with httpx.Client(timeout=60) as client:
+        job = client.send(request).raise_for_status().json()
+        headers = {"Authorization": request.headers["Authorization"]}
+        tasks = client.get(f"http://{gateway}/v1/tasks", headers=headers).raise_for_status().json()["tasks"]
+    name = Path(next(iter(BLOCKS))).stem
+    assert (job["task"], job["status"], job["attempt"], job["error"]) == (name, "succeeded", 1, None)
+    assert all(job["result"].values())
+    assert name in {task["name"] for task in tasks}
+
+
+def curl(page: str, folder: Path, gateway: str) -> httpx.Request:
+    """Read the page's curl line as a shell run in `folder` would."""
+    [line] = re.findall(r"^```sh\n(curl .*?)\n```$", page, re.DOTALL | re.MULTILINE)
+    line = line.replace("127.0.0.1:8000", gateway)
+    line = re.sub(r"\$\(cat ([\w./]+)\)", lambda match: (folder / match[1]).read_text().strip(), line)
+    _curl, _silent, url, *options = shlex.split(line.replace("\\\n", " "))
+    pairs = list(zip(options[::2], options[1::2], strict=True))
+    given = (value.partition(": ") for option, value in pairs if option == "-H")
+    headers = {name: value for name, _, value in given}
+    [body] = [value for option, value in pairs if option == "--json"]
+    return httpx.Request("POST", url, headers={**headers, "Content-Type": "application/json"}, content=body)
+
+
+# --- README.md's tables
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of a table's rows, without its head."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def section(start: str, end: str) -> str:
+    return README.split(start, 1)[1].split(end, 1)[0]
+
+
+def test_the_settings_table_is_complete_and_its_defaults_are_right() -> None:
+    table = {row[0].strip("`"): row[1] for row in rows(section("<!-- settings:", "These are named for later"))}
+    assert set(table) == {variable(field) for field in Settings.model_fields}
+    given = {name: cell.strip("`") for name, cell in table.items() if not cell.startswith("unset")}
+    documented = Settings.model_validate(given)
+    for field, info in Settings.model_fields.items():
+        assert getattr(documented, field) == info.default, field
+        assert (variable(field) in given) == (info.default is not None), field
+
+
+def test_settings_for_later_versions_are_named() -> None:
+    planned = section("<!-- planned:", "<!-- end of planned -->").split("-->", 1)[1]
+    assert set(re.findall(r"`(TANDEM_\w+)`", planned)) == PLANNED
+
+
+def test_the_tasks_table_is_the_catalogue() -> None:
+    documented = {row[0].strip("`"): (row[1], row[3]) for row in rows(section("## Tasks", "`POST /v1/{task}`"))}
+    declared = {
+        spec.name: (
+            f"{spec.queue}{', admin' if spec.admin else ''}",
+            f"{spec.retry.max_attempts}, {spec.timeout.total_seconds() / 60:g} min",
+        )
+        for spec in load()
+    }
+    assert documented == declared
+
+
+# --- targets, links, names
+
+
+def test_every_make_target_that_is_named_exists_and_is_listed() -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", README, re.DOTALL))
+    assert set(re.findall(r"\bmake ([a-z][a-z-]*)", code)) <= targets
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in targets.intersection(CONTRACT_TARGETS):
+        assert re.search(rf"^\W*(\[1m)?{target}\b", listed, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_tests_that_are_named_exist(page: Path) -> None:
+    sources = "\n".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", page.read_text()):
+        assert re.search(rf"\bdef {name}\(", sources), name
