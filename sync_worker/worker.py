@@ -26,6 +26,7 @@ from shared.errors import AttemptTimeout, StoreUnavailable
 from shared.job import Usage
 from shared.redis import Client
 from shared.settings import Settings
+from shared.spec import AnySpec
 from shared.store import Lease
 from sync_worker.horse import Horse
 from sync_worker.run import CATALOG, attempt
@@ -35,6 +36,7 @@ log = logging.getLogger("tandem.sync_worker")
 IDLE_POLL = 1  # seconds; a bell that got lost costs this much
 OUTAGE_PAUSE = 0.5  # seconds
 AFTER_CRASH = timedelta(seconds=1)
+LOOK_EVERY = timedelta(milliseconds=250)  # at a running horse
 
 
 class SyncWorker(Worker):
@@ -88,23 +90,30 @@ class SyncWorker(Worker):
 
     def _watch(self, lease: Lease, horse: Horse) -> store.Call[bool] | None:
         """Wait for the horse, renew its lease, enforce its timeout. Says what to write in its place, if anything."""
-        spec, started = CATALOG[lease.task], time.monotonic()
-        while not horse.wait(store.RENEW_EVERY):
-            if time.monotonic() - started > spec.timeout.total_seconds():
+        spec, started, renewed = CATALOG[lease.task], time.monotonic(), time.monotonic()
+        while not horse.wait(LOOK_EVERY):
+            now = time.monotonic()
+            if now - started > spec.timeout.total_seconds():
                 horse.kill()
-                limit = AttemptTimeout(f"{spec.name} did not end within {spec.timeout.total_seconds():g} s")
-                decision = decide(limit, spec.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
-                return store.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
-            if self._out_of_grace():
+                return self._timed_out(lease, spec)
+            if self._deadline and now > self._deadline:
                 horse.kill()
+                log.info("handing back %s", lease.id)
                 return store.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
-            if not self._renewed(lease):
-                horse.kill()
-                return None
+            if now - renewed > store.RENEW_EVERY.total_seconds():
+                if not self._renewed(lease):
+                    horse.kill()
+                    return None
+                renewed = now
         if horse.exit != "exited with 0":
             log.warning("the process of %s %s", lease.id, horse.exit)
         # An outcome that the horse has written makes this a no-op: its lease is over.
         return store.crash(lease, ttl=self.settings.job_ttl, delay=AFTER_CRASH)
+
+    def _timed_out(self, lease: Lease, spec: AnySpec) -> store.Call[bool]:
+        error = AttemptTimeout(f"{spec.name} did not end within {spec.timeout.total_seconds():g} s")
+        decision = decide(error, spec.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
+        return store.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
 
     def _renewed(self, lease: Lease) -> bool:
         try:
@@ -114,17 +123,12 @@ class SyncWorker(Worker):
             log.warning("lease of %s not renewed: %s", lease.id, error)
             return True
 
-    def _out_of_grace(self) -> bool:
-        if not self._stop_requested:
-            return False
-        self._deadline = self._deadline or time.monotonic() + self.settings.grace.total_seconds()
-        return time.monotonic() > self._deadline
-
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Note the wish; it is heeded between two jobs, or when the grace time of the running one is over."""
         del frame
         log.info("%s: stopping", signal.Signals(signum).name)
         self._stop_requested = True
+        self._deadline = self._deadline or time.monotonic() + self.settings.grace.total_seconds()
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Show that the worker lives; an outage of Redis must not end it."""

@@ -18,7 +18,7 @@ from shared.redis import async_client, wait_until_ready
 from tests.api.conftest import KEYS
 from tests.conftest import Valkey, free_port
 from tests.e2e.platform import CHAT, Platform, platform
-from tests.processes import running, until
+from tests.processes import ROOT, running, until
 
 
 @pytest.mark.parametrize("part", ["api", "redis", "clock"])
@@ -62,7 +62,8 @@ FLOODS = [("chat", CHAT, "LLM_WORKERS", "report"), ("report", {"markdown": "# Fl
 @pytest.mark.parametrize(("task", "body", "stopped", "other"), FLOODS)
 def test_the_pools_are_independent(tmp_path: Path, task: str, body: Any, stopped: str, other: str) -> None:
     """With one pool stopped and 20,000 jobs waiting for it, the other one works as ever."""
-    with platform(tmp_path / "p", **{stopped: "0"}) as running_platform:
+    sizes = {"LLM_WORKERS": "1", "SYNC_WORKERS": "1", stopped: "0"}
+    with platform(tmp_path / "p", cwd=ROOT, **sizes) as running_platform:
         asyncio.run(_flood((running_platform.folder / "redis.url").read_text().strip(), task, body))
         bodies: dict[str, Any] = {"chat": CHAT, "report": {"markdown": "# Not behind them"}}
         assert running_platform.run(other, bodies[other])["status"] == "succeeded"
