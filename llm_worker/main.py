@@ -5,7 +5,7 @@ from typing import Any
 from arq.worker import func
 
 from llm_worker.context import HANDLERS
-from llm_worker.provider import Provider
+from llm_worker.provider import Provider, check
 from llm_worker.run import attempt
 from llm_worker.worker import LlmWorker
 from shared.book import AsyncBook
@@ -39,8 +39,9 @@ async def _never(ctx: dict[Any, Any]) -> None:
 
 
 def worker(settings: Settings, *, burst: bool = False) -> LlmWorker:
-    """Build a worker; handlers and specs are checked first. Raises BindingError."""
+    """Build a worker; handlers and specs are checked first. Raises BindingError or SettingsError."""
     HANDLERS.load("llm_worker.handlers", CATALOG)
+    check(*settings.llm)
     return LlmWorker(
         functions=[func(_never, name=spec.name) for spec in CATALOG.of(Queue.LLM)],
         on_startup=startup,

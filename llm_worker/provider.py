@@ -66,7 +66,7 @@ class Provider:
 
         """
         base_url, key = settings.llm
-        host = _check(base_url, key)
+        host = check(base_url, key)
         http = openai.DefaultAioHttpClient(
             timeout=settings.llm_timeout.total_seconds(),
             # Jobs are bounded already; None would fall back to aiohttp's own limit of 100, 0 means no limit.
@@ -227,7 +227,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__
 
 
-def _check(base_url: str | None, key: str) -> str | None:
+def check(base_url: str | None, key: str) -> str | None:
     """Refuse at start what would fail at the first job; returns the host, None for the SDK's default."""
     if not key.isascii() or not key.isprintable():
         raise SettingsError("OPENAI_API_KEY: must consist of printable ASCII characters")

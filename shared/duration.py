@@ -17,6 +17,8 @@ def parse(value: Any) -> Any:
             return timedelta(**{UNITS[match[2] or "s"]: float(match[1])})
         except OverflowError:
             raise ValueError("the duration is too long") from None
+    if isinstance(value, str) and not value.lstrip("+-").startswith("P"):
+        raise ValueError("must be a duration such as 30s, 15m, 12h, 7d or P7D")
     return value
 
 

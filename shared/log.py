@@ -17,8 +17,7 @@ QUIET = (
     "httpx2",
     "httpcore",
     "openai",
-    "weasyprint",
-    "fontTools",
+    "mail.log",
     "alembic",
     "uvicorn.error",
 )

@@ -5,15 +5,14 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic import ByteSize, DirectoryPath, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.duration import Duration
 from shared.keys import ApiKey, parse_keys, read_key_files
-
-Url = SecretStr  # URLs carry passwords
+from shared.urls import FilesUrl, HttpUrl, RedisUrl, SmtpUrl
 
 
 class Settings(BaseSettings):
@@ -27,12 +26,12 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65535)
     dashboard_port: int = Field(default=9181, ge=1, le=65535)
     run_dir: Path = Path(".run")
-    redis_url: Url | None = None
+    redis_url: RedisUrl | None = None
     llm_workers: int = Field(default=1, ge=0, le=256)
     sync_workers: int = Field(default=1, ge=0, le=256)
 
     openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = None
+    openai_base_url: HttpUrl | None = None
     model: str = Field(default="gpt-5.4-mini", validation_alias="TANDEM_MODEL")
     embed_model: str = Field(default="text-embedding-3-small", validation_alias="TANDEM_EMBED_MODEL")
     llm_concurrency: int = Field(default=100, ge=1, le=10_000, validation_alias="TANDEM_LLM_CONCURRENCY")
@@ -42,19 +41,19 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[ApiKey, ...] | None, NoDecode] = Field(
         default=None, validation_alias="TANDEM_API_KEYS", repr=False
     )
-    files_url: str | None = Field(default=None, validation_alias="TANDEM_FILES_URL")
-    smtp_url: Url | None = None
+    files_url: FilesUrl | None = Field(default=None, validation_alias="TANDEM_FILES_URL")
+    smtp_url: SmtpUrl | None = None
     mail_from: str = Field(default="Tandem <tandem@localhost>", validation_alias="TANDEM_MAIL_FROM")
-    templates: Path | None = Field(default=None, validation_alias="TANDEM_TEMPLATES")
-    database_url: Url | None = None
+    templates: DirectoryPath | None = Field(default=None, validation_alias="TANDEM_TEMPLATES")
+    database_url: SecretStr | None = None
     alembic: Path | None = Field(default=None, validation_alias="TANDEM_ALEMBIC")
 
     job_ttl: Duration = Field(default=timedelta(days=7), validation_alias="TANDEM_JOB_TTL")
     queue_max: int = Field(default=100_000, ge=1, validation_alias="TANDEM_QUEUE_MAX")
     grace: Duration = Field(default=timedelta(seconds=25), validation_alias="TANDEM_GRACE")
     max_body: ByteSize = Field(default=ByteSize(1024 * 1024), ge=1024, validation_alias="TANDEM_MAX_BODY")
-    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", validation_alias="TANDEM_LOG_LEVEL")
-    log_format: str = Field(default="auto", pattern="^(auto|console|json)$", validation_alias="TANDEM_LOG_FORMAT")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", validation_alias="TANDEM_LOG_LEVEL")
+    log_format: Literal["auto", "console", "json"] = Field(default="auto", validation_alias="TANDEM_LOG_FORMAT")
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -113,11 +112,11 @@ class Settings(BaseSettings):
             raise SettingsError(missing)
         return path.read_text().strip()
 
-    @field_validator("job_ttl")
+    @field_validator("job_ttl", "llm_timeout")
     @classmethod
-    def _ttl(cls, value: timedelta) -> timedelta:
+    def _at_least_a_second(cls, value: timedelta) -> timedelta:
         if value < timedelta(seconds=1):
-            raise ValueError("at least 1s")
+            raise ValueError("must be at least 1s")
         return value
 
 

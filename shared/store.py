@@ -22,6 +22,7 @@ KEYS = {
     "COUNTS": "tandem:queue:",
     "BELL": BELL,
     "FENCE": "tandem:fence",
+    "LEASES": "tandem:leases:llm",
     "LOCK": "tandem:lock:",
     "FINISHED": FINISHED,
 }

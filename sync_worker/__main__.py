@@ -9,9 +9,10 @@ from redis.exceptions import RedisError
 from shared import notify
 from shared.binding import BindingError
 from shared.redis import client
-from shared.settings import BAD_SETTING
+from shared.settings import BAD_SETTING, SettingsError
 from shared.start import OUTAGE, leave, prepare
 from sync_worker import pdf
+from sync_worker.check import check
 from sync_worker.context import HANDLERS
 from sync_worker.run import CATALOG
 from sync_worker.worker import SyncWorker
@@ -29,7 +30,8 @@ def main() -> None:
     try:
         # Imports WeasyPrint, Alembic and the rest once, before the first fork.
         HANDLERS.load("sync_worker.handlers", CATALOG)
-    except BindingError as error:
+        check(settings)
+    except (BindingError, SettingsError) as error:
         leave(str(error), BAD_SETTING)
     pdf.preload(settings)
     # What is here now is shared with every horse: keep the collector's hands off its pages.

@@ -88,7 +88,7 @@ def flask_app(connection: Client) -> Flask:
     app = Flask("tandem-dashboard")
     app.config.update(RQ_DASHBOARD_REDIS_URL=("the shared Redis",), RQ_DASHBOARD_DISABLE_DELETE=True)
     app.redis_conn = connection  # type: ignore[attr-defined]  # where rq-dashboard looks for it
-    # It parses a URL anew for each request and can neither unix:// nor our timeouts: give it our client.
+    # It opens a client of its own for each request, without our timeouts: give it ours.
     rq_dashboard.web.from_url = lambda *_args, **_kwargs: (None, connection)
     rq_dashboard.web.config.serializer = JSONSerializer
     app.register_blueprint(rq_dashboard.blueprint)

@@ -103,7 +103,7 @@ def curl(page: str, folder: Path, gateway: str) -> httpx.Request:
     pairs = list(zip(options[::2], options[1::2], strict=True))
     given = (value.partition(": ") for option, value in pairs if option == "-H")
     headers = {name: value for name, _, value in given}
-    [body] = [value for option, value in pairs if option == "--json"]
+    [body] = [value for option, value in pairs if option == "-d"]
     return httpx.Request("POST", url, headers={**headers, "Content-Type": "application/json"}, content=body)
 
 

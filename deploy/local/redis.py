@@ -35,7 +35,7 @@ def main() -> None:
         "appendfsync": "everysec",
         "save": "",
         "maxmemory-policy": "noeviction",
-        "loglevel": "warning",
+        "logfile": str(run_dir / "valkey.log"),
         "daemonize": "no",
     }
     os.execv(binary, [binary, *(part for name, value in options.items() for part in (f"--{name}", value))])  # noqa: S606

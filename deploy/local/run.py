@@ -72,7 +72,7 @@ def welcome(settings: Settings) -> str:
         *([f"  mails      {folder}/outbox"] if not settings.smtp_url else []),
         "  try it:",
         f"  curl -s {url}/v1/chat -H \"Authorization: Bearer {key}\" -H 'Prefer: wait=30' \\",
-        '    --json \'{"messages": [{"role": "user", "content": "Say hello."}]}\'',
+        '    -H \'Content-Type: application/json\' -d \'{"messages": [{"role": "user", "content": "Say hello."}]}\'',
     ]
     return "\n".join(lines)
 

@@ -24,20 +24,26 @@ end
 
 local engine = {llm = {}, sync = {}}
 
--- arq: one sorted set of ids by due time; a running id's score is the end of its lease.
-function engine.llm.enqueue(id, due)
+-- arq: one sorted set of ids by due time; a running id's score is the end of its lease. The leases stand
+-- in a set of their own as well: an expired one is claimed before the backlog, whose scores are older.
+function engine.llm.enqueue(id, due, now, front)
+  if front then due = redis.call('HGET', job_key(id), 'created_at') end
   redis.call('ZADD', 'arq:queue', due, id)
   redis.call('DEL', 'arq:in-progress:' .. id)
 end
 
 function engine.llm.lease(id, token, now, lease_ms)
+  redis.call('ZADD', LEASES, now + lease_ms, id)
   redis.call('ZADD', 'arq:queue', now + lease_ms, id)
   redis.call('SET', 'arq:in-progress:' .. id, token, 'PX', lease_ms)
 end
 
-function engine.llm.release() end
+function engine.llm.release(id)
+  redis.call('ZREM', LEASES, id)
+end
 
 function engine.llm.finish(id)
+  engine.llm.release(id)
   redis.call('ZREM', 'arq:queue', id)
   redis.call('DEL', 'arq:in-progress:' .. id, 'arq:job:' .. id, 'arq:retry:' .. id)
 end

@@ -128,8 +128,8 @@ def test_a_bad_setting_is_one_line_and_exit_2(tmp_path: Path) -> None:
 
 def test_what_dies_at_the_start_stops_everything(tmp_path: Path) -> None:
     env = {"RUN_DIR": str(tmp_path), "PORT": str(free_port()), "DASHBOARD_PORT": str(free_port())}
-    env |= {"TANDEM_FILES_URL": "ftp://nowhere"}
+    env |= {"TANDEM_MAIL_FROM": "nobody"}
     process = Process([sys.executable, "-m", "deploy.local.run"], env=env, log=tmp_path / "log")
     assert process.popen.wait(60) == 1
-    assert "not started: " in process.output
-    assert "ftp: is not a store of files" in process.output
+    assert "not started: sync-worker ended with 2" in process.output
+    assert "TANDEM_MAIL_FROM='nobody' is not `Name <address>`" in process.output
