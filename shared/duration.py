@@ -7,14 +7,14 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-SHORT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([smhd])(?:ec(?:ond)?s?|in(?:ute)?s?|ours?|ays?)?)?\s*")
+SHORT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:ours?)?|d(?:ays?)?)?\s*")
 
 
 def parse(value: Any) -> Any:
     """`90` (seconds), `30m`, `12h`, `7 days` to a timedelta; anything else is left to pydantic (ISO 8601)."""
     if isinstance(value, str) and (match := SHORT.fullmatch(value)):
         try:
-            return timedelta(**{UNITS[match[2] or "s"]: float(match[1])})
+            return timedelta(**{UNITS[(match[2] or "s")[0]]: float(match[1])})
         except OverflowError:
             raise ValueError("the duration is too long") from None
     if isinstance(value, str) and not value.lstrip("+-").startswith("P"):

@@ -7,8 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import ByteSize, DirectoryPath, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.duration import Duration
 from shared.keys import ApiKey, parse_keys, read_key_files
@@ -19,7 +20,12 @@ class Settings(BaseSettings):
     """Every setting of the platform; a field's alias is its environment variable."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True
+        env_file=".env",
+        dotenv_filtering="only_existing",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        populate_by_name=True,
     )
 
     host: str = "127.0.0.1"
@@ -54,6 +60,20 @@ class Settings(BaseSettings):
     max_body: ByteSize = Field(default=ByteSize(1024 * 1024), ge=1024, validation_alias="TANDEM_MAX_BODY")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", validation_alias="TANDEM_LOG_LEVEL")
     log_format: Literal["auto", "console", "json"] = Field(default="auto", validation_alias="TANDEM_LOG_FORMAT")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Code may use a field's name, the environment only its variable: LOG_LEVEL or MODEL are somebody else's."""
+        for source in (env_settings, dotenv_settings):
+            source.config = {**source.config, "populate_by_name": False}
+        return init_settings, env_settings, dotenv_settings
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -114,9 +134,9 @@ class Settings(BaseSettings):
 
     @field_validator("job_ttl", "llm_timeout")
     @classmethod
-    def _at_least_a_second(cls, value: timedelta) -> timedelta:
-        if value < timedelta(seconds=1):
-            raise ValueError("must be at least 1s")
+    def _not_nothing(cls, value: timedelta) -> timedelta:
+        if value < timedelta(milliseconds=10):
+            raise ValueError("must be at least 0.01s")
         return value
 
 
@@ -136,7 +156,9 @@ PLANNED = frozenset(
         "TANDEM_ALLOW_PRIVATE_WEBHOOKS",
     }
 )
+PREFIX = "TANDEM_"
 SECRET = frozenset({"redis_url", "openai_api_key", "api_keys", "smtp_url", "database_url"})
+HINTS = {"byte_size": "must be a size such as 512 KiB, 1 MiB or 2MB"}  # where pydantic does not say what is allowed
 BAD_SETTING = 2
 
 
@@ -177,18 +199,24 @@ def _explain(item: Any) -> str:
     place = str(item["loc"][0])
     field = next((name for name in Settings.model_fields if place in (name, variable(name))), place)
     shown = "" if field in SECRET else f"={item['input']!r}"
-    return f"{variable(field)}{shown}: {item['msg'].removeprefix('Value error, ')}"
+    said = HINTS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
+    return f"{variable(field)}{shown}: {said}"
 
 
 def _check_names() -> None:
-    """A misspelt name must not pass as a default."""
+    """A misspelt name must not pass as a default. Its value is not shown: it may be a key."""
     known = {variable(field) for field in Settings.model_fields}
-    for name in sorted(os.environ):
-        if not name.startswith("TANDEM_") or name in known:
-            continue
+    words = {name.removeprefix(PREFIX): name for name in known | PLANNED}
+    for name in sorted(_given() - known):
         if name in PLANNED:
             sys.stderr.write(f"{name} has no effect in this version\n")
-        elif close := difflib.get_close_matches(name, known, n=1):
-            raise SettingsError(f"{name}={os.environ[name]!r}: no such setting; did you mean {close[0]}?")
+        elif close := difflib.get_close_matches(name.removeprefix(PREFIX), words, n=1):
+            raise SettingsError(f"{name}: no such setting; did you mean {words[close[0]]}?")
         else:
             sys.stderr.write(f"{name} is not a setting of this version and is ignored\n")
+
+
+def _given() -> set[str]:
+    """List the names that are meant for us, in the environment and in `.env`."""
+    names = {*os.environ, *dotenv_values(str(Settings.model_config["env_file"]))}
+    return {name.upper() for name in names if name.upper().startswith(PREFIX)}
