@@ -1,7 +1,10 @@
 """API keys: who may call, in which role."""
 
+import os
 import re
 import secrets
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hmac import compare_digest
@@ -9,6 +12,7 @@ from pathlib import Path
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MIN_LENGTH = 16
+SECRET = re.compile(r"[!-~]+")
 
 
 class Role(StrEnum):
@@ -26,7 +30,7 @@ class ApiKey:
 
     def matches(self, secret: str) -> bool:
         """Compare in constant time."""
-        return compare_digest(self.secret.encode(), secret.encode("utf-8", "surrogateescape"))
+        return compare_digest(self.secret.encode("utf-8", "surrogatepass"), secret.encode("utf-8", "surrogatepass"))
 
 
 def parse_keys(text: str) -> tuple[ApiKey, ...]:
@@ -41,18 +45,23 @@ def parse_keys(text: str) -> tuple[ApiKey, ...]:
         raise ValueError("expected name:role:key, comma-separated")
     if len({key.name for key in keys}) < len(keys):
         raise ValueError("each name may stand only once")
+    if len({key.secret for key in keys}) < len(keys):
+        raise ValueError("each key may stand only once")
     return keys
 
 
 def _parse_key(entry: str, number: int) -> ApiKey:
+    """Read one entry. No part of it is ever quoted: with a part missing, the key is where the name should be."""
     name, _, rest = entry.partition(":")
     role, _, secret = rest.partition(":")
     if not NAME.fullmatch(name):
         raise ValueError(f"entry {number}: a name is of letters, digits, _ and -, at most 64")
     if role not in set(Role):
-        raise ValueError(f"entry {number} ({name}): the role is user or admin")
+        raise ValueError(f"entry {number}: the role is user or admin")
     if len(secret) < MIN_LENGTH:
-        raise ValueError(f"entry {number} ({name}): a key has at least {MIN_LENGTH} characters")
+        raise ValueError(f"entry {number}: a key has at least {MIN_LENGTH} characters")
+    if not SECRET.fullmatch(secret):
+        raise ValueError(f"entry {number}: a key is of visible ASCII characters, as HTTP carries no others")
     return ApiKey(name, Role(role), secret)
 
 
@@ -68,15 +77,27 @@ def key_files(run_dir: Path) -> dict[Role, Path]:
 
 
 def read_key_files(run_dir: Path) -> tuple[ApiKey, ...]:
-    """Read the local set-up's keys, those that exist."""
-    return tuple(
-        ApiKey(role.value, role, path.read_text().strip()) for role, path in key_files(run_dir).items() if path.exists()
-    )
+    """Read the local set-up's keys, those that exist; an empty or cut file must not let an empty password in."""
+    found = {role: _read(path) for role, path in key_files(run_dir).items()}
+    return tuple(ApiKey(role.value, role, secret) for role, secret in found.items() if len(secret) >= MIN_LENGTH)
+
+
+def _read(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""
 
 
 def make_key_files(run_dir: Path) -> None:
-    """Make the keys of the local set-up, mode 0600, those that don't exist."""
+    """Make the keys of the local set-up, mode 0600, those that don't exist: whole or not at all."""
     for path in key_files(run_dir).values():
+        if path.exists() and len(_read(path)) < MIN_LENGTH:
+            path.unlink(missing_ok=True)
         if not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(f"{secrets.token_urlsafe(32)}\n")
+            _make(path)
+
+
+def _make(path: Path) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as draft:  # made with mode 0600
+        draft.write(f"{secrets.token_urlsafe(32)}\n")
+        draft.flush()
+        with suppress(FileExistsError):  # another part was faster; both use what it made
+            os.link(draft.name, path)
