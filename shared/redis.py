@@ -23,7 +23,9 @@ TIMEOUT = 5.0  # seconds for one command
 START_PATIENCE = 30.0  # seconds a starting process waits for Redis
 PASSING = (redis.ConnectionError, redis.TimeoutError)
 # Answers of a server that is there but can't take writes now.
-UNABLE = re.compile(r"(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|NOREPLICAS|BUSY|UNBLOCKED)\b|.*'maxmemory'")
+# redis-py makes types of some and drops the code from their text; the others keep it.
+UNABLE_TYPES = (redis.OutOfMemoryError, redis.ReadOnlyError, redis.BusyLoadingError)
+UNABLE = re.compile(r"(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|NOREPLICAS|BUSY|UNBLOCKED)\b")
 
 AsyncClient = redis.asyncio.Redis
 Client = redis.Redis
@@ -55,9 +57,14 @@ def async_client(url: str, *, timeout: float | None = TIMEOUT, connections: int 
     if sentinel := _sentinel(url):
         hosts, name, login = sentinel
         watcher = redis.asyncio.sentinel.Sentinel(hosts, **login, **options)  # type: ignore[no-untyped-call]  # as above
-        return cast("AsyncClient", watcher.master_for(name, **login, **options))
+        pooled = {**options, "max_connections": connections, "timeout": TIMEOUT}
+        return cast("AsyncClient", watcher.master_for(name, connection_pool_class=_SentinelPool, **login, **pooled))
     pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=connections, timeout=TIMEOUT, **options)
     return redis.asyncio.Redis.from_pool(pool)
+
+
+class _SentinelPool(redis.asyncio.sentinel.SentinelConnectionPool, redis.asyncio.BlockingConnectionPool):
+    """Connections to the master of the day, at most so many."""
 
 
 def _sentinel(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]] | None:
@@ -68,14 +75,22 @@ def _sentinel(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]] | N
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     name, _, db = parts.path.strip("/").partition("/")
-    addresses = [(host.partition(":")[0], int(host.partition(":")[2] or 26379)) for host in hosts.split(",")]
+    addresses = [_address(host) for host in hosts.split(",")]
     kwargs = {"username": unquote(user) or None, "password": unquote(password) or None, "db": int(db or 0)}
     return addresses, name or "mymaster", kwargs
 
 
+def _address(host: str) -> tuple[str, int]:
+    """Read `host[:port]`, where host may be `[IPv6]`. Raises ValueError."""
+    parts = urlsplit(f"//{host}")
+    if not parts.hostname:
+        raise ValueError("a sentinel has no host")
+    return parts.hostname, parts.port or 26379
+
+
 def unavailable(error: RedisError) -> bool:
     """Tell an outage (away, full, read-only) from a mistake of ours."""
-    return isinstance(error, PASSING) or bool(UNABLE.match(str(error)))
+    return isinstance(error, (*PASSING, *UNABLE_TYPES)) or bool(UNABLE.match(str(error)))
 
 
 def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
