@@ -5,7 +5,7 @@ from datetime import datetime
 
 from shared import store
 from shared.catalog.upkeep import CLEANUP, CleanupInput, CleanupOutput, Removed
-from shared.job import Job
+from shared.job import Job, at
 from shared.store import Filter
 from sync_worker.context import SyncContext, handles
 
@@ -15,49 +15,51 @@ BATCH = 200
 @handles(CLEANUP)
 def cleanup(ctx: SyncContext, job: CleanupInput) -> CleanupOutput:
     """Remove what was finished before `older_than`; a dry run counts the same and removes nothing."""
-    before = ctx.book.run(store.now()) - job.older_than
+    now = ctx.book.run(store.now())
+    before = now - min(job.older_than, now - at(0))  # nothing is older than the clock
     removers = {"files": remove_files, "records": remove_records, "orphans": remove_orphans}
     # In this order: a record's file is an artefact first, and what is left without a record an orphan.
-    done = {kind: remove(ctx, before, job.dry_run) for kind, remove in removers.items() if kind in job.what}
+    done = {kind: remove(ctx, job, before) for kind, remove in removers.items() if kind in job.what}
     return CleanupOutput(dry_run=job.dry_run, **done)
 
 
-def remove_files(ctx: SyncContext, before: datetime, dry_run: bool) -> Removed:  # noqa: FBT001 - as the caller says
+def remove_files(ctx: SyncContext, job: CleanupInput, before: datetime) -> Removed:
     """Remove the artefacts of jobs that finished before `before`."""
     removed = Removed()
-    for job in _finished(ctx, before):
-        if job.file:
-            removed = _add(removed, job.file.bytes)
-            if not dry_run:
-                ctx.files.delete(job.file.key)
-                ctx.book.run(store.drop_file(job.id))
+    for old in _finished(ctx, before):
+        if old.file:
+            removed = _add(removed, old.file.bytes)
+            if not job.dry_run:
+                ctx.files.delete(old.file.key)
+                if "records" not in job.what:  # else the record goes next, and is counted as a dry run sees it
+                    ctx.book.run(store.drop_file(old.id))
     return removed
 
 
-def remove_records(ctx: SyncContext, before: datetime, dry_run: bool) -> Removed:  # noqa: FBT001
+def remove_records(ctx: SyncContext, job: CleanupInput, before: datetime) -> Removed:
     """Remove the records, with their artefacts, of jobs that finished before `before`."""
     removed = Removed()
-    for job in _finished(ctx, before):
-        size = ctx.book.run(store.size(job.id)) + (job.file.bytes if job.file else 0)
-        removed = _add(removed, size)
-        if not dry_run:
-            if job.file:
-                ctx.files.delete(job.file.key)
-            ctx.book.run(store.erase([job.id]))
+    for old in _finished(ctx, before):
+        uncounted = old.file.bytes if old.file and "files" not in job.what else 0
+        removed = _add(removed, ctx.book.run(store.size(old.id)) + uncounted)
+        if not job.dry_run:
+            if old.file:
+                ctx.files.delete(old.file.key)
+            ctx.book.run(store.erase([old.id]))
     return removed
 
 
-def remove_orphans(ctx: SyncContext, before: datetime, dry_run: bool) -> Removed:  # noqa: FBT001
+def remove_orphans(ctx: SyncContext, job: CleanupInput, before: datetime) -> Removed:
     """Remove artefacts that no record names, and index entries without a record."""
     removed = Removed()
     for entry in ctx.files.list():
         if entry.modified < before and _orphaned(ctx, entry.key):
             removed = _add(removed, entry.bytes)
-            if not dry_run:
+            if not job.dry_run:
                 ctx.files.delete(entry.key)
-    entries = _trim(ctx, "", dry_run=dry_run)
+    entries = _trim(ctx, "", dry_run=job.dry_run)
     for owner in ctx.book.run(store.owners()):
-        _trim(ctx, owner, dry_run=dry_run)
+        _trim(ctx, owner, dry_run=job.dry_run)
     return Removed(count=removed.count + entries, bytes=removed.bytes)
 
 
