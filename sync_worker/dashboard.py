@@ -1,7 +1,6 @@
 """rq-dashboard in a process of its own, behind HTTP Basic with an admin key, read-only."""
 
 import base64
-import binascii
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -67,7 +66,7 @@ class Guard:
             return False
         try:
             _, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # not Base64, not ASCII or not UTF-8
             return False
         key = find(self._keys, password)
         return key is not None and key.role is Role.ADMIN
