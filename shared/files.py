@@ -59,12 +59,14 @@ def open_store(url: str) -> ObjectStore:
     """Open `file:///folder` (made if missing) or `s3://bucket/prefix` (credentials from the environment).
 
     Raises:
-        ValueError: another scheme.
+        ValueError: another scheme, or a relative folder.
 
     """
     parts = urlsplit(url)
     if parts.scheme == "file":
         folder = Path(unquote(parts.path))
+        if parts.netloc not in {"", "localhost"} or not folder.is_absolute():
+            raise ValueError(f"{url}: the folder must be absolute, as in file:///folder")
         folder.mkdir(parents=True, exist_ok=True)
         return LocalStore(folder, automatic_cleanup=True)
     if parts.scheme == "s3":
