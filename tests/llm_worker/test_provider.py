@@ -7,7 +7,7 @@ from llm_worker.provider import Provider
 from shared.catalog.llm import Message
 from shared.errors import FinalError, JobError
 from shared.job import Usage
-from shared.settings import Settings, SettingsError
+from shared.settings import Settings, SettingsError, load
 from tests.llm_worker.conftest import MakeContext
 from tests.llm_worker.servers import KEY, LlMock, Stub, refused, said
 
@@ -86,9 +86,10 @@ async def test_the_name_is_openai_or_the_host(mock: LlMock, make: MakeContext, t
 
 
 @pytest.mark.parametrize("url", ["localhost:8000/v1", "ftp://host/v1", "http://", "http://[::1/v1"])
-async def test_an_unusable_base_url_fails_at_start(make: MakeContext, url: str) -> None:
+async def test_an_unusable_base_url_fails_at_start(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
     with pytest.raises(SettingsError, match="OPENAI_BASE_URL"):
-        make(url)
+        Provider.open(load())
 
 
 async def test_an_unusable_key_fails_at_start_unseen() -> None:

@@ -165,7 +165,7 @@ def test_files_that_are_too_large_together_are_not_even_read(start: Start, smtp:
 
 
 @pytest.mark.parametrize(
-    ("smtp", "words"), [("http://u:s3cr3t@relay", "SMTP_URL: must begin with"), ("", "SMTP_URL is unset")]
+    ("smtp", "words"), [("smtp://s3cr3t@relay", "SMTP_URL: give both"), ("", "SMTP_URL is unset")]
 )
 def test_no_mail_server(start: Start, tmp_path: Path, smtp: str, words: str) -> None:
     settings: dict[str, Any] = {"smtp_url": SecretStr(smtp)} if smtp else {}
