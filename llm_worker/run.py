@@ -52,7 +52,7 @@ async def _outcome(spec: AnySpec, lease: Lease, context: LlmContext) -> store.Ca
         return store.give_up(lease, HandBack(timedelta(0)), usage=context.usage, ttl=ttl)
     except BaseException as error:  # noqa: BLE001 - SystemExit in a handler must not end the other jobs
         decision = decide(error, spec.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
-        log.warning("attempt %d failed: %s: %s", lease.attempt, type(error).__name__, decision)
+        log.warning("attempt %d failed, %s", lease.attempt, decision)
         return store.give_up(lease, decision, usage=context.usage, ttl=ttl)
 
 

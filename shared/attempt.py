@@ -15,6 +15,9 @@ class Failure:
     message: str
     retryable: bool
 
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
 
 @dataclass(frozen=True)
 class RetryIn:
@@ -23,6 +26,9 @@ class RetryIn:
     delay: timedelta
     failure: Failure
 
+    def __str__(self) -> str:
+        return f"again in {self.delay.total_seconds():.1f} s; {self.failure}"
+
 
 @dataclass(frozen=True)
 class Fail:
@@ -30,12 +36,18 @@ class Fail:
 
     failure: Failure
 
+    def __str__(self) -> str:
+        return f"for good; {self.failure}"
+
 
 @dataclass(frozen=True)
 class HandBack:
     """Back to the queue, after `delay`, with the attempt given back."""
 
     delay: timedelta
+
+    def __str__(self) -> str:
+        return f"put back for {self.delay.total_seconds():.1f} s"
 
 
 Decision = RetryIn | Fail | HandBack

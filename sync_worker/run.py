@@ -7,7 +7,7 @@ import structlog
 from pydantic import ValidationError
 
 from shared import store
-from shared.attempt import decide
+from shared.attempt import HandBack, decide
 from shared.book import Book
 from shared.catalog import load
 from shared.errors import FinalError
@@ -42,7 +42,10 @@ def _outcome(spec: AnySpec, lease: Lease, context: SyncContext) -> Call[bool]:
         return store.succeed(lease, success, usage=Usage(), ttl=ttl)
     except BaseException as error:  # noqa: BLE001 - WeasyPrint raises BaseExceptions, and sys.exit() is a failure
         decision = decide(error, spec.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
-        log.warning("attempt %d failed: %s: %s", lease.attempt, type(error).__name__, decision)
+        if isinstance(decision, HandBack):
+            log.info("%s", decision)
+        else:
+            log.warning("attempt %d failed, %s", lease.attempt, decision)
         return store.give_up(lease, decision, usage=Usage(), ttl=ttl)
 
 

@@ -1,7 +1,6 @@
 """`make demo`: one job of each task type through REST, on a running platform or one of its own."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from deploy.local.run import nearby
 from shared.catalog import load
 from shared.keys import Role
 from shared.settings import Settings, SettingsError, load_or_exit
@@ -120,7 +120,7 @@ def _save_pdf(client: httpx.Client, job: dict[str, Any], path: Path) -> None:
     answer = client.get(job["links"]["file"])
     answer.raise_for_status()
     path.write_bytes(answer.content)
-    print(f"the PDF:  {os.path.relpath(path)}")
+    print(f"the PDF:  {nearby(path)}")
 
 
 def _save_mail(settings: Settings, job: dict[str, Any], path: Path) -> None:
@@ -133,7 +133,7 @@ def _save_mail(settings: Settings, job: dict[str, Any], path: Path) -> None:
     if sent is None:
         raise DemoFailed(f"no mail with {message_id.decode()} in {outbox}")
     shutil.copyfile(sent, path)
-    print(f"the mail: {os.path.relpath(path)}")
+    print(f"the mail: {nearby(path)}")
 
 
 if __name__ == "__main__":

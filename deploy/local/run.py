@@ -58,10 +58,15 @@ def _lock(run_dir: Path) -> None:
         ) from None
 
 
+def nearby(path: Path) -> Path:
+    """Shorten a path under the working directory, for a terminal."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def welcome(settings: Settings) -> str:
     """Say where everything is, and give a line to paste."""
     url = f"http://{settings.host}:{settings.port}"
-    folder = os.path.relpath(settings.run_dir.resolve())
+    folder = nearby(settings.run_dir.resolve())
     key = f"$(cat {folder}/user.key)" if not settings.api_keys else "YOUR-KEY"
     keys = f"{folder}/user.key, {folder}/admin.key" if not settings.api_keys else "from TANDEM_API_KEYS"
     lines = [
