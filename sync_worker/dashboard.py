@@ -84,7 +84,7 @@ def _with_headers(send: Send) -> Callable[[Any], Awaitable[None]]:
 
 def flask_app(connection: Client) -> Flask:
     """Build rq-dashboard on our connection and RQ's JSON serializer."""
-    app = Flask("tandem-dashboard")
+    app = Flask("rq_dashboard")  # by this name Flask finds the static files that its pages ask for
     app.config.update(RQ_DASHBOARD_REDIS_URL=("the shared Redis",), RQ_DASHBOARD_DISABLE_DELETE=True)
     app.redis_conn = connection  # type: ignore[attr-defined]  # where rq-dashboard looks for it
     # It opens a client of its own for each request, without our timeouts: give it ours.
