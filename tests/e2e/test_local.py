@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,7 @@ import pytest
 
 from tests.conftest import free_port
 from tests.e2e.platform import CHAT, PARTS, Platform, platform
-from tests.processes import ROOT, Process, clean_environment, until
+from tests.processes import ROOT, Process, clean_environment, running, until
 
 
 def test_it_says_where_everything_is(shared_platform: Platform) -> None:
@@ -133,3 +134,43 @@ def test_what_dies_at_the_start_stops_everything(tmp_path: Path) -> None:
     assert process.popen.wait(60) == 1
     assert "not started: sync-worker ended with 2" in process.output
     assert "TANDEM_MAIL_FROM='nobody' is not `Name <address>`" in process.output
+
+
+def test_another_provider_needs_only_its_address(tmp_path: Path) -> None:
+    """Any OpenAI-compatible server and real addresses of Redis and mail: no helper is started for them."""
+    elsewhere = tmp_path / "elsewhere"
+    log = tmp_path / "stub.log"
+    elsewhere.mkdir()
+    with running("deploy.local.stub", "--rpm", "600", env={"RUN_DIR": str(elsewhere)}, log=log, says="Listening"):
+        url = (elsewhere / "llm.url").read_text().strip()
+        with platform(tmp_path / "p", OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-of-the-test") as started:
+            assert "llm-stub" not in started.parts()
+            job = started.run("score", {"text": "Fine."})
+            assert (job["status"], job["provider"]) == ("succeeded", "127.0.0.1")
+            assert "sk-of-the-test" not in started.process.output
+        asked = httpx.get(f"{url.removesuffix('/v1')}/_llmock/requests").json()["requests"]
+        assert len(asked) == 1
+
+
+def test_singly_started_parts_find_each_other(tmp_path: Path) -> None:
+    """`make redis`, `make llm-stub`, … in one RUN_DIR work together without any setting."""
+    port = str(free_port())
+    env = {"RUN_DIR": str(tmp_path / "r"), "PORT": port, "TANDEM_LOG_FORMAT": "console"}
+    subprocess.run(
+        [sys.executable, "-m", "deploy.local.files"], env={**clean_environment(), **env}, check=True, cwd=ROOT
+    )
+    with ExitStack() as stack:
+        redis = Process([sys.executable, "-m", "deploy.local.redis"], env=env, log=tmp_path / "redis")
+        stack.callback(redis.stop)
+        for module, says in (
+            ("deploy.local.stub", ""),
+            ("api", "listening"),
+            ("llm_worker", "ready"),
+            ("llm_worker", "ready"),
+        ):
+            log = tmp_path / f"{module}-{len(list(tmp_path.iterdir()))}"
+            stack.enter_context(running(module, env=env, log=log, says=says))
+        key = (tmp_path / "r" / "user.key").read_text().strip()
+        headers = {"Authorization": f"Bearer {key}", "Prefer": "wait=30"}
+        answer = httpx.post(f"http://127.0.0.1:{port}/v1/chat", json=CHAT, headers=headers, timeout=40)
+        assert answer.json()["status"] == "succeeded", answer.text
