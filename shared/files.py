@@ -31,8 +31,14 @@ class Files:
     def put(self, *, owner: str, job: str, attempt: int, name: str, media_type: str, content: bytes) -> Artefact:
         """Store `content` for one attempt of a job. The key holds the attempt, so that a run
         which lost its lease can't overwrite the file of the run that holds it.
+
+        Raises:
+            ValueError: a part of the key is empty or leads elsewhere.
+
         """
         key = f"{owner}/{job}/{attempt}/{name}"
+        if not {"", ".", ".."}.isdisjoint(key.split("/")):
+            raise ValueError(f"not a place for a file: {key!r}")
         obstore.put(self.store, key, content)
         digest = hashlib.sha256(content).hexdigest()
         return Artefact(key=key, name=name, media_type=media_type, bytes=len(content), sha256=digest)
