@@ -3,7 +3,7 @@
 import hashlib
 import subprocess
 import sys
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -146,7 +146,7 @@ def test_a_writer_that_is_killed_leaves_no_half_file(files: Files, folder: Path,
     assert put(files, b"after", attempt=0).key in {entry.key for entry in files.list()}
 
 
-def unfinished(folder: Path, *, but: Set[Path] = frozenset()) -> set[Path]:
+def unfinished(folder: Path, *, but: AbstractSet[Path] = frozenset()) -> set[Path]:
     """What a write under way, or a dead writer, has beside the files."""
     return {path for path in folder.rglob("*#*") if path.is_file()} - but
 
