@@ -2,6 +2,7 @@
 
 import logging
 import re
+import socket
 import time
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
@@ -31,19 +32,27 @@ AsyncClient = redis.asyncio.Redis
 Client = redis.Redis
 
 
-def _options(retry: Any, timeout: float | None) -> dict[str, Any]:
-    return {
+# A blocking read on a connection that a firewall has forgotten would hang for ever: 15 + 3 x 5 s notice it.
+KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+
+
+def _options(url: str, retry: Any, timeout: float | None) -> dict[str, Any]:
+    common = {
         "socket_timeout": timeout,
         "socket_connect_timeout": TIMEOUT,
         "health_check_interval": 30,
         "retry": retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
         "retry_on_error": [redis.ConnectionError, redis.TimeoutError],
     }
+    if url.startswith("unix"):
+        return common
+    known = {getattr(socket, name): value for name, value in KEEPALIVE.items() if hasattr(socket, name)}
+    return {**common, "socket_keepalive": True, "socket_keepalive_options": known}
 
 
 def client(url: str, *, timeout: float | None = TIMEOUT) -> Client:
     """Open a client for synchronous code; `timeout` None is for blocking commands."""
-    options = _options(Retry, timeout)
+    options = _options(url, Retry, timeout)
     if sentinel := _sentinel(url):
         hosts, name, login = sentinel
         watcher = redis.sentinel.Sentinel(hosts, **login, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
@@ -53,7 +62,7 @@ def client(url: str, *, timeout: float | None = TIMEOUT) -> Client:
 
 def async_client(url: str, *, timeout: float | None = TIMEOUT, connections: int = 50) -> AsyncClient:
     """Open a client for asyncio code; at most `connections`, further callers wait for one."""
-    options = _options(AsyncRetry, timeout)
+    options = _options(url, AsyncRetry, timeout)
     if sentinel := _sentinel(url):
         hosts, name, login = sentinel
         watcher = redis.asyncio.sentinel.Sentinel(hosts, **login, **options)  # type: ignore[no-untyped-call]  # as above
