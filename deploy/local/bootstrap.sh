@@ -41,7 +41,7 @@ make_venv() {
 
 install_packages() {
     say "installing the packages of $lock (once)"
-    if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"; then
+    if ! "$venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r "$lock"; then
         say "The packages could not be installed. If one had to be compiled, it needs a compiler and Python's headers:"
         say "  sudo apt-get install -y build-essential python3-dev"
         exit 1

@@ -164,9 +164,7 @@ def test_files_that_are_too_large_together_are_not_even_read(start: Start, smtp:
     assert caught(start, smtp, attachments=twice).type == "mail_too_large"
 
 
-@pytest.mark.parametrize(
-    ("smtp", "words"), [("smtp://s3cr3t@relay", "SMTP_URL: give both"), ("", "SMTP_URL is unset")]
-)
+@pytest.mark.parametrize(("smtp", "words"), [("smtp://s3cr3t@relay", "SMTP_URL: give both"), ("", "SMTP_URL is unset")])
 def test_no_mail_server(start: Start, tmp_path: Path, smtp: str, words: str) -> None:
     settings: dict[str, Any] = {"smtp_url": SecretStr(smtp)} if smtp else {}
     context = start(EMAIL, MAIL, **settings)
