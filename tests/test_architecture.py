@@ -1,0 +1,168 @@
+"""The rooms and what each may carry; import-linter (make check) reads the imports, here they are run."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT, clean_environment
+
+ROOMS = ("api", "llm_worker", "sync_worker", "shared", "deploy")
+SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+HEAVY = {"openai", "arq", "rq", "rq_dashboard", "weasyprint", "alembic", "sqlalchemy", "flask", "aiohttp", "jinja2"}
+WEB = {"fastapi", "starlette", "uvicorn"}
+
+
+def modules(code: str) -> set[str]:
+    """The modules, with their parents, that a fresh process has after `code`."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+# --- what a process carries
+
+
+@pytest.mark.parametrize(
+    ("code", "has", "never"),
+    [
+        ("import api.main", {"fastapi", "redis", "obstore"}, HEAVY | {"smtplib", "llm_worker", "sync_worker"}),
+        (
+            "import llm_worker.main",
+            {"arq", "openai"},
+            {"rq", "rq_dashboard", "weasyprint", "alembic", "flask", "api", "sync_worker", *WEB},
+        ),
+        (
+            "import sync_worker.worker",
+            {"rq"},
+            {"openai", "arq", "aiohttp", "flask", "rq_dashboard", "api", "llm_worker", *WEB},
+        ),
+        ("import sync_worker.clock", {"redis"}, HEAVY | WEB | {"api", "llm_worker"}),
+        ("import shared.book, shared.dispatch, shared.start", {"redis", "structlog"}, HEAVY | WEB | {"api"}),
+        ("from shared.catalog import load; load()", {"shared.catalog.llm"}, HEAVY | WEB | {"api", "smtplib"}),
+    ],
+    ids=["gateway", "asyncio pool", "forking pool", "clock", "ground floor", "catalogue"],
+)
+def test_each_part_carries_its_own_libraries_only(code: str, has: set[str], never: set[str]) -> None:
+    loaded = modules(code)
+    assert has <= loaded
+    assert loaded & never == set()
+
+
+def test_preloaded_handlers_bring_no_other_pool_s_library() -> None:
+    """What the parent of all horses has loaded before the first fork."""
+    code = "from sync_worker.context import HANDLERS\nfrom sync_worker.run import CATALOG\n"
+    loaded = modules(code + "HANDLERS.load('sync_worker.handlers', CATALOG)")
+    assert {"weasyprint", "alembic", "smtplib"} <= loaded
+    assert loaded & {"openai", "arq", "aiohttp", "api", "llm_worker", *WEB} == set()
+
+
+# --- what is written
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(), path)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_there_are_sources() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == set(ROOMS)
+    assert "fastapi" in set(imported(ROOT / "api/main.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_pickle_and_no_long_file(path: Path) -> None:
+    roots = {name.partition(".")[0] for name in imported(path)}
+    assert roots & {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "jsonpickle"} == set()
+    assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize(
+    ("library", "home"),
+    [
+        ("openai", "llm_worker/provider.py"),
+        ("weasyprint", "sync_worker/pdf.py"),
+        ("smtplib", "sync_worker/mailer.py"),
+        ("rq_dashboard", "sync_worker/dashboard.py"),
+        ("alembic", "sync_worker/migrations.py"),
+    ],
+)
+def test_a_heavy_library_lives_in_one_room(library: str, home: str) -> None:
+    users = {path for path in SOURCES if library in {name.partition(".")[0] for name in imported(path)}}
+    room = home.partition("/")[0]
+    assert ROOT / home in users
+    assert {path.relative_to(ROOT).parts[0] for path in users} <= {room, "deploy"}
+
+
+def test_a_heavy_library_is_kept_out_of_the_other_files_of_its_room() -> None:
+    """`llm_worker/errors.py` and `refusal.py` may read the SDK's exceptions; handlers may not."""
+    handlers = [path for path in SOURCES if path.parent.name == "handlers"]
+    assert len(handlers) >= 9
+    for path in handlers:
+        assert {name.partition(".")[0] for name in imported(path)} & (HEAVY | {"smtplib"}) == set(), path
+
+
+# --- what the repository carries
+
+FORBIDDEN = {
+    "a package index": re.compile(
+        r"(?<!no-emit-)\b(?:extra-)?index-url\b|--(?:trusted-host|find-links)\b|\[\[tool\.uv\.index"
+    ),
+    "a registry's host": re.compile(
+        r"pythonhosted\.org|pypi\.org/simple|artifactory|jfrog|codeartifact|pkg\.dev\b|nexus|\b(?:registry|mirror)s?\.[a-z]",
+        re.IGNORECASE,
+    ),
+    "a folder of one machine": re.compile(r"(?<![\w.}])/(?:home|root|work|Users|workspace|mnt)/\w"),
+}
+
+
+def tracked() -> list[Path]:
+    listing = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_file_of_the_repository_names(what: str) -> None:
+    files = tracked()
+    assert ROOT / "README.md" in files
+    found = []
+    for path in files:
+        content = path.read_bytes()
+        if b"\0" in content or path == Path(__file__):  # not a text, or these patterns themselves
+            continue
+        for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+            if FORBIDDEN[what].search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line[:120]}")
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("--index-url https://example.com/simple", "a package index"),
+        ("PIP_EXTRA_INDEX=1 pip install --extra-index-url=x y", "a package index"),
+        ("see https://files.pythonhosted.org/packages/x.whl", "a registry's host"),
+        ("FROM registry.example.com/python", "a registry's host"),
+        ('open("/home/ann/x")', "a folder of one machine"),
+        ("cd /work/main", "a folder of one machine"),
+    ],
+)
+def test_the_patterns_find_what_they_are_for(line: str, what: str) -> None:
+    assert FORBIDDEN[what].search(line)
