@@ -134,11 +134,11 @@ async def test_a_blocking_call_outlasts_the_timeout_of_a_command(secured: tuple[
     """`timeout=None` is for the bell: its socket must not give up before Redis does."""
     url = f"redis://:{QUOTED}@127.0.0.1:{secured[0]}/0"
     with client(url, timeout=0.05) as hasty, pytest.raises(redis.TimeoutError):
-        hasty.execute_command("BLPOP", "nothing", 0.5)
+        hasty.execute_command("BLPOP", "nothing", 0.3)
     with client(url, timeout=None) as bell:
-        assert bell.execute_command("BLPOP", "nothing", 0.5) is None
+        assert bell.execute_command("BLPOP", "nothing", 0.3) is None
     patient = async_client(url, timeout=None, connections=1)
-    assert await patient.execute_command("BLPOP", "nothing", 0.5) is None  # type: ignore[no-untyped-call]
+    assert await patient.execute_command("BLPOP", "nothing", 0.3) is None  # type: ignore[no-untyped-call]
     await patient.aclose()
 
 

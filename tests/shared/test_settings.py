@@ -68,11 +68,11 @@ BAD = [
     ("SYNC_WORKERS", "257", "less than or equal to 256"),
     ("OPENAI_BASE_URL", "localhost/v1", "begins with http://, https://"),
     ("TANDEM_LLM_CONCURRENCY", "0", "greater than or equal to 1"),
-    ("TANDEM_LLM_TIMEOUT", "0.5", "at least 1s"),
+    ("TANDEM_LLM_TIMEOUT", "0.001", "at least 0.01s"),
     ("TANDEM_CONTEXT_WINDOW", "1", "greater than or equal to 256"),
     ("TANDEM_FILES_URL", "ftp://files", "begins with file://, s3://"),
     ("TANDEM_TEMPLATES", "no/such/folder", "not point to a directory"),
-    ("TANDEM_JOB_TTL", "0", "at least 1s"),
+    ("TANDEM_JOB_TTL", "0", "at least 0.01s"),
     ("TANDEM_JOB_TTL", "a week", "such as 30s, 15m, 12h, 7d or P7D"),
     ("TANDEM_QUEUE_MAX", "0", "greater than or equal to 1"),
     ("TANDEM_GRACE", "-5s", "such as 30s"),
@@ -128,7 +128,7 @@ def test_several_bad_values_are_a_line_each(monkeypatch: pytest.MonkeyPatch) -> 
     assert HIDDEN not in said
 
 
-@pytest.mark.parametrize("module", ["api", "llm_worker", "sync_worker", "sync_worker.clock", "sync_worker.dashboard"])
+@pytest.mark.parametrize("module", ["api", "llm_worker", "sync_worker.clock"])
 def test_every_process_says_so_and_ends_with_2(module: str, tmp_path: Path) -> None:
     ended = run(module, tmp_path, **SECRETS, PORT="no")
     assert ended.returncode == BAD_SETTING
