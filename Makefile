@@ -60,5 +60,5 @@ install-dev: ## Make .venv with what tests and checks need as well.
 lock: install-dev ## Pin all dependencies anew (requirements*.lock).
 	@sh deploy/lock.sh
 
-clean: ## Remove .venv and all local data (RUN_DIR).
-	@rm -rf .venv "$${RUN_DIR:-.run}"
+clean: ## Remove .venv and the caches; local data (RUN_DIR) stays.
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -31,7 +31,8 @@ class Server(uvicorn.Server):
         log.info("listening on port %d", self._port)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._app.state.finishes.stop()
+        if finishes := getattr(self._app.state, "finishes", None):  # not before the start is over
+            finishes.stop()
         super().handle_exit(sig, frame)
 
 
@@ -46,7 +47,11 @@ def main() -> None:
     except OSError as error:
         leave(f"PORT={settings.port}: can't listen on {settings.host}: {error.strerror}", PORT_IN_USE)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=round(settings.grace.total_seconds())
+        app,
+        log_config=None,
+        access_log=False,
+        ws="none",
+        timeout_graceful_shutdown=round(settings.grace.total_seconds()),
     )
     Server(config, app, settings.port).run([listener])
 

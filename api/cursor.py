@@ -3,8 +3,13 @@
 import base64
 import hashlib
 import json
+import re
 
 from shared.store import Filter, Position
+
+NOT_OURS = "not a cursor of this listing"
+SCORE = re.compile(r"[0-9]{1,16}")
+JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 class BadCursor(ValueError):
@@ -26,12 +31,13 @@ def decode(cursor: str, which: Filter) -> Position:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         score, job_id, mark = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        position = (str(int(score)), str(job_id))
-    except (ValueError, TypeError):
-        raise BadCursor("not a cursor of this listing") from None
+    except (ValueError, TypeError, RecursionError):
+        raise BadCursor(NOT_OURS) from None
+    if not (isinstance(score, str) and SCORE.fullmatch(score) and isinstance(job_id, str) and JOB_ID.fullmatch(job_id)):
+        raise BadCursor(NOT_OURS)
     if mark != _mark(which):
         raise BadCursor("the cursor belongs to another caller or another filter")
-    return position
+    return score, job_id
 
 
 def _mark(which: Filter) -> str:

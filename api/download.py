@@ -12,7 +12,7 @@ from obstore.store import ObjectStore
 from shared.job import Artefact
 
 CHUNK = 256 * 1024
-RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 def etag(file: Artefact) -> str:
@@ -32,8 +32,8 @@ async def answer(files: ObjectStore, file: Artefact, *, range_: str | None, if_n
     if if_none_match and (if_none_match.strip() == "*" or etag(file) in if_none_match):
         return Response(status_code=304, headers=headers)
     start, end, status = 0, file.bytes, 200
-    if range_ and (match := RANGE.fullmatch(range_.strip())) and (match[1] or match[2]):
-        start, end = span(match[1], match[2], file.bytes)
+    if range_ and (wanted := parse(range_)):
+        start, end = span(*wanted, file.bytes)
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.bytes}"
         status = 206
     headers["Content-Length"] = str(end - start)
@@ -43,6 +43,14 @@ async def answer(files: ObjectStore, file: Artefact, *, range_: str | None, if_n
     except FileNotFoundError:
         raise HTTPException(404, "the file was cleaned up") from None
     return StreamingResponse(_chain(first, body), status, headers, file.media_type)
+
+
+def parse(header: str) -> tuple[str, str] | None:
+    """Read a `Range` header; None for what RFC 9110 says to ignore, such as a span that ends before it begins."""
+    match = RANGE.fullmatch(header.strip())
+    if not match or not (match[1] or match[2]) or (match[1] and match[2] and int(match[2]) < int(match[1])):
+        return None
+    return match[1], match[2]
 
 
 def span(first: str, last: str, size: int) -> tuple[int, int]:

@@ -45,7 +45,9 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
         await book.aclose()
 
     # FastAPI with its docs pages served from here: no CDN sees who reads them, and they work offline.
-    app = FastAPIOffline(title="Tandem", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPIOffline(
+        title="Tandem", version="0.1.0", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False
+    )
     app.router.route_class = StrictRoute
     app.state.catalog = catalog
     app.state.keys = settings.keys

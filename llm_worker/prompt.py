@@ -1,5 +1,7 @@
 """Parts of prompts: instructions are ours, users' texts are data between marks they can't forge."""
 
+import hashlib
+
 from shared.catalog.llm import Message
 
 
@@ -12,7 +14,6 @@ def user(*parts: str) -> Message:
 
 
 def marked(name: str, text: str) -> str:
-    """Put `text` between tags called `name`, or a longer name if the text holds that tag itself."""
-    while f"<{name}>" in text or f"</{name}>" in text:
-        name += "_"
-    return f"<{name}>\n{text}\n</{name}>"
+    """Put `text` between tags that it can't hold: their name ends with a hash of the text."""
+    tag = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"<{tag}>\n{text}\n</{tag}>"

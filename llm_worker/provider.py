@@ -239,4 +239,4 @@ def check(base_url: str | None, key: str) -> str | None:
             return parts.hostname
     except ValueError:
         pass
-    raise SettingsError(f"OPENAI_BASE_URL={base_url!r}: must be an http:// or https:// URL")
+    raise SettingsError("OPENAI_BASE_URL: must be an http:// or https:// URL")

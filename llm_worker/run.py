@@ -34,7 +34,11 @@ async def attempt(worker: dict[str, Any], lease: Lease) -> None:
         )
         call = await _outcome(spec, lease, context)
         # A finished result waits for Redis as long as it takes; the lease decides if it still counts.
-        written = await worker["book"].insist(call)
+        writing = asyncio.ensure_future(worker["book"].insist(call))
+        try:
+            written = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            written = await writing  # the worker shuts down; what is known is still written
         if not written:
             log.warning("the lease was lost, the outcome is dropped")
 

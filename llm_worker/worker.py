@@ -89,6 +89,8 @@ class LlmWorker(Worker):
         return bool(claimed.leases)
 
     def _start(self, lease: Lease) -> None:
+        if earlier := self.tasks.get(lease.id):
+            earlier.cancel()  # its lease ran out while we could not renew it, and we got the next one
         self.leases[lease.id] = lease
         task = asyncio.create_task(self.ctx["attempt"](self.ctx, lease), name=f"{lease.task} {lease.id}")
         self.tasks[lease.id] = task
@@ -133,7 +135,7 @@ class LlmWorker(Worker):
                 continue
             try:
                 lost = await self.book.run(store.renew("llm", list(self.leases.values())))
-            except StoreUnavailable as error:
+            except Exception as error:  # noqa: BLE001 - without renewals every job would be lost
                 log.warning("leases not renewed: %s", error)
                 continue
             for job_id in lost:

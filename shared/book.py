@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -85,12 +85,19 @@ class Book:
             raise _outage(error) from error
         return call.parse(answer)
 
-    def insist(self, call: Call[T]) -> T:
-        """Run a call that must not be lost: again and again until Redis has taken it."""
+    def insist(self, call: Call[T], *, unless: Callable[[], bool] = lambda: False) -> T:
+        """Run a call that must not be lost: again and again until Redis has taken it.
+
+        Raises:
+            StoreUnavailable: Redis is away, and `unless` says that there is no time left to wait for it.
+
+        """
         for pause in _pauses():
             try:
                 return self.run(call)
             except StoreUnavailable as error:
+                if unless():
+                    raise
                 log.warning("%s waits for Redis: %s", call.name, error)
                 time.sleep(pause)
         raise AssertionError  # the pauses never end

@@ -1,34 +1,111 @@
-"""JSON Schema from users: compiled without following remote references or backtracking in patterns."""
+"""JSON Schema from users: bounded, compiled without remote references, matched without backtracking.
 
+A schema is a small program that runs on the worker's event loop. What could run long is refused at submit:
+regular expressions are compiled by a linear-time engine with a size limit, and references are counted as if
+they were written out, so that `a: [b, b], b: [c, c], …` is seen for the 2ⁿ it is.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
+
+MAX_BYTES = 64 * 1024
+MAX_PATTERNS = 20
+MAX_PATTERN_SIZE = 2_000_000  # bytes of one compiled pattern
+MAX_NODES = 10_000  # with references written out
+RECURSION = 8  # times that a recursive reference is written out
+MAX_DEPTH = 12  # of data under a recursive schema; MAX_NODES bounds its branching
+MAX_ERRORS = 10
+
+
+def check_schema(schema: dict[str, Any]) -> None:
+    """Raise ValueError if `schema` is not a usable JSON Schema."""
+    try:
+        _check_size(schema)
+        _compile(schema)
+    except (jsonschema_rs.ValidationError, ValueError, RecursionError) as error:
+        raise ValueError(f"not a usable JSON Schema: {str(error).splitlines()[0]}") from None
+
+
+def _check_size(schema: dict[str, Any]) -> None:
+    if len(json.dumps(schema)) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES} bytes")
+    if sum(_patterns(node) for node, _ in _nodes(schema, follow=False)) > MAX_PATTERNS:
+        raise ValueError(f"it has more than {MAX_PATTERNS} patterns")
+    for _ in _nodes(schema):
+        pass  # the walk itself says what is too much
+
+
+def errors(schema: dict[str, Any], value: Any) -> list[str]:
+    """Say why `value` is not valid against `schema`, one line an error, ten at most; empty if it is valid."""
+    if any(recursive for _, recursive in _nodes(schema)) and _depth(value) > MAX_DEPTH:
+        return [f"the value: nested deeper than {MAX_DEPTH} levels"]
+    return [
+        f"{'/'.join(map(str, error.instance_path)) or 'the value'}: {error.message}"
+        for error in islice(_compile(schema).iter_errors(value), MAX_ERRORS)
+    ]
+
+
+def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    options = jsonschema_rs.RegexOptions(size_limit=MAX_PATTERN_SIZE, dfa_size_limit=MAX_PATTERN_SIZE)
+    return jsonschema_rs.validator_for(schema, retriever=_no_remote, pattern_options=options)
 
 
 def _no_remote(uri: str) -> Any:
     raise ValueError(f"remote references are not followed: {uri}")
 
 
-def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    return jsonschema_rs.validator_for(
-        schema,
-        retriever=_no_remote,
-        # The linear-time engine: a hostile pattern must not stop the event loop.
-        pattern_options=jsonschema_rs.RegexOptions(),
-    )
+def _patterns(node: dict[str, Any]) -> int:
+    named = node.get("patternProperties")
+    return ("pattern" in node) + (len(named) if isinstance(named, dict) else 0)
 
 
-def check_schema(schema: dict[str, Any]) -> None:
-    """Raise ValueError if `schema` is not a usable JSON Schema."""
-    try:
-        _compile(schema)
-    except (jsonschema_rs.ValidationError, ValueError) as error:
-        raise ValueError(f"not a usable JSON Schema: {str(error).splitlines()[0]}") from None
+def _nodes(schema: dict[str, Any], *, follow: bool = True) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Walk through all objects of a schema, with references written out; tells whether one is a recursion.
+
+    Raises:
+        ValueError: more than MAX_NODES, or a reference that is not of the form `#/…`.
+
+    """
+    waiting: list[tuple[Any, tuple[str, ...]]] = [(schema, ())]
+    for _ in range(MAX_NODES):
+        if not waiting:
+            return
+        node, path = waiting.pop()
+        if isinstance(node, list):
+            waiting += [(item, path) for item in node if isinstance(item, dict | list)]
+            continue
+        yield node, len(path) != len(set(path))
+        waiting += [(item, path) for item in node.values() if isinstance(item, dict | list)]
+        if "$dynamicRef" in node or "$recursiveRef" in node:
+            raise ValueError("dynamic references are not followed")
+        reference = node.get("$ref")
+        if follow and isinstance(reference, str) and path.count(reference) < RECURSION:
+            waiting.append((_resolve(schema, reference), (*path, reference)))
+    raise ValueError(f"with its references written out it has more than {MAX_NODES} parts")
 
 
-def errors(schema: dict[str, Any], value: Any) -> list[str]:
-    """Say why `value` is not valid against `schema`, one line an error, empty if it is valid."""
-    return [
-        f"{'/'.join(map(str, error.instance_path)) or 'the value'}: {error.message}"
-        for error in _compile(schema).iter_errors(value)
-    ]
+def _resolve(schema: dict[str, Any], reference: str) -> Any:
+    """Follow a JSON Pointer (RFC 6901) within the schema."""
+    if reference != "#" and not reference.startswith("#/"):
+        raise ValueError(f"only references of the form #/… are followed, not {reference[:100]}")
+    node: Any = schema
+    for part in reference.removeprefix("#").split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        node = node.get(key, {}) if isinstance(node, dict) else {}
+    return node
+
+
+def _depth(value: Any) -> int:
+    """Count the levels of nesting, without recursion."""
+    level, deep = [value], 0
+    while level := [item for node in level if isinstance(node, dict | list) for item in _children(node)]:
+        deep += 1
+    return deep
+
+
+def _children(node: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(node.values()) if isinstance(node, dict) else node

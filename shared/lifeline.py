@@ -6,11 +6,12 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
+LIBC = ctypes.CDLL(None, use_errno=True)  # loaded here: it is called between fork and exec
 
 
 def die_with(parent: int, signum: signal.Signals) -> None:
     """Have the kernel send `signum` to this process when `parent`, its parent, dies. Linux only; elsewhere a no-op."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signum)
+        LIBC.prctl(PR_SET_PDEATHSIG, signum)
         if os.getppid() != parent:  # it died before the call
             os.kill(os.getpid(), signum)

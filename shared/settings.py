@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     sync_workers: int = Field(default=1, ge=0, le=256)
 
     openai_api_key: SecretStr | None = None
-    openai_base_url: HttpUrl | None = None
+    openai_base_url: HttpUrl | None = Field(default=None, repr=False)
     model: str = Field(default="gpt-5.4-mini", validation_alias="TANDEM_MODEL")
     embed_model: str = Field(default="text-embedding-3-small", validation_alias="TANDEM_EMBED_MODEL")
     llm_concurrency: int = Field(default=100, ge=1, le=10_000, validation_alias="TANDEM_LLM_CONCURRENCY")
@@ -198,7 +198,9 @@ def load_or_exit() -> Settings:
 def _explain(item: Any) -> str:
     place = str(item["loc"][0])
     field = next((name for name in Settings.model_fields if place in (name, variable(name))), place)
-    shown = "" if field in SECRET else f"={item['input']!r}"
+    value = repr(item["input"])
+    secret = field in SECRET or ("://" in value and "@" in value)  # a URL with a password
+    shown = "" if secret else f"={value}"
     said = HINTS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
     return f"{variable(field)}{shown}: {said}"
 

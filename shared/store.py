@@ -24,11 +24,14 @@ KEYS = {
     "FENCE": "tandem:fence",
     "LEASES": "tandem:leases:llm",
     "LOCK": "tandem:lock:",
+    "SEEN": "tandem:seen:",
+    "TRIMMED": "tandem:trimmed",
     "FINISHED": FINISHED,
 }
 MAX_CRASHES = 3
 LEASE = timedelta(seconds=8)  # a dead worker's jobs start elsewhere within 10 s
 RENEW_EVERY = LEASE / 4
+GAP = timedelta(seconds=3)  # without any call: Redis was away, or nobody was there
 
 
 @dataclass(frozen=True)
@@ -264,7 +267,9 @@ def _constants() -> str:
         for status, targets in TRANSITIONS.items()
     )
     lines = [f"local {name} = '{key}'" for name, key in KEYS.items()]
-    return "\n".join([*lines, f"local MAX_CRASHES = {MAX_CRASHES}", f"local LEGAL = {{{legal}}}"])
+    numbers = {"MAX_CRASHES": MAX_CRASHES, "LEASE_MS": ms(LEASE), "GAP_MS": ms(GAP)}
+    lines += [f"local {name} = {value}" for name, value in numbers.items()]
+    return "\n".join([*lines, f"local LEGAL = {{{legal}}}"])
 
 
 def ms(duration: timedelta) -> int:

@@ -20,6 +20,9 @@ from sync_worker.worker import SyncWorker
 log = logging.getLogger("tandem.sync_worker")
 
 
+BROKEN = 1
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sync_worker", description=__doc__)
     parser.add_argument("--burst", action="store_true", help="end when no job is left")
@@ -37,15 +40,15 @@ def main() -> None:
     # What is here now is shared with every horse: keep the collector's hands off its pages.
     gc.collect()
     gc.freeze()
-    worker = SyncWorker(
-        settings, connection=client(settings.redis), bell=client(settings.redis, timeout=None), name=options.name
-    )
+    worker = SyncWorker(settings, connection=client(settings.redis), bell=client(settings.redis), name=options.name)
     notify.ready()
     log.info("ready", extra={"worker": worker.name})
     try:
         worker.work(burst=options.burst, max_jobs=options.max_jobs)
     except RedisError as error:
         leave(f"Redis went away: {error}", OUTAGE)
+    if not (options.burst or options.max_jobs or worker.told_to_stop):
+        leave("the worker ended by itself; the lines above say why", BROKEN)  # RQ's own loop would exit with 0
 
 
 main()

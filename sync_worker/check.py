@@ -26,4 +26,4 @@ def check(settings: Settings) -> None:
     try:
         Files(settings.files)
     except (OSError, ValueError) as error:
-        raise SettingsError(f"TANDEM_FILES_URL={settings.files!r}: {error}") from None
+        raise SettingsError(f"TANDEM_FILES_URL: {error}") from None

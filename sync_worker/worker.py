@@ -85,7 +85,10 @@ class SyncWorker(Worker):
         self.set_state(WorkerStatus.BUSY)
         horse = Horse(lambda: attempt(self.settings, lease), name=f"{lease.task} {lease.id}")
         if call := self._watch(lease, horse):
-            self.book.insist(call)
+            try:
+                self.book.insist(call, unless=self._out_of_grace)
+            except StoreUnavailable as error:
+                log.warning("%s is left to the clock: %s", lease.id, error)
         self.set_state(WorkerStatus.IDLE)
 
     def _watch(self, lease: Lease, horse: Horse) -> store.Call[bool] | None:
@@ -96,7 +99,7 @@ class SyncWorker(Worker):
             if now - started > spec.timeout.total_seconds():
                 horse.kill()
                 return self._timed_out(lease, spec)
-            if self._deadline and now > self._deadline:
+            if self._out_of_grace():
                 horse.kill()
                 log.info("handing back %s", lease.id)
                 return store.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
@@ -109,6 +112,9 @@ class SyncWorker(Worker):
             log.warning("the process of %s %s", lease.id, horse.exit)
         # An outcome that the horse has written makes this a no-op: its lease is over.
         return store.crash(lease, ttl=self.settings.job_ttl, delay=AFTER_CRASH)
+
+    def _out_of_grace(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
 
     def _timed_out(self, lease: Lease, spec: AnySpec) -> store.Call[bool]:
         error = AttemptTimeout(f"{spec.name} did not end within {spec.timeout.total_seconds():g} s")
@@ -130,6 +136,10 @@ class SyncWorker(Worker):
         self._stop_requested = True
         self._deadline = self._deadline or time.monotonic() + self.settings.grace.total_seconds()
 
+    @property
+    def told_to_stop(self) -> bool:
+        return self._stop_requested
+
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Show that the worker lives; an outage of Redis must not end it."""
         with suppress(RedisError):
@@ -139,6 +149,9 @@ class SyncWorker(Worker):
         """Show what the worker does; an outage of Redis must not end it."""
         with suppress(RedisError):
             super().set_state(state, pipeline)
+
+    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001 - RQ's signature
+        """No suspension by `rq suspend`: whoever can write to Redis must not stop workers."""
 
     def run_maintenance_tasks(self) -> None:
         """RQ's maintenance fails jobs of dead workers; the clock gives them back instead."""

@@ -46,7 +46,8 @@ install_packages() {
         say "  sudo apt-get install -y build-essential python3-dev"
         exit 1
     fi
-    cksum "$lock" >> "$stamp"
+    { grep -v " $lock\$" "$stamp" 2>/dev/null || true; cksum "$lock"; } > "$stamp.new"
+    mv "$stamp.new" "$stamp"
 }
 
 have_libraries() { "$venv/bin/python" deploy/local/libraries.py; }

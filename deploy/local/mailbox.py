@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from aiosmtpd.smtp import SMTP, Envelope
 
-from deploy.local.ports import choose
+from deploy.local.ports import choose, record
 from shared import log, notify
 from shared.settings import load_or_exit
 
@@ -33,7 +33,7 @@ class Outbox:
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}.eml"
         await asyncio.to_thread(self._write, name, content)
         subject = message_from_bytes(content, policy=default)["subject"]
-        logger.info("%s to %s: %s", name, ", ".join(envelope.rcpt_tos), subject)
+        logger.info("%s to %d recipients: %s", name, len(envelope.rcpt_tos), subject)
         return "250 OK"
 
     def _write(self, name: str, content: bytes) -> None:
@@ -51,7 +51,7 @@ async def serve(run_dir: Path) -> None:
     server = await loop.create_server(
         lambda: SMTP(outbox, data_size_limit=MAX_BYTES, enable_SMTPUTF8=True, loop=loop), "127.0.0.1", port
     )
-    recorded.write_text(f"smtp://127.0.0.1:{port}\n")
+    record(recorded, f"smtp://127.0.0.1:{port}")
     notify.ready()
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):

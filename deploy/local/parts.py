@@ -53,7 +53,7 @@ def _redis_answers(run_dir: Path) -> bool:
     try:
         with redis.Redis.from_url((run_dir / "redis.url").read_text().strip()) as client:
             return bool(client.ping())
-    except (OSError, redis.RedisError):
+    except (OSError, ValueError, redis.RedisError):
         return False
 
 
@@ -62,5 +62,5 @@ def _stub_answers(run_dir: Path) -> bool:
         base = (run_dir / "llm.url").read_text().strip().removesuffix("/v1")
         with urlopen(f"{base}/health", timeout=1) as answer:  # noqa: S310 - our own loopback address
             return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's own name
-    except (OSError, URLError):
+    except (OSError, ValueError, URLError):
         return False

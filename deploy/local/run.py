@@ -97,7 +97,8 @@ async def supervise(settings: Settings) -> int:
     except StartFailed as error:
         code = 0 if str(error) == STOPPED else 1
         supervisor.say(f"not started: {error}")
-    await supervisor.stop()
+    finally:
+        await supervisor.stop()
     return code
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from deploy.local.ports import choose
+from deploy.local.ports import choose, record
 from shared.settings import load_or_exit
 
 
@@ -12,7 +12,7 @@ def main() -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     recorded = run_dir / "llm.url"
     port = choose(recorded)
-    recorded.write_text(f"http://127.0.0.1:{port}/v1\n")
+    record(recorded, f"http://127.0.0.1:{port}/v1")
     address = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
     # llmock's own command greets with a banner of thirty lines, which is too much among other parts' logs.
     quiet = not sys.stdout.isatty() and not sys.argv[1:]

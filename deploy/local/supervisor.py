@@ -20,6 +20,7 @@ from shared.lifeline import die_with
 CHECK_EVERY = 0.1  # seconds
 START_LIMIT = 60.0  # seconds until a part must answer
 FIRST_PAUSE, LAST_PAUSE, HEALTHY_AFTER = 0.2, 5.0, 10.0  # seconds; restart backoff
+CHUNK, LONGEST_LINE = 65_536, 8_192  # bytes of output
 KILL_AFTER = 5.0  # seconds beyond the grace time
 STOPPED = "stopped"  # asked to, before everything was up
 DEFAULTS = {"TANDEM_LOG_FORMAT": "console", "PYTHONUNBUFFERED": "1"}  # somebody reads along
@@ -98,7 +99,7 @@ class Supervisor:
         pause = FIRST_PAUSE
         while not self.stopping.is_set():
             started = time.monotonic()
-            code = await self._run(part)
+            code = await self._run_safely(part)
             if self.stopping.is_set():
                 return
             if not self._all_up:
@@ -108,6 +109,16 @@ class Supervisor:
             pause = FIRST_PAUSE if time.monotonic() - started > HEALTHY_AFTER else min(pause * 2, LAST_PAUSE)
             self.say(f"{part.name} ended with {code}, starting it again in {pause:g} s")
             await asyncio.sleep(pause)
+
+    async def _run_safely(self, part: Part) -> int:
+        """Whatever goes wrong with one part, it is started again and the others go on."""
+        try:
+            return await self._run(part)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.say(f"{part.name}: {error!r}")
+            if (process := self._processes.get(part.name)) and process.returncode is None:
+                process.kill()
+            return -1
 
     async def _run(self, part: Part) -> int:
         process = await asyncio.create_subprocess_exec(
@@ -122,8 +133,13 @@ class Supervisor:
         )
         self._processes[part.name] = process
         assert process.stdout  # noqa: S101 - a pipe was asked for
-        async for line in process.stdout:
-            self._show(part, line)
+        rest = b""
+        while chunk := await process.stdout.read(CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > CHUNK:  # a line without end
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._show(part, line[:LONGEST_LINE])
         return await process.wait()
 
     async def _stop(self, names: Iterable[str]) -> None:
@@ -144,11 +160,15 @@ class Supervisor:
         if sys.stdout.isatty():
             colour = COLOURS[self._parts.index(part) % len(COLOURS)]
             label = f"\x1b[{colour}m{label}\x1b[0m"
-        print(f"{label} {text}", flush=True)
+        self.say(f"{label} {text}")
 
     def say(self, text: str) -> None:
-        """Print a line of the supervisor's own."""
-        print(text, flush=True)
+        """Print a line; when nobody reads any more (`make run | head`), stop."""
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            self.stopping.set()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _signal(processes: Iterable[asyncio.subprocess.Process], signum: signal.Signals) -> None:

@@ -27,7 +27,7 @@ local engine = {llm = {}, sync = {}}
 -- arq: one sorted set of ids by due time; a running id's score is the end of its lease. The leases stand
 -- in a set of their own as well: an expired one is claimed before the backlog, whose scores are older.
 function engine.llm.enqueue(id, due, now, front)
-  if front then due = redis.call('HGET', job_key(id), 'created_at') end
+  if front and due <= now then due = redis.call('HGET', job_key(id), 'created_at') end
   redis.call('ZADD', 'arq:queue', due, id)
   redis.call('DEL', 'arq:in-progress:' .. id)
 end
@@ -72,10 +72,10 @@ function engine.sync.release(id, token)
   redis.call('ZREM', 'rq:wip:sync', id .. ':' .. token)
 end
 
-function engine.sync.finish(id, token, status, now, ttl)
+function engine.sync.finish(id, token, status, now, ttl, from)
   engine.sync.release(id, token)
-  redis.call('LREM', 'rq:queue:sync', 1, id)
-  redis.call('ZREM', 'rq:scheduled:sync', id)
+  if from == 'queued' then redis.call('LREM', 'rq:queue:sync', 1, id) end
+  if from == 'scheduled' then redis.call('ZREM', 'rq:scheduled:sync', id) end
   redis.call('ZADD', RQ_REGISTRY[status], (now + ttl) / 1000, id)
   redis.call('HSET', 'rq:job:' .. id, 'status', RQ_STATUS[status])
   redis.call('PEXPIRE', 'rq:job:' .. id, ttl)
@@ -86,9 +86,21 @@ local function finish(id, queue, from, status, token, now, ttl)
   redis.call('HSET', job_key(id), 'status', status, 'finished_at', now)
   redis.call('HDEL', job_key(id), 'token', 'worker', 'run_at')
   redis.call('PEXPIRE', job_key(id), ttl)
-  engine[queue].finish(id, token, status, now, ttl)
+  engine[queue].finish(id, token, status, now, ttl, from)
   count(queue, from, status)
   redis.call('PUBLISH', FINISHED, id)
+end
+
+-- Leases end by Redis's clock, which runs on while Redis is away and nobody can renew. After a gap in which
+-- nobody called, what has run out meanwhile gets one more lease: its holder renews it, or is dead indeed.
+local function after_a_gap(queue, key, unit, now)
+  local last = tonumber(redis.call('GET', SEEN .. queue))
+  redis.call('SET', SEEN .. queue, now)
+  if not last or now - last < GAP_MS then return end
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', now / unit)) do
+    redis.call('ZADD', key, (now + LEASE_MS) / unit, member)
+    if queue == 'llm' then redis.call('ZADD', 'arq:queue', now + LEASE_MS, member) end
+  end
 end
 
 -- Back to the waiting ones, due at `due`.
@@ -114,7 +126,7 @@ local function record_attempt(id, entry, now)
   redis.call('HSET', job_key(id), 'attempts', entries and (entries .. ',' .. entry) or entry)
 end
 
-local CRASH = {type = 'worker_crash', message = 'the process that ran the job died', retryable = true}
+local CRASH = {type = 'worker_crash', message = 'its process died or lost its lease', retryable = true}
 local LOOP = {type = 'crash_loop', message = 'the job killed its worker ' .. MAX_CRASHES .. ' times',
   retryable = false}
 

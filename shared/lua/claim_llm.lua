@@ -2,6 +2,7 @@
 -- ARGV: worker, lease_ms, ttl_ms, limit. Returns {leases, ids that are not ours, ms until the next due id or -1}.
 local now = now_ms()
 local leases, unknown = {}, {}
+after_a_gap('llm', LEASES, 1, now)
 local ids = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, ARGV[4])
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'arq:queue', '-inf', now, 'LIMIT', 0, ARGV[4])) do
   if #ids < tonumber(ARGV[4]) and not redis.call('ZSCORE', LEASES, id) then ids[#ids + 1] = id end
@@ -13,6 +14,7 @@ for _, id in ipairs(ids) do
   elseif why == 'unknown' then
     -- Not in the job book: leave it to its owner, out of the way of the others.
     redis.call('ZADD', 'arq:queue', now + 60000, id)
+    redis.call('ZREM', LEASES, id)
     unknown[#unknown + 1] = id
   elseif why == 'finished' then
     engine.llm.finish(id)

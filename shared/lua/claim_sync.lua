@@ -9,7 +9,7 @@ while true do
   if lease then return {{lease}, unknown} end
   if why == 'unknown' then
     -- Not in the job book: keep it where its owner sees it.
-    redis.call('ZADD', 'rq:failed:sync', now / 1000, id)
+    redis.call('ZADD', 'rq:failed:sync', -1, id)  -- RQ's "for ever"
     unknown[#unknown + 1] = id
   end
 end

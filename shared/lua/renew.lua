@@ -1,5 +1,6 @@
 -- Prolong leases. ARGV: queue, lease_ms, then id, token, … Returns the ids whose lease is lost.
 local now, lost = now_ms(), {}
+if ARGV[1] == 'llm' then after_a_gap('llm', LEASES, 1, now) end
 for i = 3, #ARGV, 2 do
   local id, token = ARGV[i], ARGV[i + 1]
   local f = redis.call('HMGET', job_key(id), 'status', 'token')

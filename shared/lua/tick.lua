@@ -3,6 +3,7 @@
 -- ARGV: ttl_ms. Returns {moved, reaped, trimmed}.
 local now, ttl, STEP = now_ms(), tonumber(ARGV[1]), 200
 local moved, reaped, trimmed = 0, 0, 0
+after_a_gap('sync', 'rq:wip:sync', 1000, now)
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'rq:scheduled:sync', '-inf', now / 1000, 'LIMIT', 0, STEP)) do
   redis.call('ZREM', 'rq:scheduled:sync', id)
   if redis.call('HGET', job_key(id), 'status') == 'scheduled' then
@@ -22,6 +23,7 @@ end
 for _, registry in ipairs({'rq:finished:sync', 'rq:failed:sync', 'rq:canceled:sync'}) do
   redis.call('ZREMRANGEBYSCORE', registry, 1, now / 1000)
 end
+if not redis.call('SET', TRIMMED, now, 'NX', 'PX', 60000) then return {moved, reaped, trimmed} end
 local indexes = {INDEX}
 for _, owner in ipairs(redis.call('SMEMBERS', OWNERS)) do indexes[#indexes + 1] = INDEX .. ':' .. owner end
 for _, index in ipairs(indexes) do

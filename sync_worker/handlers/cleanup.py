@@ -1,5 +1,6 @@
 """Removing what is old: artefacts, records, and what lost its record."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from shared.store import Filter
 from sync_worker.context import SyncContext, handles
 
 BATCH = 200
+OURS = re.compile(r"[^/]+/([0-9A-HJKMNP-TV-Z]{26})/[0-9]+/[^/]+")  # owner/job/attempt/name, the job a ULID
 
 
 @handles(CLEANUP)
@@ -77,8 +79,10 @@ def _finished(ctx: SyncContext, before: datetime) -> Iterator[Job]:
 
 def _orphaned(ctx: SyncContext, key: str) -> bool:
     """Tell whether no record names this artefact; a running job's file is not named yet."""
-    parts = key.split("/")
-    job = ctx.book.run(store.fetch(parts[1])) if len(parts) > 1 else None
+    match = OURS.fullmatch(key)
+    if not match:
+        return False  # the store may be shared: what we did not write is not ours to remove
+    job = ctx.book.run(store.fetch(match[1]))
     return job is None or (job.finished and (job.file is None or job.file.key != key))
 
 

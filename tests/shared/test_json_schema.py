@@ -133,8 +133,6 @@ def test_a_catastrophic_pattern_is_fast(pattern: str) -> None:
         {"allOf": [{"$ref": "#"}]},
         {"anyOf": [{"$ref": "#"}, {"$ref": "#"}]},
         {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
-        {"$dynamicAnchor": "x", "$dynamicRef": "#x"},
-        {"$schema": "https://json-schema.org/draft/2019-09/schema", "$recursiveRef": "#"},
         {"unevaluatedProperties": {"$ref": "#"}, "allOf": [{"$ref": "#"}]},
         {"if": {"$ref": "#"}, "then": {"$ref": "#"}},
     ],
@@ -171,3 +169,44 @@ def test_a_deeply_nested_value(depth: int) -> None:
     for _ in range(depth):
         value = [value]
     assert outcome({"type": "array", "items": {"$ref": "#"}}, value) == "invalid"
+
+
+def _doubling(levels: int) -> dict[str, Any]:
+    """A schema of a few lines that means 2ⁿ checks."""
+    steps = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(levels)}
+    return {"$ref": "#/$defs/a0", "$defs": {**steps, f"a{levels}": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        (_doubling(18), "written out"),
+        ({"anyOf": [{"pattern": f"a{n}"} for n in range(21)]}, "more than 20 patterns"),
+        ({"pattern": r"\p{L}{1000}"}, "regex"),
+        ({"enum": ["x" * 70_000]}, "bytes"),
+        ({"$dynamicRef": "#a", "$dynamicAnchor": "a"}, "dynamic"),
+        ({"$ref": "other.json"}, "only references of the form"),
+    ],
+)
+def test_what_could_run_long_is_refused_at_submit(schema: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        check_schema(schema)
+
+
+def test_recursion_is_welcome_as_long_as_the_data_is_not_bottomless() -> None:
+    node = {
+        "type": "object",
+        "properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}},
+        "additionalProperties": False,
+    }
+    check_schema(node)
+    assert errors(node, {"left": {"left": {}}, "right": {}}) == []
+    assert errors(node, {"left": {"middle": {}}})
+    value: dict[str, Any] = {}
+    for _ in range(50):
+        value = {"left": value}
+    assert "nested deeper" in errors(node, value)[0]
+
+
+def test_at_most_ten_errors_are_listed() -> None:
+    assert len(errors({"items": {"type": "string"}}, list(range(100)))) == 10
