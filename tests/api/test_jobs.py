@@ -1,9 +1,11 @@
 import asyncio
+import base64
 import time
 from datetime import timedelta
 
 import pytest
 
+from api import cursor as cursors
 from shared import store
 from shared.attempt import Fail, Failure, RetryIn
 from shared.book import Book
@@ -97,6 +99,15 @@ async def test_a_wrong_query_is_422(gateway: Gateway, query: str) -> None:
     name = query.partition("=")[0]
     problem = is_problem(await gateway.ann.get(f"/v1/jobs?{query}"), 422)
     assert problem["errors"][0]["field"] == f"query.{name}"
+
+
+@pytest.mark.parametrize(
+    "position", ['Infinity, "a"', '1e999, "a"', '"1", "\\ud800"', '"x", "a"', "1, 2", '"1", ""', "[], {}"]
+)
+async def test_a_forged_cursor_is_422(gateway: Gateway, position: str) -> None:
+    mark = cursors._mark(store.Filter(owner="ann"))
+    cursor = base64.urlsafe_b64encode(f'[{position}, "{mark}"]'.encode()).decode()
+    is_problem(await gateway.ann.get(f"/v1/jobs?cursor={cursor}"), 422)
 
 
 async def test_a_cursor_of_another_caller_or_filter_is_422(gateway: Gateway) -> None:

@@ -73,10 +73,11 @@ async def test_a_wrong_field_is_named_and_nothing_stored(
         b"\xff\xfe",
         b'{"text": NaN}',
         b'{"text": "\\ud800"}',
+        b'{"text": "a", "min": -1e999}',
         b"[" * 100_000,
         b'{"text": "a", "schema": ' + b'{"not":' * 5_000 + b"{}" + b"}" * 5_000 + b"}",
     ],
-    ids=["empty", "half", "not UTF-8", "NaN", "lone surrogate", "deep list", "deep object"],
+    ids=["empty", "half", "not UTF-8", "NaN", "lone surrogate", "infinity", "deep list", "deep object"],
 )
 async def test_malformed_json_is_422_and_nothing_stored(gateway: Gateway, body: bytes, book: Book) -> None:
     headers = {"Content-Type": "application/json"}
@@ -115,6 +116,7 @@ async def test_without_a_known_key_401(gateway: Gateway) -> None:
         answer = await gateway.nobody.post("/v1/chat", json=CHAT, headers=headers)
         is_problem(answer, 401)
         assert answer.headers["www-authenticate"] == "Bearer"
+    is_problem(await gateway.nobody.post("/v1/chat", content=b"{"), 401)  # the key comes before the body
     for path in ("/v1/jobs", "/v1/jobs/x", "/v1/tasks", "/v1/jobs/x/file"):
         is_problem(await gateway.nobody.get(path), 401)
 
@@ -173,7 +175,20 @@ async def test_a_bug_is_a_problem_too(gateway: Gateway, monkeypatch: pytest.Monk
     assert "ZeroDivision" not in str(problem)
 
 
+async def test_infinity_in_free_data_is_refused(gateway: Gateway) -> None:
+    headers = {"Content-Type": "application/json"}
+    body = b'{"template": "table", "data": {"rows": [[1e999]]}}'
+    is_problem(await gateway.ann.post("/v1/report", content=body, headers=headers), 422)
+    body = b'{"template": "table", "data": {"rows": [["1e999"], [1e300]]}}'
+    assert (await gateway.ann.post("/v1/report", content=body, headers=headers)).status_code == 202
+
+
+async def test_a_slash_too_much_is_404(gateway: Gateway) -> None:
+    is_problem(await gateway.ann.get("/v1/jobs/"), 404)
+
+
 async def test_health(gateway: Gateway) -> None:
+    assert (await gateway.nobody.head("/healthz")).status_code == 200
     assert (await gateway.nobody.get("/healthz")).json() == {"status": "ok"}
     assert (await gateway.nobody.get("/readyz")).json() == {"status": "ok"}
 

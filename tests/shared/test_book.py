@@ -146,6 +146,43 @@ def test_the_job_of_a_dead_worker_goes_before_the_backlog(book: Book, queue: str
     assert (again.id, again.attempt) == (lease.id, 2)
 
 
+def gap(book: Book, queue: str) -> None:
+    """What an outage of Redis leaves: nobody called for a while."""
+    book.client.set(f"tandem:seen:{queue}", 1)
+
+
+@both
+def test_after_an_outage_a_lease_gets_one_more(book: Book, queue: str) -> None:
+    put(book, TASKS[queue])
+    [lease] = claim(book, queue)
+    book.run(store.tick(ttl=TTL))
+    expire_lease(book, lease)
+    gap(book, queue)
+    book.run(store.tick(ttl=TTL))
+    assert claim(book, queue) == [], "its holder could not renew it"
+    assert book.run(store.renew(queue, [lease])) == []
+    expire_lease(book, lease)
+    book.run(store.tick(ttl=TTL))
+    assert [again.attempt for again in claim(book, queue)] == [2], "without a gap it is dead"
+
+
+@both
+def test_a_snooze_waits(book: Book, queue: str) -> None:
+    put(book, TASKS[queue])
+    [lease] = claim(book, queue)
+    book.run(store.give_up(lease, HandBack(timedelta(minutes=1)), usage=Usage(), ttl=TTL))
+    book.run(store.tick(ttl=TTL))
+    assert claim(book, queue) == []
+    assert (get(book, lease.id).status, get(book, lease.id).attempt) == (Status.SCHEDULED, 0)
+
+
+def test_a_lease_without_a_record_is_dropped(book: Book) -> None:
+    book.client.zadd("tandem:leases:llm", {"gone": 1})
+    book.client.zadd("arq:queue", {"gone": 1})
+    claim(book)
+    assert book.client.zcard("tandem:leases:llm") == 0
+
+
 @both
 def test_three_crashes_are_a_crash_loop(book: Book, queue: str) -> None:
     job_id = put(book, TASKS[queue])
@@ -220,7 +257,8 @@ def test_finished_and_unknown_ids_in_the_queues_stop_nobody(book: Book) -> None:
     assert book.client.zscore("arq:queue", done) is None
     answer = book.run(store.claim_sync(worker="w", ttl=TTL))
     assert (len(answer.leases), answer.unknown) == (1, ["stranger"])
-    assert book.client.zscore("rq:failed:sync", "stranger") is not None
+    book.run(store.tick(ttl=TTL))
+    assert book.client.zscore("rq:failed:sync", "stranger") == -1, "RQ's for ever"
 
 
 def test_a_lock_lasts_as_long_as_its_lease(book: Book) -> None:

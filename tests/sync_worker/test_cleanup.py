@@ -167,13 +167,13 @@ def test_orphans_are_files_and_index_entries_without_a_record(house: House) -> N
     young, old = house.finished(days=6), house.finished(days=8)
     expired = house.finished(days=8)
     house.redis.delete(store.JOB + expired.id)  # what the TTL does
-    house.stray("ada/01NOBODY/1/x.pdf", days=8, size=30)
-    house.stray("loose.txt", days=8, size=5)
-    fresh = house.stray("ada/01NEW/1/x.pdf", days=6)
+    house.stray("ada/01ARZ3NDEKTSV4RRFFQ69G5FAV/1/x.pdf", days=8, size=30)
+    foreign = [house.stray(key, days=8) for key in ("loose.txt", "backups/2025/db.dump", "a/b/1/c")]
+    fresh = house.stray("ada/01ARZ3NDEKTSV4RRFFQ69G5FAW/1/x.pdf", days=6)
     done, own = house.clean("orphans")
-    # Three files, and one entry of the index of all jobs.
-    assert done == CleanupOutput(dry_run=False, orphans=Removed(count=4, bytes=1000 + 30 + 5))
-    assert house.keys() == {key(young), key(old), fresh}
+    # Two files, and one entry of the index of all jobs.
+    assert done == CleanupOutput(dry_run=False, orphans=Removed(count=3, bytes=1000 + 30))
+    assert house.keys() == {key(young), key(old), fresh, *foreign}
     assert house.listed() == {young.id, old.id, own}
     assert house.listed("ada") == {young.id, old.id}
     assert house.clean("orphans")[0].orphans == Removed()
@@ -271,7 +271,7 @@ def test_younger_ones_are_spared(house: House, older_than: str, gone: int) -> No
 @pytest.mark.parametrize("older_than", ["20000d", "999999999d", "P900000D"])
 def test_an_age_before_all_time_removes_nothing(house: House, older_than: str) -> None:
     job = house.finished(days=300)
-    house.stray("ada/01NOBODY/1/x.pdf", days=300)
+    house.stray("ada/01ARZ3NDEKTSV4RRFFQ69G5FAV/1/x.pdf", days=300)
     done, _ = house.clean(older_than=older_than)
     assert [removed.count for removed in (done.files, done.records, done.orphans) if removed] == [0, 0, 0]
     assert house.job(job.id) == job
@@ -322,7 +322,7 @@ def test_a_file_that_is_gone_already_stops_nobody(house: House) -> None:
 
 def test_a_dry_run_says_so_and_removes_nothing(house: House) -> None:
     house.finished(days=8)
-    house.stray("ada/01NOBODY/1/x.pdf", days=8)
+    house.stray("ada/01ARZ3NDEKTSV4RRFFQ69G5FAV/1/x.pdf", days=8)
     before = (house.keys(), house.listed("ada"))
     done, _ = house.clean(dry_run=True)
     assert done.dry_run
