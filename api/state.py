@@ -1,6 +1,7 @@
 """What all requests of a process share, as typed dependencies."""
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from obstore.store import ObjectStore
@@ -11,39 +12,22 @@ from shared.catalog import Catalog
 from shared.dispatch import Dispatcher
 
 
-async def _book(request: Request) -> AsyncBook:
-    book: AsyncBook = request.app.state.book
-    return book
+def _shared(name: str) -> Callable[[Request], Awaitable[Any]]:
+    """Read what the application's start has put into its state."""
 
+    async def read(request: Request) -> Any:  # asynchronous: FastAPI runs plain functions in threads
+        return getattr(request.app.state, name)
 
-async def _dispatcher(request: Request) -> Dispatcher:
-    dispatcher: Dispatcher = request.app.state.dispatcher
-    return dispatcher
-
-
-async def _finishes(request: Request) -> Finishes:
-    finishes: Finishes = request.app.state.finishes
-    return finishes
-
-
-async def _files(request: Request) -> ObjectStore:
-    files: ObjectStore = request.app.state.files
-    return files
-
-
-async def _catalog(request: Request) -> Catalog:
-    catalog: Catalog = request.app.state.catalog
-    return catalog
+    return read
 
 
 async def _request_id(request: Request) -> str:
-    request_id: str = request.state.request_id
-    return request_id
+    return str(request.state.request_id)
 
 
-TheBook = Annotated[AsyncBook, Depends(_book)]
-TheDispatcher = Annotated[Dispatcher, Depends(_dispatcher)]
-TheFinishes = Annotated[Finishes, Depends(_finishes)]
-TheFiles = Annotated[ObjectStore, Depends(_files)]
-TheCatalog = Annotated[Catalog, Depends(_catalog)]
+TheBook = Annotated[AsyncBook, Depends(_shared("book"))]
+TheDispatcher = Annotated[Dispatcher, Depends(_shared("dispatcher"))]
+TheFinishes = Annotated[Finishes, Depends(_shared("finishes"))]
+TheFiles = Annotated[ObjectStore, Depends(_shared("files"))]
+TheCatalog = Annotated[Catalog, Depends(_shared("catalog"))]
 RequestId = Annotated[str, Depends(_request_id)]

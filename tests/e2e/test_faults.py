@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +138,8 @@ def test_a_worker_outlives_redis_and_writes_its_result(own_valkey: Valkey, tmp_p
             until(lambda: {client.get(f"/v1/jobs/{i}").json()["status"] for i in ids} == {"running"}, what="running")
         workers = {name: process.pid for name, process in running_platform.parts().items() if "worker" in name}
         own_valkey.kill()
-        time.sleep(2)  # the outage, longer than the calls take
+        waits = "finish waits for Redis"
+        until(lambda: running_platform.process.output.count(waits) >= 5, what="results that wait for Redis")
         own_valkey.start()
         jobs = running_platform.until_finished(ids)
         assert [(job["status"], job["attempt"]) for job in jobs] == [("succeeded", 1)] * 5
