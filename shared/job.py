@@ -36,11 +36,6 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 
 
-def sources(target: Status) -> list[Status]:
-    """List the statuses from which `target` may be entered."""
-    return [status for status, targets in TRANSITIONS.items() if target in targets]
-
-
 @dataclass(frozen=True)
 class Usage:
     """Tokens and requests that a job cost, over all its attempts."""

@@ -49,8 +49,7 @@ function engine.llm.finish(id)
 end
 
 -- RQ: a list of waiting ids, a sorted set of due ones, one of running ones by the end of their lease.
-local RQ_STATUS = {queued = 'queued', scheduled = 'scheduled', running = 'started',
-  succeeded = 'finished', failed = 'failed', cancelled = 'canceled', expired = 'canceled'}
+local RQ_STATUS = {succeeded = 'finished', failed = 'failed', cancelled = 'canceled', expired = 'canceled'}
 local RQ_REGISTRY = {succeeded = 'rq:finished:sync', failed = 'rq:failed:sync',
   cancelled = 'rq:canceled:sync', expired = 'rq:canceled:sync'}
 
