@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes .venv with the pinned packages of a lock file, and sees to WeasyPrint's system libraries.
+# Makes .venv with the pinned packages of a lock file, and sees to WeasyPrint's system libraries;
+# for requirements-dev.lock also to Chromium, in which tests look at the dashboard.
 # Usage: bootstrap.sh LOCKFILE
 # As root on Debian or Ubuntu it installs what is missing; elsewhere it prints the command and stops.
 set -eu
@@ -72,6 +73,27 @@ install_libraries() {
     exit 1
 }
 
+have_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
+
+# Only the browser's own tests need it, and they say so: nothing stops here.
+install_chromium() {
+    if can_apt; then
+        say "installing Chromium for the tests"
+        apt chromium && have_chromium && return
+    fi
+    say "Chromium is missing, and the tests of the dashboard fail without it. Install it:"
+    if [ "$(uname)" = Darwin ]; then
+        say "  brew install --cask chromium"
+    elif command -v dnf >/dev/null 2>&1; then
+        say "  sudo dnf install -y chromium"
+    elif command -v apk >/dev/null 2>&1; then
+        say "  sudo apk add chromium"
+    else
+        say "  sudo apt-get install -y chromium"
+    fi
+}
+
 [ -x "$venv/bin/python" ] && "$venv/bin/python" -c '' 2>/dev/null || { rm -rf "$venv"; make_venv; }
 grep -qxF "$(cksum "$lock")" "$stamp" 2>/dev/null || install_packages
 have_libraries || install_libraries
+case $lock in *-dev.lock) have_chromium || install_chromium ;; esac
