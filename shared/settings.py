@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     queue_max: int = Field(default=100_000, ge=1, validation_alias="TANDEM_QUEUE_MAX")
     grace: Duration = Field(default=timedelta(seconds=25), validation_alias="TANDEM_GRACE")
     max_body: ByteSize = Field(default=ByteSize(1024 * 1024), ge=1024, validation_alias="TANDEM_MAX_BODY")
+    sync_memory: ByteSize = Field(default=ByteSize(1024**3), ge=128 * 1024**2, validation_alias="TANDEM_SYNC_MEMORY")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", validation_alias="TANDEM_LOG_LEVEL")
     log_format: Literal["auto", "console", "json"] = Field(default="auto", validation_alias="TANDEM_LOG_FORMAT")
 
@@ -149,7 +150,6 @@ PLANNED = frozenset(
         "TANDEM_KEY_RPM",
         "TANDEM_KEY_SHARE",
         "TANDEM_IDEMPOTENCY_TTL",
-        "TANDEM_SYNC_MEMORY",
         "TANDEM_RQ_IMPORTS",
         "TANDEM_WEBHOOK_SECRET",
         "TANDEM_METRICS_PUBLIC",

@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from shared import notify
 from shared.binding import BindingError
+from shared.lifeline import adopt
 from shared.redis import client
 from shared.settings import BAD_SETTING, SettingsError
 from shared.start import OUTAGE, leave, prepare
@@ -40,6 +41,7 @@ def main() -> None:
     # What is here now is shared with every horse: keep the collector's hands off its pages.
     gc.collect()
     gc.freeze()
+    adopt()  # what a job's process leaves behind
     worker = SyncWorker(settings, connection=client(settings.redis), bell=client(settings.redis), name=options.name)
     notify.ready()
     log.info("ready", extra={"worker": worker.name})

@@ -107,7 +107,7 @@ def render(html: str, *, title: str | None = None, client: Client | None = None)
     fetcher = GuardedFetcher(client or Client())
     try:
         pdf = _render(html, title, fetcher)
-    except JobError:
+    except (JobError, MemoryError):
         raise
     # WeasyPrint's own error about URLs is no Exception.
     except (Exception, FatalURLFetchingError) as error:

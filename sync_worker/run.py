@@ -4,7 +4,8 @@ import logging
 import random
 
 import structlog
-from pydantic import ValidationError
+from pydantic import ByteSize, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from shared import store
 from shared.attempt import HandBack, decide
@@ -37,7 +38,7 @@ def _outcome(spec: AnySpec, lease: Lease, context: SyncContext) -> Call[bool]:
     ttl = context.settings.job_ttl
     try:
         output = _run(spec, lease, context)
-        success = Success(output.model_dump_json(by_alias=True), file=context.file)
+        success = Success(_json(output), file=context.file)
         log.info("succeeded")
         return store.succeed(lease, success, usage=Usage(), ttl=ttl)
     except BaseException as error:  # noqa: BLE001 - WeasyPrint raises BaseExceptions, and sys.exit() is a failure
@@ -49,9 +50,32 @@ def _outcome(spec: AnySpec, lease: Lease, context: SyncContext) -> Call[bool]:
         return store.give_up(lease, decision, usage=Usage(), ttl=ttl)
 
 
+def _json(output: Output) -> str:
+    try:
+        return output.model_dump_json(by_alias=True)
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise FinalError(f"the result is not JSON: {error}", type="invalid_result") from None
+
+
+def over_memory(used: int | None, limit: ByteSize) -> FinalError:
+    """Say that a job wants more memory than it may have; another attempt would want as much."""
+    held = f"held {ByteSize(used).human_readable()}" if used else "asked for far more"
+    message = f"the job {held}, its limit is {limit.human_readable()} (TANDEM_SYNC_MEMORY)"
+    return FinalError(message, type="memory_limit")
+
+
 def _run(spec: AnySpec, lease: Lease, context: SyncContext) -> Output:
     try:
         payload = spec.input.model_validate_json(lease.payload)
     except ValidationError as error:
         raise FinalError(f"the stored input is not valid: {error}", type="invalid_input") from None
-    return HANDLERS[spec.name](context, payload)
+    try:
+        output: object = HANDLERS[spec.name](context, payload)
+    except MemoryError:
+        raise over_memory(None, context.settings.sync_memory) from None
+    expected: type[Output] = spec.output
+    if not isinstance(output, expected):
+        raise FinalError(
+            f"{spec.name} returned {type(output).__name__}, not {expected.__name__}", type="invalid_result"
+        )
+    return output

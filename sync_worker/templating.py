@@ -73,7 +73,7 @@ def render(settings: Settings, *, kind: Kind, name: str, context: Mapping[str, A
         raise UnknownTemplate(f"no {kind} template {name!r} ({format}); there are: {there}")
     try:
         return _environment(settings.templates, kind).get_template(f"{name}.{format}").render(context)
-    except JobError:
+    except (JobError, MemoryError):
         raise
     except TemplateSyntaxError as error:
         raise TemplateError(f"{kind} template {error.name}, line {error.lineno}: {error.message}") from error

@@ -22,21 +22,21 @@ from rq.worker.base import WorkerStatus
 from shared import store
 from shared.attempt import HandBack, decide
 from shared.book import Book
-from shared.errors import AttemptTimeout, StoreUnavailable
+from shared.errors import AttemptTimeout, JobError, StoreUnavailable
 from shared.job import Usage
 from shared.redis import Client
 from shared.settings import Settings
 from shared.spec import AnySpec
 from shared.store import Lease
 from sync_worker.horse import Horse
-from sync_worker.run import CATALOG, attempt
+from sync_worker.run import CATALOG, attempt, over_memory
 
 log = logging.getLogger("tandem.sync_worker")
 
 IDLE_POLL = 1  # seconds; a bell that got lost costs this much
 OUTAGE_PAUSE = 0.5  # seconds
 AFTER_CRASH = timedelta(seconds=1)
-LOOK_EVERY = timedelta(milliseconds=250)  # at a running horse
+LOOK_EVERY = timedelta(milliseconds=100)  # at a running horse
 
 
 class SyncWorker(Worker):
@@ -83,7 +83,8 @@ class SyncWorker(Worker):
         lease = job
         assert isinstance(lease, Lease)  # noqa: S101 - what dequeue returned; RQ's signature says Job
         self.set_state(WorkerStatus.BUSY)
-        horse = Horse(lambda: attempt(self.settings, lease), name=f"{lease.task} {lease.id}")
+        name = f"{lease.task} {lease.id}"
+        horse = Horse(lambda: attempt(self.settings, lease), name=name, memory=self.settings.sync_memory)
         if call := self._watch(lease, horse):
             try:
                 self.book.insist(call, unless=self._out_of_grace)
@@ -99,6 +100,9 @@ class SyncWorker(Worker):
             if now - started > spec.timeout.total_seconds():
                 horse.kill()
                 return self._timed_out(lease, spec)
+            if used := horse.excess():
+                horse.kill()
+                return self._gave_up(lease, spec, over_memory(used, self.settings.sync_memory))
             if self._out_of_grace():
                 horse.kill()
                 log.info("handing back %s", lease.id)
@@ -118,7 +122,11 @@ class SyncWorker(Worker):
 
     def _timed_out(self, lease: Lease, spec: AnySpec) -> store.Call[bool]:
         error = AttemptTimeout(f"{spec.name} did not end within {spec.timeout.total_seconds():g} s")
+        return self._gave_up(lease, spec, error)
+
+    def _gave_up(self, lease: Lease, spec: AnySpec, error: JobError) -> store.Call[bool]:
         decision = decide(error, spec.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
+        log.warning("%s: attempt %d failed, %s", lease.id, lease.attempt, decision)
         return store.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
 
     def _renewed(self, lease: Lease) -> bool:

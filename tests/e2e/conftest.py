@@ -1,8 +1,10 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.platform import Platform, platform
+from tests.e2e.trouble import project
 
 
 @pytest.fixture(scope="session")
@@ -10,3 +12,18 @@ def shared_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platfo
     """One platform for all tests that break nothing for good."""
     with platform(tmp_path_factory.mktemp("p")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform with tasks that misbehave."""
+    copy = project(tmp_path_factory.mktemp("copy"))
+    settings = {"TANDEM_GRACE": "1", "TANDEM_SYNC_MEMORY": "256MiB"}
+    with platform(tmp_path_factory.mktemp("p"), cwd=copy, **settings) as running:
+        yield running
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    """Where each run of a handler leaves a mark."""
+    return tmp_path

@@ -1,42 +1,13 @@
 """Handlers that misbehave hurt no other job, and workers that are told to stop lose none."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.e2e.platform import CHAT, Platform, platform
-from tests.e2e.trouble import project
+from tests.e2e.platform import CHAT, Platform
+from tests.e2e.trouble import submit
 from tests.processes import until
-
-
-@pytest.fixture(scope="module")
-def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    copy = project(tmp_path_factory.mktemp("copy"))
-    with platform(tmp_path_factory.mktemp("p"), cwd=copy, TANDEM_GRACE="1") as running:
-        yield running
-
-
-@pytest.fixture
-def marks(tmp_path: Path) -> Path:
-    """Where each run of a handler leaves a mark."""
-    return tmp_path
-
-
-def submit(running: Platform, pool: str, how: str, marks: Path | None = None) -> str:
-    body = {"how": how, "marks": str(marks or "")}
-    with running.client() as client:
-        answer = client.post(f"/v1/{pool}_trouble", json=body)
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["id"])
-
-
-def get(running: Platform, job_id: str) -> dict[str, Any]:
-    with running.client() as client:
-        job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}").json()
-        return job
 
 
 def pid(running: Platform, pool: str) -> int:
@@ -53,7 +24,13 @@ def pid(running: Platform, pool: str) -> int:
         ("async", "nothing", "AttributeError", 2),
         ("sync", "exit", "SystemExit", 2),
         ("sync", "hang", "timeout", 2),
-        ("sync", "nothing", "AttributeError", 2),
+        ("sync", "nothing", "invalid_result", 1),
+        ("sync", "other", "invalid_result", 1),
+        ("sync", "object", "invalid_result", 1),
+        ("sync", "bytes", "invalid_result", 1),
+        ("sync", "fill", "memory_limit", 1),
+        ("sync", "gulp", "memory_limit", 1),
+        ("sync", "brood", "memory_limit", 1),
         ("sync", "segfault", "crash_loop", 3),
         ("sync", "vanish", "crash_loop", 3),
     ],

@@ -3,12 +3,14 @@
 import shutil
 from pathlib import Path
 
+from tests.e2e.platform import Platform
 from tests.processes import ROOT
 
 SPEC = '''
 """Tasks that misbehave."""
 
 from datetime import timedelta
+from typing import Any
 
 from shared.spec import Input, Output, Queue, RetryPolicy, TaskSpec
 
@@ -19,7 +21,7 @@ class TroubleInput(Input):
 
 
 class TroubleOutput(Output):
-    done: str
+    done: Any
 
 
 RETRY = RetryPolicy(max_attempts=2, base=timedelta(milliseconds=100))
@@ -77,12 +79,31 @@ async def trouble(ctx, job):
 SYNC_HANDLER = """
 import ctypes
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 from shared.catalog.trouble import SYNC_TROUBLE, TroubleOutput
 from sync_worker.context import handles
+
+
+FILL = "import time; kept = b'x' * 100 * 2**20; time.sleep(60)"
+
+
+def leave_behind(marks):
+    # A child in the group, and a daemon that left it; both note their numbers and outlive the horse.
+    for daemon in (False, True):
+        if os.fork() == 0:
+            if daemon:
+                os.setsid()
+                if os.fork():
+                    os._exit(0)
+            Path(marks, f"left.{os.getpid()}").touch()
+            time.sleep(600)
+    while len(list(Path(marks).glob("left.*"))) < 2:
+        time.sleep(0.01)
 
 
 @handles(SYNC_TROUBLE)
@@ -97,6 +118,7 @@ def trouble(ctx, job):
         case "exit":
             sys.exit(3)
         case "hang":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             while True:
                 try:
                     time.sleep(60)
@@ -104,6 +126,28 @@ def trouble(ctx, job):
                     pass
         case "slow":
             time.sleep(2.5)
+        case "fill":
+            kept = []
+            while True:
+                kept.append(b"x" * 2**22)
+        case "gulp":
+            bytearray(2**36)
+        case "brood":
+            sleepers = [subprocess.Popen([sys.executable, "-c", FILL]) for _ in range(3)]
+            sleepers[0].wait()
+        case "fork":
+            leave_behind(job.marks)
+        case "print":
+            line = b"x" * 1023 + b"\\n"
+            for _ in range(1024):
+                os.write(1, line * 1024)
+            print("the last words", flush=True)
+        case "object":
+            return TroubleOutput(done=object())
+        case "bytes":
+            return TroubleOutput(done=b"\\xff")
+        case "other":
+            return {"done": "well"}
         case "nothing":
             return None
     return TroubleOutput(done=job.how)
@@ -118,3 +162,11 @@ def project(folder: Path) -> Path:
     (folder / "llm_worker/handlers/trouble.py").write_text(ASYNC_HANDLER)
     (folder / "sync_worker/handlers/trouble.py").write_text(SYNC_HANDLER)
     return folder
+
+
+def submit(running: Platform, pool: str, how: str, marks: Path | None = None) -> str:
+    body = {"how": how, "marks": str(marks or "")}
+    with running.client() as client:
+        answer = client.post(f"/v1/{pool}_trouble", json=body)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])

@@ -1,0 +1,39 @@
+"""What a job of the forking pool does to its process stays with its process."""
+
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.e2e.platform import Platform
+from tests.e2e.trouble import submit
+
+
+def test_nothing_that_a_job_started_outlives_it(troubled: Platform, marks: Path) -> None:
+    began = time.monotonic()
+    [job] = troubled.until_finished([submit(troubled, "sync", "fork", marks)])
+    assert job["status"] == "succeeded"
+    [next_one] = troubled.until_finished([submit(troubled, "sync", "well")])
+    assert next_one["status"] == "succeeded"
+    left = [int(mark.suffix[1:]) for mark in marks.glob("left.*")]
+    assert len(left) == 2
+    assert not any(map(psutil.pid_exists, left))
+    assert not troubled.parts()["sync-worker"].children()
+    assert time.monotonic() - began < 3, "nobody waited for those it left behind"
+
+
+def test_a_gigabyte_of_output_fills_no_log(troubled: Platform) -> None:
+    before = len(troubled.process.output)
+    [job] = troubled.until_finished([submit(troubled, "sync", "print")])
+    assert job["status"] == "succeeded"
+    [_] = troubled.until_finished([submit(troubled, "sync", "well")])
+    said = troubled.process.output[before:]
+    assert len(said) < 512 * 1024
+    assert "the last words" in said
+    assert "bytes, of which" in said
+
+
+def test_a_job_over_its_memory_says_how_much_it_may_have(troubled: Platform) -> None:
+    [job] = troubled.until_finished([submit(troubled, "sync", "fill")])
+    assert job["error"]["message"].endswith("its limit is 256.0MiB (TANDEM_SYNC_MEMORY)")
+    assert not job["error"]["retryable"]
