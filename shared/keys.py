@@ -4,6 +4,7 @@ import os
 import re
 import secrets
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,11 +23,18 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key's name (the owner of what it submits), role and secret."""
+    """A key's name (the owner of what it submits), role and secret.
+
+    `rpm` (submissions a minute), `share` (of a queue's places, 0 to 1) and `webhook_url` are what TANDEM_CONFIG
+    says of this key; None is the platform's setting.
+    """
 
     name: str
     role: Role
     secret: str = field(repr=False)
+    rpm: int | None = None
+    share: float | None = None
+    webhook_url: str | None = field(default=None, repr=False)
 
     def matches(self, secret: str) -> bool:
         """Compare in constant time."""
@@ -43,11 +51,16 @@ def parse_keys(text: str) -> tuple[ApiKey, ...]:
     keys = tuple(_parse_key(entry.strip(), number) for number, entry in enumerate(text.split(","), 1) if entry.strip())
     if not keys:
         raise ValueError("expected name:role:key, comma-separated")
+    check_once(keys)
+    return keys
+
+
+def check_once(keys: Sequence[ApiKey]) -> None:
+    """Raise ValueError where a name or a secret stands twice."""
     if len({key.name for key in keys}) < len(keys):
         raise ValueError("each name may stand only once")
     if len({key.secret for key in keys}) < len(keys):
         raise ValueError("each key may stand only once")
-    return keys
 
 
 def _parse_key(entry: str, number: int) -> ApiKey:
@@ -58,11 +71,16 @@ def _parse_key(entry: str, number: int) -> ApiKey:
         raise ValueError(f"entry {number}: a name is of letters, digits, _ and -, at most 64")
     if role not in set(Role):
         raise ValueError(f"entry {number}: the role is user or admin")
-    if len(secret) < MIN_LENGTH:
-        raise ValueError(f"entry {number}: a key has at least {MIN_LENGTH} characters")
-    if not SECRET.fullmatch(secret):
-        raise ValueError(f"entry {number}: a key is of visible ASCII characters, as HTTP carries no others")
+    if why := unfit(secret):
+        raise ValueError(f"entry {number}: {why}")
     return ApiKey(name, Role(role), secret)
+
+
+def unfit(secret: str) -> str | None:
+    """Say why a secret can't be used."""
+    if len(secret) < MIN_LENGTH:
+        return f"a key has at least {MIN_LENGTH} characters"
+    return None if SECRET.fullmatch(secret) else "a key is of visible ASCII characters, as HTTP carries no others"
 
 
 def find(keys: tuple[ApiKey, ...], secret: str) -> ApiKey | None:

@@ -11,7 +11,10 @@ from dotenv import dotenv_values
 from pydantic import ByteSize, DirectoryPath, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from shared.config import Config
+from shared.config import read as read_config
 from shared.duration import Duration
+from shared.key_ring import merge_keys
 from shared.keys import ApiKey, parse_keys, read_key_files
 from shared.urls import FilesUrl, HttpUrl, RedisUrl, SmtpUrl
 
@@ -44,6 +47,7 @@ class Settings(BaseSettings):
     llm_timeout: Duration = Field(default=timedelta(seconds=60), validation_alias="TANDEM_LLM_TIMEOUT")
     context_window: int = Field(default=128_000, ge=256, validation_alias="TANDEM_CONTEXT_WINDOW")
 
+    config: Annotated[Config | None, NoDecode] = Field(default=None, validation_alias="TANDEM_CONFIG", repr=False)
     api_keys: Annotated[tuple[ApiKey, ...] | None, NoDecode] = Field(
         default=None, validation_alias="TANDEM_API_KEYS", repr=False
     )
@@ -75,6 +79,11 @@ class Settings(BaseSettings):
         for source in (env_settings, dotenv_settings):
             source.config = {**source.config, "populate_by_name": False}
         return init_settings, env_settings, dotenv_settings
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _config(cls, value: Any) -> Any:
+        return read_config(Path(value)) if isinstance(value, (str, Path)) else value
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -110,20 +119,34 @@ class Settings(BaseSettings):
         return self._recorded("llm.url", missing), "local"
 
     @property
+    def has_provider(self) -> bool:
+        """Whether a provider is declared; else the local set-up starts a stand-in."""
+        return bool(self.openai_api_key or self.openai_base_url or (self.config and self.config.providers))
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether API keys are declared; else the local set-up makes some, and the config file may limit these."""
+        return bool(self.api_keys) or any(key.key_env for key in (self.config.keys if self.config else {}).values())
+
+    @property
     def files(self) -> str:
         """The URL of the artefacts' store."""
         return self.files_url or (self.run_dir.resolve() / "files").as_uri()
 
     @property
     def keys(self) -> tuple[ApiKey, ...]:
-        """The API keys: the setting, or the local set-up's key files.
+        """The API keys: the setting and the config file's, or the local set-up's key files.
 
         Raises:
-            SettingsError: neither is there.
+            SettingsError: none is there, or the variable of one is unset.
 
         """
-        if keys := self.api_keys or read_key_files(self.run_dir):
-            return keys
+        keys = self.api_keys or (() if self.has_keys else read_key_files(self.run_dir))
+        try:
+            if merged := merge_keys(keys, self.config.keys if self.config else {}, environment):
+                return merged
+        except ValueError as error:
+            raise SettingsError(f"TANDEM_CONFIG: {error}") from None
         raise SettingsError("TANDEM_API_KEYS is unset: give name:role:key, comma-separated; role user or admin")
 
     def _recorded(self, name: str, missing: str) -> str:
@@ -146,7 +169,6 @@ PLANNED = frozenset(
     {
         "TANDEM_LLM_RPM",
         "TANDEM_LLM_TPM",
-        "TANDEM_CONFIG",
         "TANDEM_KEY_RPM",
         "TANDEM_KEY_SHARE",
         "TANDEM_IDEMPOTENCY_TTL",
@@ -170,6 +192,11 @@ def variable(field: str) -> str:
     """Name the environment variable of a field."""
     alias = Settings.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else field.upper()
+
+
+def environment(name: str) -> str | None:
+    """Look a variable up as the settings do: in the environment, else in `.env`."""
+    return os.environ.get(name) or dotenv_values(str(Settings.model_config["env_file"])).get(name)
 
 
 def load() -> Settings:
@@ -202,7 +229,7 @@ def _explain(item: Any) -> str:
     secret = field in SECRET or ("://" in value and "@" in value)  # a URL with a password
     shown = "" if secret else f"={value}"
     said = HINTS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
-    return f"{variable(field)}{shown}: {said}"
+    return "\n".join(f"{variable(field)}{shown}: {line}" for line in said.splitlines())
 
 
 def _check_names() -> None:

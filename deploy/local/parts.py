@@ -35,7 +35,7 @@ def parts(settings: Settings) -> list[Part]:
     chosen: list[Part] = []
     if not settings.redis_url:
         chosen.append(Part("redis", "deploy.local.redis", helper=True, check=lambda: _redis_answers(run_dir)))
-    if not (settings.openai_api_key or settings.openai_base_url):
+    if not settings.has_provider:
         chosen.append(Part("llm-stub", "deploy.local.stub", helper=True, check=lambda: _stub_answers(run_dir)))
     if not settings.smtp_url:
         chosen.append(Part("mailbox", "deploy.local.mailbox", helper=True))

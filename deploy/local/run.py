@@ -41,7 +41,7 @@ def make_local_files(settings: Settings) -> None:
     """Make what parts started singly need as well."""
     run_dir = settings.run_dir.resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
-    if not settings.api_keys:
+    if not settings.has_keys:
         make_key_files(run_dir)
     if not settings.database_url and not settings.alembic and not (run_dir / "alembic").exists():
         shutil.copytree(EXAMPLE, run_dir / "alembic", ignore=shutil.ignore_patterns("__pycache__"))
@@ -67,8 +67,8 @@ def welcome(settings: Settings) -> str:
     """Say where everything is, and give a line to paste."""
     url = f"http://{settings.host}:{settings.port}"
     folder = nearby(settings.run_dir.resolve())
-    key = f"$(cat {folder}/user.key)" if not settings.api_keys else "YOUR-KEY"
-    keys = f"{folder}/user.key, {folder}/admin.key" if not settings.api_keys else "from TANDEM_API_KEYS"
+    key = f"$(cat {folder}/user.key)" if not settings.has_keys else "YOUR-KEY"
+    keys = f"{folder}/user.key, {folder}/admin.key" if not settings.has_keys else "as declared in the settings"
     lines = [
         f"ready {url}",
         f"  API docs   {url}/docs",
