@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help run demo test check api llm-worker sync-worker clock dashboard redis llm-stub mailbox \
+.PHONY: help run demo test check bench profile api llm-worker sync-worker clock dashboard redis llm-stub mailbox \
 	install install-dev lock clean
 
 help: ## List the targets.
@@ -23,6 +23,10 @@ check: install-dev ## Check style, types and the architecture: ruff, mypy --stri
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+bench: install-dev ## Measure the platform beside its peers; ONLY=pickup,drain measures only that, QUICK=1 tries it out.
+	@sh bench/peers.sh
+	@exec $(PY) -m bench --only "$(ONLY)" $(if $(QUICK),--quick)
 
 api: install ## One gateway process.
 	@$(PY) -m deploy.local.files

@@ -1,0 +1,44 @@
+"""SAQ on Redis, 100 jobs at once, with uvloop."""
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvloop
+from saq import Queue, Worker
+
+from bench import tally, work
+from bench.peers import runner
+
+
+async def noop(ctx: dict[str, Any], *, sent: float) -> int:
+    del ctx
+    return await work.noop_async(sent)
+
+
+def worker(options: argparse.Namespace) -> None:
+    async def run() -> None:
+        queue = Queue.from_url(runner.redis_url())
+        await Worker(queue, functions=[noop], concurrency=options.concurrency).start()
+
+    tally.gate()
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def sender() -> AsyncIterator[runner.Send]:
+    queue = Queue.from_url(runner.redis_url())
+    await queue.connect()
+
+    async def send(kind: str, value: float) -> object:
+        return await queue.enqueue(kind, sent=value)
+
+    yield send
+    await queue.disconnect()
+
+
+if __name__ == "__main__":
+    runner.main(worker=worker, sender=sender)

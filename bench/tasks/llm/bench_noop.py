@@ -1,0 +1,17 @@
+"""Read as `llm_worker.handlers.bench_noop` by a process that `bench.extended` started."""
+
+import asyncio
+import os
+
+from bench import tally
+from bench.tasks.specs import LLM_NOOP, Nothing, Sent
+from llm_worker.context import LlmContext, handles
+
+
+@handles(LLM_NOOP)
+async def noop(ctx: LlmContext, job: Sent) -> Nothing:
+    del ctx
+    tally.note(job.sent)
+    if job.seconds:
+        await asyncio.sleep(job.seconds)
+    return Nothing(pid=os.getpid())

@@ -1,0 +1,34 @@
+"""Tasks of the measurements; `bench.extended` adds them to the catalogue of a process."""
+
+from datetime import timedelta
+
+from shared.spec import Input, Output, Queue, TaskSpec
+
+
+class Sent(Input):
+    sent: float = 0.0
+    seconds: float = 0.0
+
+
+class Nothing(Output):
+    pid: int
+
+
+LLM_NOOP = TaskSpec(
+    name="llm_noop",
+    queue=Queue.LLM,
+    summary="Do nothing.",
+    input=Sent,
+    output=Nothing,
+    example={"sent": 0.0},
+    timeout=timedelta(minutes=5),
+)
+SYNC_NOOP = TaskSpec(
+    name="sync_noop",
+    queue=Queue.SYNC,
+    summary="Do nothing.",
+    input=Sent,
+    output=Nothing,
+    example={"sent": 0.0},
+    timeout=timedelta(minutes=5),
+)
