@@ -48,7 +48,7 @@ class Output:
         room = max(0, KEPT - self._seen)
         self._seen += len(chunk)
         _write(chunk[:room])
-        self._tail = (self._tail + chunk[room:])[-TAIL:]
+        self._tail = (self._tail + chunk[room:][-TAIL:])[-TAIL:]
         return True
 
     def close(self) -> None:

@@ -138,9 +138,9 @@ def trouble(ctx, job):
         case "fork":
             leave_behind(job.marks)
         case "print":
-            line = b"x" * 1023 + b"\\n"
+            lines = (b"x" * 1023 + b"\\n") * 1024
             for _ in range(1024):
-                os.write(1, line * 1024)
+                os.write(1, lines)
             print("the last words", flush=True)
         case "object":
             return TroubleOutput(done=object())
