@@ -35,6 +35,19 @@ class RenderFailed(FinalError):
     type = "render_failed"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Properties:
+    """What a PDF says of itself, where that is not the document's own word. `variant` is a name of WeasyPrint's."""
+
+    title: str | None = None
+    author: str | None = None
+    language: str | None = None
+    variant: str | None = None
+
+
+NOTHING_SAID = Properties()
+
+
 @dataclass(frozen=True)
 class Pdf:
     """A finished document."""
@@ -95,7 +108,7 @@ class GuardedFetcher(URLFetcher):  # type: ignore[misc]
         raise (TransientError if worst.retryable else FinalError)(message, type=worst.type)
 
 
-def render(html: str, *, title: str | None = None, client: Client | None = None) -> Pdf:
+def render(html: str, properties: Properties = NOTHING_SAID, *, client: Client | None = None) -> Pdf:
     """Lay out `html` (A4 unless its CSS says otherwise) and write a PDF.
 
     Raises:
@@ -106,7 +119,7 @@ def render(html: str, *, title: str | None = None, client: Client | None = None)
     """
     fetcher = GuardedFetcher(client or Client())
     try:
-        pdf = _render(html, title, fetcher)
+        pdf = _render(html, properties, fetcher)
     except (JobError, MemoryError):
         raise
     # WeasyPrint's own error about URLs is no Exception.
@@ -120,19 +133,23 @@ def render(html: str, *, title: str | None = None, client: Client | None = None)
 def preload(settings: Settings | None = None) -> None:
     """Warm imports, fonts and templates, so that a forked process starts with all of it. Opens no socket."""
     templating.preload(settings or Settings())
-    render("<b>A</b><i>a</i><code>1</code><pre>&#8364;</pre><table><tr><td>1</table>", title="Warm-up")
+    render("<b>A</b><i>a</i><code>1</code><pre>&#8364;</pre><table><tr><td>1</table>", Properties(title="Warm-up"))
 
 
-def _render(source: str, title: str | None, fetcher: GuardedFetcher) -> Pdf:
+def _render(source: str, properties: Properties, fetcher: GuardedFetcher) -> Pdf:
     html = HTML(string=source, base_url=f"https://{NOWHERE}/", url_fetcher=fetcher)
     _refuse_attachments(html)
     _drop_dead_links(html)
-    document = html.render(stylesheets=[DEFAULTS], presentational_hints=True, pdf_tags=True)
+    if properties.language:
+        html.etree_element.set("lang", properties.language)  # also for hyphens and quotation marks
+    options: dict[str, Any] = {"pdf_tags": True, "pdf_variant": properties.variant}
+    document = html.render(stylesheets=[DEFAULTS], presentational_hints=True, **options)
     metadata = document.metadata
-    metadata.title = title or metadata.title
+    metadata.title = properties.title or metadata.title
+    metadata.authors = [properties.author] if properties.author else metadata.authors
     metadata.generator = metadata.generator or "Tandem"
     metadata.created = metadata.created or datetime.now(UTC).isoformat(timespec="seconds")
-    return Pdf(document.write_pdf(pdf_tags=True), len(document.pages))
+    return Pdf(document.write_pdf(**options), len(document.pages))
 
 
 def _refuse_attachments(html: HTML) -> None:

@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from shared.errors import FinalError, JobError
 from shared.settings import Settings
-from sync_worker import markdown, money
+from sync_worker import bounds, markdown, money
 from sync_worker.invoice import Invoice
 from sync_worker.table import Table
 from sync_worker.template_data import TemplateError
@@ -65,14 +65,19 @@ def render(settings: Settings, *, kind: Kind, name: str, context: Mapping[str, A
 
     Raises:
         UnknownTemplate: no such template; the message lists those there are.
-        TemplateError: a variable is missing, or the template is wrong; names template and line.
+        TemplateError: a variable is missing, the template is wrong, computes for too long or writes too
+            much; names the template, and the line where there is one.
 
     """
     if not exists(settings, kind=kind, name=name, format=format):
         there = ", ".join(names(settings, kind=kind)) or "none"
         raise UnknownTemplate(f"no {kind} template {name!r} ({format}); there are: {there}")
     try:
-        return _environment(settings.templates, kind).get_template(f"{name}.{format}").render(context)
+        template = _environment(settings.templates, kind).get_template(f"{name}.{format}")
+        with bounds.bounded_time(bounds.MAX_SECONDS):
+            return bounds.bounded_text(template.generate(context), bounds.MAX_CHARACTERS)
+    except bounds.Unbounded as error:
+        raise TemplateError(f"{kind} template {name!r}: {error}") from None
     except (JobError, MemoryError):
         raise
     except TemplateSyntaxError as error:

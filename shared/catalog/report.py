@@ -1,6 +1,7 @@
 """PDF reports."""
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, model_validator
@@ -23,12 +24,33 @@ INVOICE = {
 }
 
 
+LANGUAGE = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"
+
+
+class PdfVariant(StrEnum):
+    """Norms a PDF can follow: archives (ISO 19005; `a-…a` and `a-…u` keep text readable) and accessibility."""
+
+    A_1B = "pdf/a-1b"
+    A_2B = "pdf/a-2b"
+    A_2U = "pdf/a-2u"
+    A_2A = "pdf/a-2a"
+    A_3B = "pdf/a-3b"
+    A_3U = "pdf/a-3u"
+    A_3A = "pdf/a-3a"
+    UA_1 = "pdf/ua-1"
+
+
 class ReportInput(Input):
     template: str | None = Field(default=None, description="`invoice`, `table`, `article` or one of your own.")
     data: dict[str, Any] = Field(default={}, description="What the template shows.")
     html: str | None = Field(default=None, min_length=1)
     markdown: str | None = Field(default=None, min_length=1)
     title: str | None = Field(default=None, min_length=1, max_length=300)
+    author: str | None = Field(default=None, min_length=1, max_length=300)
+    language: str | None = Field(
+        default=None, max_length=35, pattern=LANGUAGE, description="BCP 47, such as `de` or `pt-BR`; default: `en`."
+    )
+    variant: PdfVariant | None = Field(default=None, description="PDF/A for archives, PDF/UA for accessibility.")
 
     @model_validator(mode="after")
     def _source(self) -> Self:

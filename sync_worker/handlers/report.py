@@ -7,6 +7,7 @@ from typing import Any
 from shared.catalog.report import REPORT, ReportFile, ReportInput, ReportOutput
 from sync_worker import pdf, templating
 from sync_worker.context import SyncContext, handles
+from sync_worker.pdf import Properties
 
 MAX_NAME = 80
 
@@ -14,7 +15,8 @@ MAX_NAME = 80
 @handles(REPORT)
 def report(ctx: SyncContext, job: ReportInput) -> ReportOutput:
     """Render, store, and say where the file is."""
-    document = pdf.render(_html(ctx, job), title=job.title)
+    properties = Properties(title=job.title, author=job.author, language=job.language, variant=job.variant)
+    document = pdf.render(_html(ctx, job), properties)
     file = ctx.save(name=file_name(job), media_type="application/pdf", content=document.content)
     url = f"/v1/jobs/{ctx.job_id}/file"
     return ReportOutput(file=ReportFile(url=url, bytes=file.bytes, sha256=file.sha256, pages=document.pages))

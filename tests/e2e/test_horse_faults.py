@@ -39,3 +39,16 @@ def test_a_job_over_its_memory_says_how_much_it_may_have(troubled: Platform) -> 
     [job] = troubled.until_finished([submit(troubled, "sync", "fill")])
     assert job["error"]["message"].endswith("its limit is 256.0MiB (TANDEM_SYNC_MEMORY)")
     assert not job["error"]["retryable"]
+
+
+def test_a_template_that_loops_for_ever(troubled: Platform) -> None:
+    job = troubled.run("report", {"template": "endless"})
+    assert (job["status"], job["error"]["type"], job["attempt"]) == ("failed", "template_error", 1)
+    assert "did not come to an end" in job["error"]["message"]
+
+
+def test_a_report_of_200_pages(troubled: Platform) -> None:
+    pages = "".join(f"<p style='break-after: page'>Page {number}, with a few words on it." for number in range(200))
+    job = troubled.run("report", {"html": pages})
+    assert (job["status"], job["error"]) == ("succeeded", None)
+    assert job["result"]["file"]["pages"] == 200

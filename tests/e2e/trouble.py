@@ -158,10 +158,22 @@ def project(folder: Path) -> Path:
     """Make the copy; parts started with it as their working directory run from it."""
     for name in ("api", "llm_worker", "sync_worker", "shared", "deploy"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    report = folder / "sync_worker/templates/report"
+    (report / "endless.html").write_text(
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    )
+    shorten(folder / "sync_worker/bounds.py", "MAX_SECONDS = 10.0", "MAX_SECONDS = 0.3")
     (folder / "shared/catalog/trouble.py").write_text(SPEC)
     (folder / "llm_worker/handlers/trouble.py").write_text(ASYNC_HANDLER)
     (folder / "sync_worker/handlers/trouble.py").write_text(SYNC_HANDLER)
     return folder
+
+
+def shorten(file: Path, limit: str, shorter: str) -> None:
+    """Let a time limit come sooner."""
+    text = file.read_text()
+    assert limit in text
+    file.write_text(text.replace(limit, shorter))
 
 
 def submit(running: Platform, pool: str, how: str, marks: Path | None = None) -> str:

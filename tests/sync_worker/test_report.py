@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from pypdf import PdfReader
 
-from shared.catalog.report import INVOICE, REPORT, ReportFile, ReportInput
+from shared.catalog.report import INVOICE, REPORT, PdfVariant, ReportFile, ReportInput
 from shared.errors import FinalError, JobError
 from sync_worker import pdf
 from sync_worker.fetch import Client
@@ -204,6 +205,50 @@ def test_html_with_an_image_in_a_data_url(start: Start) -> None:
     assert made.reader.metadata is not None
     assert made.reader.metadata.title == "Own"
     assert "/Annots" not in made.reader.pages[0]  # a relative link leads nowhere in a PDF
+
+
+def test_what_a_pdf_says_of_itself(start: Start) -> None:
+    payload = {"markdown": "# Bericht", "title": "Bericht", "author": "Ada Lovelace", "language": "de-DE"}
+    made = Made(start, payload)
+    assert made.reader.metadata is not None
+    assert (made.reader.metadata.title, made.reader.metadata.author) == ("Bericht", "Ada Lovelace")
+    root: Any = made.reader.root_object
+    assert root["/Lang"] == "de-DE"
+    assert root["/MarkInfo"]["/Marked"]
+
+
+@pytest.mark.parametrize("variant", [PdfVariant.A_1B, PdfVariant.A_2A, PdfVariant.A_3U, PdfVariant.UA_1])
+def test_norms_for_archives_and_accessibility(start: Start, variant: PdfVariant) -> None:
+    made = Made(start, {**REPORT.example, "variant": variant, "author": "Acme"})
+    [norm, part, *_] = re.split("[/-]", variant)[1:]
+    root: Any = made.reader.root_object
+    xmp = root["/Metadata"].get_data().decode()
+    assert f'pdf{norm}id:part="{part[0]}"' in xmp or f"<pdf{norm}id:part>{part[0]}<" in xmp
+    assert "Acme" in xmp
+    if norm == "a":
+        assert part[1].upper() in re.findall(r"conformance[=>\"]+([ABU])", xmp)
+        [intent] = root["/OutputIntents"]
+        assert intent.get_object()["/DestOutputProfile"].get_object().get_data()
+        assert all("/FontFile" in key for key in _embedded(made.reader))
+
+
+def _embedded(reader: PdfReader) -> list[str]:
+    """Say of each font in what form it is embedded."""
+    found = []
+    for page in reader.pages:
+        resources: Any = page["/Resources"]
+        for font in resources["/Font"].values():
+            [descendant] = font.get_object()["/DescendantFonts"]
+            descriptor = descendant.get_object()["/FontDescriptor"].get_object()
+            found.append(next((key for key in descriptor if key.startswith("/FontFile")), "missing"))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("field", [{"language": "de_DE; x"}, {"variant": "pdf/x-4"}, {"author": ""}])
+def test_wrong_properties_are_refused(field: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        ReportInput.model_validate({"markdown": "x", **field})
 
 
 def test_the_operators_own_template(start: Start, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import FinalError
 from shared.settings import Settings
-from sync_worker import templating
+from sync_worker import bounds, templating
 from sync_worker.money import MINUS
 
 
@@ -61,6 +61,26 @@ def test_a_template_can_not_leave_the_sandbox(folder: Folder, escape: str) -> No
     error = folder.fail(escape, rows=[1])
     assert error.type == "template_error"
     assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for a in [[0]] recursive %}{{ loop([[1]] * 9) if loop.depth < 60 }}{% endfor %}",
+        "{% macro m() %}{% for a in range(99999) %}{% endfor %}{% endmacro %}{% for a in [m] * 99 %}{{ a() }}{% endfor %}",
+    ],
+)
+def test_a_template_that_loops_for_ever_ends(folder: Folder, endless: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MAX_SECONDS", 0.2)
+    error = folder.fail(endless)
+    assert error.type == "template_error"
+    assert error.message == "report template 'mine': it did not come to an end within 0.2 s of computing"
+
+
+def test_a_template_that_writes_without_end_ends(folder: Folder) -> None:
+    error = folder.fail("{% for a in range(99999) %}{{ word }}{% endfor %}", word="x" * 1000)
+    assert error.message == "report template 'mine': it writes more than 10,000,000 characters"
 
 
 def test_a_missing_variable_is_named_with_its_line(folder: Folder) -> None:
