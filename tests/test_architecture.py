@@ -98,7 +98,7 @@ def test_no_pickle_and_no_long_file(path: Path) -> None:
         ("openai", "llm_worker/provider.py"),
         ("weasyprint", "sync_worker/pdf.py"),
         ("smtplib", "sync_worker/mailer.py"),
-        ("rq_dashboard", "sync_worker/dashboard.py"),
+        ("rq_dashboard", "sync_worker/dashboard/pages.py"),
         ("alembic", "sync_worker/migrations.py"),
     ],
 )

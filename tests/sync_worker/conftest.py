@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import httpx
 import pytest
 
 from shared import store
@@ -14,6 +15,8 @@ from shared.redis import client
 from shared.settings import Settings
 from shared.spec import AnySpec
 from sync_worker.context import SyncContext
+from tests.conftest import Valkey
+from tests.sync_worker.dashboards import ADMIN, dashboard_on, one_of_each
 
 
 class Start(Protocol):
@@ -43,3 +46,28 @@ def start(book: Book, valkey: str, tmp_path: Path) -> Start:
         return SyncContext(lease=lease, settings=chosen, files=Files(chosen.files), book=book)
 
     return begin
+
+
+@pytest.fixture(scope="session")
+def dashboard(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running dashboard; it finds a job book that each test fills anew."""
+    with dashboard_on(valkey_server.url, tmp_path_factory.mktemp("dashboard")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def nobody(dashboard: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=dashboard, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def admin(dashboard: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=dashboard, auth=("anybody", ADMIN), timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def jobs(book: Book) -> dict[str, str]:
+    """The ids of a failed, a finished, a waiting, a running and a queued job."""
+    return one_of_each(book)

@@ -1,0 +1,48 @@
+"""`python -m sync_worker.dashboard`: the dashboard's process."""
+
+import logging
+import socket
+from typing import Any
+
+import uvicorn
+from a2wsgi import WSGIMiddleware
+
+from shared import notify
+from shared.book import AsyncBook
+from shared.redis import async_client, client
+from shared.settings import BAD_SETTING, Settings, SettingsError
+from shared.start import leave, prepare
+from sync_worker.dashboard.guard import Guard
+from sync_worker.dashboard.pages import flask_app
+from sync_worker.dashboard.requeue import Requeue
+
+log = logging.getLogger("tandem.dashboard")
+
+PORT_IN_USE = 1
+
+
+def create_app(settings: Settings) -> Guard:
+    """Build the guarded dashboard. Raises SettingsError without API keys."""
+    pages: Any = flask_app(client(settings.redis))
+    bridge: Any = WSGIMiddleware(pages)
+    return Guard(bridge, keys=settings.keys, requeue=Requeue(AsyncBook(async_client(settings.redis))))
+
+
+def main() -> None:
+    settings = prepare()
+    try:
+        app = create_app(settings)
+    except SettingsError as error:
+        leave(str(error), BAD_SETTING)
+    try:
+        listener = socket.create_server((settings.host, settings.dashboard_port))
+    except OSError as error:
+        leave(f"DASHBOARD_PORT={settings.dashboard_port}: can't listen: {error.strerror}", PORT_IN_USE)
+    notify.ready()
+    log.info("listening on port %d", settings.dashboard_port)
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+    uvicorn.Server(config).run([listener])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""A running dashboard, and a job book for it to show."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from shared import store
+from shared.attempt import Fail, Failure
+from shared.book import Book
+from shared.catalog import load
+from shared.dispatch import submission
+from shared.job import Status, Usage
+from shared.store import Lease
+from tests.conftest import free_port
+from tests.processes import running
+
+CATALOG = load()
+TTL = timedelta(days=1)
+ADMIN, USER = "admin-key-0123456789", "user-key-0123456789"
+STATUSES = ("failed", "finished", "scheduled", "started", "queued")
+
+
+@contextmanager
+def dashboard_on(redis_url: str, folder: Path) -> Iterator[str]:
+    """Run a dashboard; gives its address."""
+    port = free_port()
+    env = {
+        "REDIS_URL": redis_url,
+        "DASHBOARD_PORT": str(port),
+        "TANDEM_API_KEYS": f"root:admin:{ADMIN},ann:user:{USER}",
+        "RUN_DIR": str(folder),
+    }
+    with running("sync_worker.dashboard", env=env, log=folder / "log", says="listening on"):
+        yield f"http://127.0.0.1:{port}"
+
+
+def put(book: Book, task: str = "report", **payload: Any) -> str:
+    spec = CATALOG[task]
+    job = submission(spec, spec.input.model_validate(payload or spec.example), owner="ann", request_id="r")
+    assert book.run(store.submit(job, queue_max=99))
+    return job.id
+
+
+def claim(book: Book) -> Lease:
+    [lease] = book.run(store.claim_sync(worker="box.7", ttl=TTL)).leases
+    return lease
+
+
+def fail(book: Book, message: str = "it broke") -> None:
+    failure = Fail(Failure("oops", message, retryable=True))
+    book.run(store.give_up(claim(book), failure, usage=Usage(), ttl=TTL))
+
+
+def succeed(book: Book, result: str = '{"pages": 2}') -> None:
+    book.run(store.succeed(claim(book), store.Success(result), usage=Usage(), ttl=TTL))
+
+
+def one_of_each(book: Book) -> dict[str, str]:
+    """The ids of a failed, a finished, a waiting, a running and a queued job, by RQ's names for it."""
+    ids = {}
+    for status in STATUSES:
+        ids[status] = put(book, "cleanup" if status == "queued" else "report")
+        match status:
+            case "failed":
+                fail(book)
+            case "finished":
+                succeed(book)
+            case "scheduled":
+                book.run(store.crash(claim(book), ttl=TTL, delay=timedelta(hours=1)))
+            case "started":
+                claim(book)
+    return ids
+
+
+def status(book: Book, job_id: str) -> Status:
+    job = book.run(store.fetch(job_id))
+    assert job
+    return job.status
+
+
+def everything(book: Book) -> dict[bytes, Any]:
+    """The whole of Redis, with what expires when."""
+    connection: Any = book.client
+    return {key: (connection.dump(key), connection.pexpiretime(key)) for key in connection.scan_iter("*")}
+
+
+def fetched(client: httpx.Client, path: str) -> Any:
+    answer = client.get(path)
+    assert answer.status_code == 200, answer.text[:500]
+    assert answer.headers["content-type"] == "application/json"
+    return answer.json()
+
+
+def basic(text: str | bytes) -> bytes:
+    return b"Basic " + b64encode(text.encode() if isinstance(text, str) else text)
