@@ -31,8 +31,8 @@ class Server(uvicorn.Server):
         log.info("listening on port %d", self._port)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if finishes := getattr(self._app.state, "finishes", None):  # not before the start is over
-            finishes.stop()
+        if watching := getattr(self._app.state, "watching", None):  # not before the start is over
+            watching.stop()
         super().handle_exit(sig, frame)
 
 

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 
-from shared.store import Filter, Position
+from shared.listing import Filter, Position
 
 NOT_OURS = "not a cursor of this listing"
 SCORE = re.compile(r"[0-9]{1,16}")

@@ -10,13 +10,14 @@ from api import problems
 from api.middleware import BodyLimit, RequestId
 from api.routes import health, jobs, tasks
 from api.strict import StrictRoute
-from api.waiting import Finishes
+from api.watching import Watching
 from shared.book import AsyncBook
 from shared.catalog import Catalog, load
 from shared.dispatch import Dispatcher
 from shared.files import open_store
 from shared.redis import async_client
 from shared.settings import Settings
+from shared.submission import Admission
 
 DESCRIPTION = """Background jobs for LLM applications. Submit with POST, get 202 and a job, poll or wait for its result.
 
@@ -37,9 +38,11 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
         book = AsyncBook(async_client(settings.redis))
         subscriber = async_client(settings.redis, timeout=None, connections=1)
         app.state.book = book
-        app.state.dispatcher = Dispatcher(book, queue_max=settings.queue_max)
+        app.state.dispatcher = Dispatcher(
+            book, admission=Admission(queue_max=settings.queue_max), idempotency_ttl=settings.idempotency_ttl
+        )
         app.state.files = open_store(settings.files)
-        async with Finishes(subscriber, book) as app.state.finishes:
+        async with Watching(subscriber, book) as app.state.watching:
             yield
         await subscriber.aclose()
         await book.aclose()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from obstore.store import ObjectStore
 
-from api.waiting import Finishes
+from api.watching import Watching
 from shared.book import AsyncBook
 from shared.catalog import Catalog
 from shared.dispatch import Dispatcher
@@ -27,7 +27,7 @@ async def _request_id(request: Request) -> str:
 
 TheBook = Annotated[AsyncBook, Depends(_shared("book"))]
 TheDispatcher = Annotated[Dispatcher, Depends(_shared("dispatcher"))]
-TheFinishes = Annotated[Finishes, Depends(_shared("finishes"))]
+TheWatching = Annotated[Watching, Depends(_shared("watching"))]
 TheFiles = Annotated[ObjectStore, Depends(_shared("files"))]
 TheCatalog = Annotated[Catalog, Depends(_shared("catalog"))]
 RequestId = Annotated[str, Depends(_request_id)]

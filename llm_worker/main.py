@@ -8,7 +8,7 @@ from llm_worker.context import HANDLERS
 from llm_worker.provider import Provider, check
 from llm_worker.run import attempt
 from llm_worker.worker import LlmWorker
-from shared.book import AsyncBook
+from shared.book import BatchingBook
 from shared.catalog import load
 from shared.redis import async_client
 from shared.settings import Settings
@@ -22,7 +22,7 @@ async def startup(ctx: dict[Any, Any]) -> None:
     settings: Settings = ctx["settings"]
     ctx["catalog"] = CATALOG
     ctx["attempt"] = attempt
-    ctx["book"] = AsyncBook(async_client(settings.redis))
+    ctx["book"] = BatchingBook(async_client(settings.redis))
     ctx["bell"] = async_client(settings.redis, timeout=None, connections=1)
     ctx["provider"] = Provider.open(settings)
 

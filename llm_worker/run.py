@@ -10,7 +10,7 @@ import structlog
 from pydantic import ValidationError
 
 from llm_worker.context import HANDLERS, LlmContext
-from shared import store
+from shared import scripts, store
 from shared.attempt import HandBack, decide
 from shared.catalog import Catalog
 from shared.errors import AttemptTimeout, FinalError
@@ -43,7 +43,7 @@ async def attempt(worker: dict[str, Any], lease: Lease) -> None:
             log.warning("the lease was lost, the outcome is dropped")
 
 
-async def _outcome(spec: AnySpec, lease: Lease, context: LlmContext) -> store.Call[bool]:
+async def _outcome(spec: AnySpec, lease: Lease, context: LlmContext) -> scripts.Call[bool]:
     ttl = context.settings.job_ttl
     try:
         output = await _run(spec, lease, context)
@@ -55,7 +55,7 @@ async def _outcome(spec: AnySpec, lease: Lease, context: LlmContext) -> store.Ca
         log.info("handed back")
         return store.give_up(lease, HandBack(timedelta(0)), usage=context.usage, ttl=ttl)
     except BaseException as error:  # noqa: BLE001 - SystemExit in a handler must not end the other jobs
-        decision = decide(error, spec.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
+        decision = decide(error, spec.retry, attempt=lease.attempt, throttled=lease.throttled, jitter=random.random())  # noqa: S311
         log.warning("attempt %d failed, %s", lease.attempt, decision)
         return store.give_up(lease, decision, usage=context.usage, ttl=ttl)
 

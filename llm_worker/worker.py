@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import socket
+from contextlib import suppress
 from datetime import timedelta
 from signal import Signals
 from typing import Any
@@ -15,9 +16,10 @@ from uuid import uuid4
 
 from arq.worker import Worker
 
-from shared import notify, store
+from shared import notify, scripts, store
 from shared.book import AsyncBook
 from shared.errors import StoreUnavailable
+from shared.scripts import Call
 from shared.settings import Settings
 from shared.store import Claimed, Lease
 
@@ -53,6 +55,7 @@ class LlmWorker(Worker):
             await self._drain()
         finally:
             renewing.cancel()
+            await self._leave()
 
     @property
     def book(self) -> AsyncBook:
@@ -68,14 +71,21 @@ class LlmWorker(Worker):
     def _burst_done(self) -> bool:
         return self.burst and not self.tasks
 
+    def _claim(self, free: int) -> Call[Claimed]:
+        return store.claim_llm(worker=self.id, limit=free, ttl=self.settings.job_ttl)
+
+    async def _leave(self) -> None:
+        with suppress(StoreUnavailable):
+            await self.book.run(store.leave(self.id, "llm"))
+
     async def _round(self) -> bool:
-        """Claim what fits; if nothing came, wait for a reason to look again. True if something came."""
+        """Claim what fits; if nothing more is due, wait for a reason to look again. True if something came."""
         free = self.max_jobs - len(self.tasks)
         if free <= 0:
             await self._until_any(list(self.tasks.values()))
             return True
         try:
-            claimed = await self.book.run(store.claim_llm(worker=self.id, limit=free, ttl=self.settings.job_ttl))
+            claimed = await self.book.run(self._claim(free))
         except StoreUnavailable as error:
             log.warning("no jobs for now: %s", error)
             await self._until_any([], timeout=OUTAGE_PAUSE)
@@ -83,8 +93,8 @@ class LlmWorker(Worker):
         for lease in claimed.leases:
             self._start(lease)
         if claimed.unknown:
-            log.warning("not in the job book: %s", ", ".join(claimed.unknown))
-        if not claimed.leases and not self._burst_done:
+            log.warning("not in the job book: %s", ", ".join(entry.id for entry in claimed.unknown))
+        if len(claimed.leases) < free and not self._burst_done:
             await self._wait(claimed)
         return bool(claimed.leases)
 
@@ -116,7 +126,7 @@ class LlmWorker(Worker):
 
     async def _listen(self, timeout: timedelta) -> None:  # noqa: ASYNC109 - the server keeps the time
         try:
-            await self.ctx["bell"].blpop([store.BELL + "llm"], timeout=timeout.total_seconds())
+            await self.ctx["bell"].blpop([scripts.BELL + "llm"], timeout=timeout.total_seconds())
         except Exception as error:  # noqa: BLE001 - whatever it is, the claim that follows will say it
             log.debug("the bell is out of order: %s", error)
 
@@ -128,20 +138,19 @@ class LlmWorker(Worker):
         stop.cancel()
 
     async def _keep_renewing(self) -> None:
-        """Prolong the leases of all running jobs; stop those whose lease was lost."""
+        """Prolong the leases of all running jobs; stop those whose lease was lost, or who were cancelled."""
         while True:
-            await asyncio.sleep(store.RENEW_EVERY.total_seconds())
-            if not self.leases:
-                continue
             try:
-                lost = await self.book.run(store.renew("llm", list(self.leases.values())))
+                lost = await self.book.run(store.renew("llm", list(self.leases.values()), worker=self.id))
+                await self.book.run(store.heed_aborts(ttl=self.settings.job_ttl))
             except Exception as error:  # noqa: BLE001 - without renewals every job would be lost
                 log.warning("leases not renewed: %s", error)
-                continue
+                lost = []
             for job_id in lost:
                 if task := self.tasks.get(job_id):
-                    log.warning("lease of %s lost", job_id)
+                    log.warning("%s is not ours any more: cancelled, or its lease was lost", job_id)
                     task.cancel()
+            await asyncio.sleep(scripts.RENEW_EVERY.total_seconds())
 
     def handle_sig(self, signum: Signals) -> None:
         """Stop claiming; `main` drains and ends."""

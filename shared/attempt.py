@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shared.errors import MAX_MESSAGE, JobError, Snooze
+from shared.errors import MAX_MESSAGE, JobError, RateLimited, Snooze
 from shared.spec import RetryPolicy
+
+MAX_THROTTLED = 20  # times that a rate limit burns no attempt of a job; then it counts like any failure
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,10 @@ class Fail:
 
 @dataclass(frozen=True)
 class HandBack:
-    """Back to the queue, after `delay`, with the attempt given back."""
+    """Back to the queue, after `delay`, with the attempt given back; `throttled`: by a provider's rate limit."""
 
     delay: timedelta
+    throttled: bool = False
 
     def __str__(self) -> str:
         return f"put back for {self.delay.total_seconds():.1f} s"
@@ -67,13 +70,22 @@ def backoff(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:
     return full * (0.5 + jitter / 2)
 
 
-def decide(error: BaseException, policy: RetryPolicy, *, attempt: int, jitter: float) -> Decision:
-    """Decide what follows from `error`, raised by attempt number `attempt` of a job under `policy`."""
+def decide(error: BaseException, policy: RetryPolicy, *, attempt: int, jitter: float, throttled: int = 0) -> Decision:
+    """Decide what follows from `error`, raised by attempt number `attempt` of a job under `policy`.
+
+    `throttled` is how often a rate limit has sent the job back already.
+    """
     if isinstance(error, Snooze):
         return HandBack(error.delay)
     failure = describe(error)
+    if isinstance(error, RateLimited) and throttled < MAX_THROTTLED:
+        return HandBack(_wait(error, backoff(policy, throttled + 1, jitter)), throttled=True)
     if not failure.retryable or attempt >= policy.max_attempts:
         return Fail(failure)
-    wait = backoff(policy, attempt, jitter)
+    return RetryIn(_wait(error, backoff(policy, attempt, jitter)), failure)
+
+
+def _wait(error: BaseException, wait: timedelta) -> timedelta:
+    """Not before the time that the error itself names."""
     hint = error.retry_after if isinstance(error, JobError) else None
-    return RetryIn(max(wait, hint) if hint else wait, failure)
+    return max(wait, hint) if hint else wait

@@ -10,10 +10,10 @@ from typing import Any, TypeVar, cast
 
 from redis.exceptions import NoScriptError, RedisError
 
-from shared import store
+from shared import scripts
 from shared.errors import StoreUnavailable
 from shared.redis import AsyncClient, Client, unavailable
-from shared.store import Call
+from shared.scripts import Call
 
 T = TypeVar("T")
 log = logging.getLogger("tandem.book")
@@ -42,17 +42,39 @@ class AsyncBook:
             raise _outage(error) from error
 
     async def run_all(self, calls: Sequence[Call[T]]) -> list[T]:
-        """Run plain commands (no scripts) together, in one round trip."""
+        """Run several calls in one round trip. The first that failed is raised, when all are through."""
+        outcomes = await self.attempt_all(calls)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        return cast("list[T]", outcomes)
+
+    async def attempt_all(self, calls: Sequence[Call[T]]) -> list[T | Exception]:
+        """Run several calls in one round trip; each has its answer or its error."""
         if not calls:
             return []
         pipeline = self.client.pipeline(transaction=False)
         for call in calls:
-            pipeline.execute_command(call.name, *call.args)
+            pipeline.execute_command(*_command(call))
         try:
-            answers = await pipeline.execute()
+            answers = await pipeline.execute(raise_on_error=False)
         except RedisError as error:
-            raise _outage(error) from error
-        return [call.parse(answer) for call, answer in zip(calls, answers, strict=True)]
+            return [_outage(error) for _ in calls]
+        outcomes: list[T | Exception] = []
+        for call, answer in zip(calls, answers, strict=True):
+            outcome: T | Exception = await self._read(call, answer)
+            outcomes.append(outcome)
+        return outcomes
+
+    async def _read(self, call: Call[T], answer: Any) -> T | Exception:
+        try:
+            if isinstance(answer, NoScriptError):
+                answer = await self._load(call)
+        except (RedisError, StoreUnavailable) as error:
+            return error
+        if isinstance(answer, RedisError):
+            return _outage(answer)
+        return call.parse(answer)
 
     async def insist(self, call: Call[T]) -> T:
         """Run a call that must not be lost: again and again until Redis has taken it."""
@@ -66,6 +88,39 @@ class AsyncBook:
 
     async def aclose(self) -> None:
         await self.client.aclose()
+
+
+class BatchingBook(AsyncBook):
+    """A job book that sends all calls of one tick of the event loop in one round trip."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        super().__init__(client)
+        self._waiting: list[tuple[Call[Any], asyncio.Future[Any]]] = []
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def run(self, call: Call[T]) -> T:
+        """Run one call, together with those of its neighbours."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, future))
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._send)
+        return await future
+
+    def _send(self) -> None:
+        batch, self._waiting = self._waiting, []
+        task = asyncio.create_task(self._deliver(batch))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _deliver(self, batch: list[tuple[Call[Any], asyncio.Future[Any]]]) -> None:
+        outcomes = await self.attempt_all([call for call, _ in batch])
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            if future.done():
+                continue  # its caller was cancelled
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
 
 
 class Book:
@@ -111,7 +166,7 @@ def _pauses() -> Iterator[float]:
 
 
 # Read at import: a script is never loaded from disk on an event loop, and a missing one fails at start.
-SOURCES = {name: store.source(name) for name in store.SCRIPTS}
+SOURCES = {name: scripts.source(name) for name in scripts.names()}
 HASHES = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SOURCES.items()}
 
 

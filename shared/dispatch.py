@@ -1,55 +1,94 @@
-"""The one door to either queue. Writes the engines' wire formats itself: `shared` imports no engine."""
+"""The one door to either queue. Writes RQ's wire format itself (arq's is in lua/lib): `shared` imports no engine."""
 
+import hashlib
 import json
+import math
 import zlib
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from ulid import ULID
 
-from shared import store
 from shared.book import AsyncBook
-from shared.errors import QueueFull
-from shared.job import Job, Status, at
+from shared.errors import KeyReused, QueueFull, RateExceeded, ServiceError, ShareFull
+from shared.job import Job, Status
+from shared.keys import ApiKey
 from shared.spec import AnySpec, Input, Queue
-from shared.store import Submission
+from shared.submission import Admission, Idempotency, Options, Refused, Repeated, Stored, Submission, submit
+
+DEFAULT = Options()
+UNKNOWN_WAIT = 10  # seconds; nothing ended lately, so nobody can say
+REFUSALS: dict[str, tuple[type[ServiceError], str]] = {
+    "full": (QueueFull, "the {queue} queue is full"),
+    "share": (ShareFull, "this key's share of the {queue} queue is full"),
+    "rate": (RateExceeded, "this key submits too fast"),
+}
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A submission that was taken: stored now, or `replayed` (then only `id` says which job it is)."""
+
+    id: str
+    job: Job | None
+    left: int | None = None
+    full_in: timedelta = timedelta(0)
+
+    @property
+    def replayed(self) -> bool:
+        return self.job is None
 
 
 class Dispatcher:
     """Hands jobs over to the pools.
 
     Raises:
-        QueueFull: as many jobs wait as the queue may hold; nothing was stored.
+        QueueFull, ShareFull, RateExceeded: nothing was stored; `retry_after` says when it may pass.
+        KeyReused: the idempotency key belongs to another submission.
         StoreUnavailable: Redis is away or can't write; nothing was stored.
 
     """
 
-    def __init__(self, book: AsyncBook, *, queue_max: int) -> None:
+    def __init__(self, book: AsyncBook, *, admission: Admission, idempotency_ttl: timedelta) -> None:
         self._book = book
-        self._queue_max = queue_max
+        self._admission = admission
+        self._idempotency_ttl = idempotency_ttl
 
-    async def submit(self, spec: AnySpec, payload: Input, *, owner: str, request_id: str) -> Job:
+    async def submit(
+        self,
+        spec: AnySpec,
+        payload: Input,
+        *,
+        caller: ApiKey,
+        request_id: str,
+        options: Options = DEFAULT,
+        idempotency_key: str | None = None,
+    ) -> Receipt:
         """Store a job and put it in its queue, in one round trip."""
-        job = submission(spec, payload, owner=owner, request_id=request_id)
-        created = await self._book.run(store.submit(job, queue_max=self._queue_max))
-        if created is None:
-            raise QueueFull(f"the {spec.queue} queue is full")
-        return Job(
-            id=job.id,
-            task=spec.name,
-            queue=spec.queue,
-            owner=owner,
-            status=Status.QUEUED,
-            priority="normal",
-            attempt=0,
-            max_attempts=job.max_attempts,
-            created_at=at(created),
-            request_id=request_id,
-        )
+        job = submission(spec, payload, owner=caller.name, request_id=request_id, options=options)
+        key = idempotency(job, idempotency_key, self._idempotency_ttl) if idempotency_key else None
+        answer = await self._book.run(submit(job, self._admission_of(caller), key))
+        match answer:
+            case Stored():
+                return Receipt(job.id, _record(spec, job, answer), answer.left, answer.full_in)
+            case Repeated(id_, same):
+                if same:
+                    return Receipt(id_, None)
+                raise KeyReused("the Idempotency-Key was used for another submission")
+            case Refused(kind, wait):
+                error, message = REFUSALS[kind]
+                seconds = UNKNOWN_WAIT if wait is None else max(1, math.ceil(wait.total_seconds()))
+                raise error(message.format(queue=spec.queue), retry_after=seconds)
+
+    def _admission_of(self, _caller: ApiKey) -> Admission:
+        return self._admission
 
 
-def submission(spec: AnySpec, payload: Input, *, owner: str, request_id: str) -> Submission:
+def submission(
+    spec: AnySpec, payload: Input, *, owner: str, request_id: str, options: Options = DEFAULT, job_id: str | None = None
+) -> Submission:
     """Make a job's record and its engine's fields."""
-    job_id = str(ULID())
+    job_id = job_id or str(ULID())
     return Submission(
         id=job_id,
         queue=spec.queue,
@@ -58,13 +97,34 @@ def submission(spec: AnySpec, payload: Input, *, owner: str, request_id: str) ->
         payload=payload.model_dump_json(by_alias=True, exclude_unset=True),
         max_attempts=spec.retry.max_attempts,
         request_id=request_id,
-        engine=[arq_head(spec.name)] if spec.queue is Queue.LLM else rq_hash(spec, job_id),
+        options=options,
+        rq=() if spec.queue is Queue.LLM else rq_hash(spec, job_id),
     )
 
 
-def arq_head(task: str) -> str:
-    """Give the value of `arq:job:<id>` up to its last field, `et`: the script adds Redis's time."""
-    return f'{{"t": null, "f": {json.dumps(task)}, "a": [], "k": {{}}, "et": '
+def idempotency(job: Submission, key: str, ttl: timedelta) -> Idempotency:
+    """Make a client's key the owner's own, with a fingerprint of what it is used for."""
+    mine = hashlib.sha256(f"{job.owner}\n{key}".encode()).hexdigest()
+    return Idempotency(mine, hashlib.sha256(f"{job.task}\n{job.payload}".encode()).hexdigest(), ttl)
+
+
+def _record(spec: AnySpec, job: Submission, stored: Stored) -> Job:
+    """Say what the book holds now, without asking it again."""
+    ahead = stored.run_at > stored.created_at
+    return Job(
+        id=job.id,
+        task=spec.name,
+        queue=spec.queue,
+        owner=job.owner,
+        status=Status.SCHEDULED if ahead else Status.QUEUED,
+        priority=job.options.priority,
+        attempt=0,
+        max_attempts=job.max_attempts,
+        created_at=stored.created_at,
+        run_at=stored.run_at if ahead else None,
+        estimated_start=stored.estimated_start,
+        request_id=job.request_id,
+    )
 
 
 def rq_hash(spec: AnySpec, job_id: str) -> list[bytes | str]:

@@ -3,12 +3,16 @@
 TandemError
 ├── JobError                 an attempt failed; becomes the job's `error`
 │   ├── TransientError       worth another attempt, perhaps not before `retry_after`
-│   │   └── AttemptTimeout   the handler did not end in time
+│   │   ├── AttemptTimeout   the handler did not end in time
+│   │   └── RateLimited      somebody's rate limit refused it: burns no attempt, up to a number of times
 │   └── FinalError           another attempt would fail the same way
 ├── Snooze                   not a failure: run again later, no attempt burnt
-└── ServiceError             the platform can't take the request now
-    ├── StoreUnavailable     Redis is away or out of memory
-    └── QueueFull            too many jobs wait
+├── ServiceError             the platform can't take the request now
+│   ├── StoreUnavailable     Redis is away or out of memory
+│   ├── QueueFull            too many jobs wait
+│   ├── RateExceeded         the key submits too fast
+│   └── ShareFull            the key's share of the queue is full
+└── KeyReused                the idempotency key belongs to another submission
 """
 
 from datetime import timedelta
@@ -44,6 +48,10 @@ class AttemptTimeout(TransientError):
     type = "timeout"
 
 
+class RateLimited(TransientError):
+    type = "rate_limited"
+
+
 class FinalError(JobError):
     type = "failed"
 
@@ -57,11 +65,14 @@ class Snooze(TandemError):
 
 
 class ServiceError(TandemError):
-    """The platform can't take the request now; `retry_after` is a hint in seconds."""
+    """The platform can't take the request now; `retry_after` is in whole seconds."""
 
     type = "unavailable"
     http_status = 503
-    retry_after = 1
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class StoreUnavailable(ServiceError):
@@ -70,4 +81,18 @@ class StoreUnavailable(ServiceError):
 
 class QueueFull(ServiceError):
     type = "queue_full"
-    retry_after = 10
+
+
+class RateExceeded(ServiceError):
+    type = "rate_exceeded"
+    http_status = 429
+
+
+class ShareFull(ServiceError):
+    type = "share_full"
+    http_status = 429
+
+
+class KeyReused(TandemError):
+    type = "idempotency_key_reused"
+    http_status = 422

@@ -1,7 +1,7 @@
 """A job as the job book keeps it, and the table of its legal transitions."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,9 +26,7 @@ FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.EXP
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.SCHEDULED: frozenset({Status.QUEUED, Status.RUNNING, Status.CANCELLED, Status.EXPIRED}),
     Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED, Status.EXPIRED}),
-    Status.RUNNING: frozenset(
-        {Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.SCHEDULED, Status.QUEUED, Status.RUNNING}
-    ),
+    Status.RUNNING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.SCHEDULED, Status.QUEUED}),
     Status.SUCCEEDED: frozenset(),
     Status.FAILED: frozenset({Status.QUEUED}),
     Status.CANCELLED: frozenset({Status.QUEUED}),
@@ -56,6 +54,35 @@ class Artefact:
     sha256: str
 
 
+# The fields of the record's hash that are shown. The input is not: it may be huge.
+RECORD = (
+    "id",
+    "task",
+    "queue",
+    "owner",
+    "status",
+    "priority",
+    "attempt",
+    "max_attempts",
+    "created_at",
+    "run_at",
+    "estimated_start",
+    "started_at",
+    "finished_at",
+    "progress",
+    "result",
+    "error",
+    "attempts",
+    "usage_input",
+    "usage_output",
+    "usage_requests",
+    "provider",
+    "file",
+    "deliveries",
+    "request_id",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A job's record. Times are UTC by Redis's clock, to the millisecond; JSON fields are decoded."""
@@ -70,15 +97,17 @@ class Job:
     max_attempts: int
     created_at: datetime
     run_at: datetime | None = None
+    estimated_start: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    payload: str = "{}"
+    progress: dict[str, Any] | None = None
     result: Any = None
     error: dict[str, Any] | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     provider: str | None = None
     file: Artefact | None = None
+    deliveries: list[dict[str, Any]] = field(default_factory=list)
     request_id: str | None = None
 
     @property
@@ -86,9 +115,9 @@ class Job:
         return self.status in FINAL
 
     @classmethod
-    def from_hash(cls, fields: Mapping[bytes, bytes]) -> Self:
-        """Read the record's Redis hash."""
-        text = {key.decode(): value.decode() for key, value in fields.items()}
+    def from_values(cls, values: Sequence[bytes | None]) -> Self:
+        """Read the values of RECORD from the record's Redis hash; None where it has no such field."""
+        text = {name: value.decode() for name, value in zip(RECORD, values, strict=True) if value is not None}
         return cls(
             id=text["id"],
             task=text["task"],
@@ -99,16 +128,18 @@ class Job:
             attempt=int(text["attempt"]),
             max_attempts=int(text["max_attempts"]),
             created_at=at(text["created_at"]),
-            run_at=at(text["run_at"]) if "run_at" in text else None,
-            started_at=at(text["started_at"]) if "started_at" in text else None,
-            finished_at=at(text["finished_at"]) if "finished_at" in text else None,
-            payload=text["payload"],
-            result=json.loads(text["result"]) if "result" in text else None,
-            error=json.loads(text["error"]) if "error" in text else None,
+            run_at=_time(text, "run_at"),
+            estimated_start=_time(text, "estimated_start"),
+            started_at=_time(text, "started_at"),
+            finished_at=_time(text, "finished_at"),
+            progress=_json(text, "progress"),
+            result=_json(text, "result"),
+            error=_json(text, "error"),
             attempts=[_attempt(entry) for entry in json.loads(f"[{text.get('attempts', '')}]")],
             usage=Usage(*(int(text.get(f"usage_{name}", 0)) for name in ("input", "output", "requests"))),
             provider=text.get("provider"),
             file=Artefact(**json.loads(text["file"])) if "file" in text else None,
+            deliveries=[entry for _, entry in sorted((_json(text, "deliveries") or {}).items())],
             request_id=text.get("request_id"),
         )
 
@@ -116,6 +147,14 @@ class Job:
 def at(milliseconds: str | int) -> datetime:
     """Milliseconds since 1970 to a UTC datetime."""
     return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+
+
+def _time(fields: Mapping[str, str], name: str) -> datetime | None:
+    return at(fields[name]) if name in fields else None
+
+
+def _json(fields: Mapping[str, str], name: str) -> Any:
+    return json.loads(fields[name]) if name in fields else None
 
 
 def _attempt(entry: dict[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
 
     job_ttl: Duration = Field(default=timedelta(days=7), validation_alias="TANDEM_JOB_TTL")
     queue_max: int = Field(default=100_000, ge=1, validation_alias="TANDEM_QUEUE_MAX")
+    idempotency_ttl: Duration = Field(default=timedelta(hours=24), validation_alias="TANDEM_IDEMPOTENCY_TTL")
     grace: Duration = Field(default=timedelta(seconds=25), validation_alias="TANDEM_GRACE")
     max_body: ByteSize = Field(default=ByteSize(1024 * 1024), ge=1024, validation_alias="TANDEM_MAX_BODY")
     sync_memory: ByteSize = Field(default=ByteSize(1024**3), ge=128 * 1024**2, validation_alias="TANDEM_SYNC_MEMORY")
@@ -171,7 +172,6 @@ PLANNED = frozenset(
         "TANDEM_LLM_TPM",
         "TANDEM_KEY_RPM",
         "TANDEM_KEY_SHARE",
-        "TANDEM_IDEMPOTENCY_TTL",
         "TANDEM_RQ_IMPORTS",
         "TANDEM_WEBHOOK_SECRET",
         "TANDEM_METRICS_PUBLIC",

@@ -1,52 +1,27 @@
-"""The job book: every key, every script, and each call as data (see book.py for who runs it)."""
+"""The job book's calls as data: claim, renew, finish, cancel, retry, read (book.py runs them)."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from importlib.resources import files
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from shared.attempt import Decision, Fail, Failure, HandBack, RetryIn
-from shared.job import TRANSITIONS, Artefact, Job, Status, Usage, at
+from shared.job import RECORD, Artefact, Job, Status, Usage, at
+from shared.scripts import JOB, KEYS, LEASE, Call, ms
 
-T = TypeVar("T")
-
-JOB = "tandem:job:"
-FINISHED = "tandem:finished"  # pub/sub channel: ids of jobs that reached a final status
-BELL = "tandem:bell:"
-KEYS = {
-    "JOB": JOB,
-    "INDEX": "tandem:jobs",
-    "OWNERS": "tandem:owners",
-    "COUNTS": "tandem:queue:",
-    "BELL": BELL,
-    "FENCE": "tandem:fence",
-    "LEASES": "tandem:leases:llm",
-    "LOCK": "tandem:lock:",
-    "SEEN": "tandem:seen:",
-    "TRIMMED": "tandem:trimmed",
-    "FINISHED": FINISHED,
-}
-MAX_CRASHES = 3
-LEASE = timedelta(seconds=8)  # a dead worker's jobs start elsewhere within 10 s
-RENEW_EVERY = LEASE / 4
-GAP = timedelta(seconds=3)  # without any call: Redis was away, or nobody was there
+HOST = socket.gethostname()
 
 
-@dataclass(frozen=True)
-class Call(Generic[T]):
-    """One round trip: a script's or a command's name, its arguments, and how to read the answer."""
-
-    name: str
-    args: Sequence[Any]
-    parse: Callable[[Any], T]
-    command: bool = False
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lease:
-    """The right to run one attempt of a job and to write its outcome, until it expires unrenewed."""
+    """The right to run one attempt of a job and to write its outcome, until it expires unrenewed.
+
+    `throttled` counts how often a provider's rate limit sent the job back; `suspect` says that it crashed
+    twice and runs in a process of its own; `native` names the engine through which it came, if not through us.
+    """
 
     id: str
     task: str
@@ -55,14 +30,28 @@ class Lease:
     request_id: str
     token: str
     attempt: int
+    max_attempts: int
+    created_at: datetime
+    stream: bool = False
+    throttled: int = 0
+    suspect: bool = False
+    native: str = ""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A queue entry that is not in the job book; `record` is what arq keeps of it, or the name of its RQ queue."""
+
+    id: str
+    record: bytes
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """What a claim brought: leases, ids that are not in the job book, and when the next job is due."""
+    """What a claim brought: leases, entries that are not in the job book, and when the next job is due."""
 
     leases: list[Lease]
-    unknown: list[str]
+    unknown: list[Unknown]
     next_due: timedelta | None = None
 
 
@@ -76,79 +65,35 @@ class Success:
 
 
 @dataclass(frozen=True)
-class Filter:
-    """What a listing shows; empty strings don't filter."""
-
-    owner: str = ""
-    task: str = ""
-    queue: str = ""
-    status: str = ""
-
-
-Position = tuple[str, str]  # score and id of the entry a listing goes on after
-START: Position = ("+inf", "")
-
-
-@dataclass(frozen=True)
-class Page:
-    """Ids, newest first, and where to go on; None at the end."""
-
-    ids: list[str]
-    next: Position | None
-
-
-@dataclass(frozen=True)
 class Tick:
     """What one step of the clock did."""
 
     moved: int
     reaped: int
+    expired: int
     trimmed: int
 
 
-@dataclass(frozen=True)
-class Submission:
-    """A job to store: its record and the fields that its engine wants."""
-
-    id: str
-    queue: str
-    task: str
-    owner: str
-    payload: str
-    max_attempts: int
-    request_id: str
-    engine: Sequence[bytes | str] = field(default_factory=list)
-
-
-def submit(job: Submission, *, queue_max: int) -> Call[int | None]:
-    """Store and enqueue; the answer is `created_at` in ms, or None when the queue is full."""
-    args = [job.id, job.queue, job.task, job.owner, job.payload, job.max_attempts, queue_max, job.request_id]
-    return Call("submit", [*args, *job.engine], lambda answer: None if answer[0] < 0 else int(answer[0]))
-
-
-def claim_llm(*, worker: str, limit: int, ttl: timedelta) -> Call[Claimed]:
-    """Claim up to `limit` due jobs of the asyncio pool."""
+def claim_llm(*, worker: str, limit: int, ttl: timedelta, suspects: bool = False) -> Call[Claimed]:
+    """Claim up to `limit` due jobs of the asyncio pool, `suspects`: one of them may be a suspect."""
 
     def parse(answer: Any) -> Claimed:
-        due = None if answer[2] < 0 else timedelta(milliseconds=float(answer[2]))
-        return Claimed([_lease(item) for item in answer[0]], [id_.decode() for id_ in answer[1]], due)
+        due = None if answer[2] < 0 else timedelta(milliseconds=answer[2])
+        return _claimed(answer, due)
 
-    return Call("claim_llm", [worker, ms(LEASE), ms(ttl), limit], parse)
-
-
-def claim_sync(*, worker: str, ttl: timedelta) -> Call[Claimed]:
-    """Claim the next job of the forking pool."""
-    return Call(
-        "claim_sync",
-        [worker, ms(LEASE), ms(ttl)],
-        lambda answer: Claimed([_lease(item) for item in answer[0]], [id_.decode() for id_ in answer[1]]),
-    )
+    return Call("claim_llm", [worker, ms(LEASE), ms(ttl), limit, int(suspects)], parse)
 
 
-def renew(queue: str, leases: Sequence[Lease]) -> Call[list[str]]:
-    """Prolong leases; the answer lists the ids whose lease is lost."""
+def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Call[Claimed]:
+    """Claim the next job of the forking pool; `queues` are further queues of plain RQ to serve."""
+    return Call("claim_sync", [worker, ms(LEASE), ms(ttl), *queues], _claimed)
+
+
+def renew(queue: str, leases: Sequence[Lease], *, worker: str) -> Call[list[str]]:
+    """Prolong leases and show that the worker lives; the answer lists the ids whose lease is lost."""
     pairs = [part for lease in leases for part in (lease.id, lease.token)]
-    return Call("renew", [queue, ms(LEASE), *pairs], lambda answer: [id_.decode() for id_ in answer])
+    args = [queue, ms(LEASE), worker, HOST, os.getpid(), *pairs]
+    return Call("renew", args, lambda answer: [id_.decode() for id_ in answer])
 
 
 def succeed(lease: Lease, success: Success, *, usage: Usage, ttl: timedelta) -> Call[bool]:
@@ -164,8 +109,8 @@ def succeed(lease: Lease, success: Success, *, usage: Usage, ttl: timedelta) -> 
 def give_up(lease: Lease, decision: Decision, *, usage: Usage, ttl: timedelta) -> Call[bool]:
     """Write what follows from a failed attempt; False if the lease was lost and nothing was written."""
     match decision:
-        case HandBack(delay):
-            return _finish(lease, "hand_back", usage=usage, ttl=ttl, delay=delay)
+        case HandBack(delay, throttled):
+            return _finish(lease, "throttled" if throttled else "hand_back", usage=usage, ttl=ttl, delay=delay)
         case RetryIn(delay, failure):
             return _finish(lease, "retry", usage=usage, ttl=ttl, delay=delay, failure=failure)
         case Fail(failure):
@@ -173,7 +118,7 @@ def give_up(lease: Lease, decision: Decision, *, usage: Usage, ttl: timedelta) -
 
 
 def crash(lease: Lease, *, ttl: timedelta, delay: timedelta) -> Call[bool]:
-    """Write that the process which ran the attempt died; the third time the job is failed as `crash_loop`."""
+    """Write that the attempt's own process died; the third time the job is failed as `crash_loop`."""
     return _finish(lease, "crash", usage=Usage(), ttl=ttl, delay=delay)
 
 
@@ -196,6 +141,36 @@ def _finish(
     return Call("finish", args, bool)
 
 
+def cancel(job_id: str, *, ttl: timedelta) -> Call[Status | None]:
+    """End a job that waits or runs; answers the status that it had, final ones stay. None: no such job."""
+    return Call("cancel", [job_id, ms(ttl)], _status)
+
+
+def retry(job_id: str, *, only: Status | None = None) -> Call[Status | None]:
+    """Let a failed, cancelled or expired job wait again, attempts from zero.
+
+    Answers the status that it had; any other one, or one that is not `only`, stays. None: no such job.
+    """
+    return Call("retry", [job_id, only or ""], _status)
+
+
+def heed_aborts(*, ttl: timedelta) -> Call[int]:
+    """Cancel the jobs that somebody aborted through `arq.jobs.Job`."""
+    return Call("abort", [ms(ttl)], int)
+
+
+def adopt(
+    job_id: str, *, queue: str, task: str, payload: str, max_attempts: int, native: str, priority: str, origin: str = ""
+) -> Call[bool]:
+    """Take a job of plain arq or RQ (`native`; `origin` is its RQ queue) into the book; False if it is there."""
+    return Call("adopt", [job_id, queue, task, payload, max_attempts, native, priority, origin], bool)
+
+
+def reject(job_id: str, *, origin: str, why: str) -> Call[bool]:
+    """Refuse a job of plain RQ from the queue `origin`: RQ shows it as failed."""
+    return Call("reject", [job_id, origin, why], bool)
+
+
 def tick(*, ttl: timedelta) -> Call[Tick]:
     """Do one step of the clock."""
     return Call("tick", [ms(ttl)], lambda answer: Tick(*answer))
@@ -203,17 +178,7 @@ def tick(*, ttl: timedelta) -> Call[Tick]:
 
 def fetch(job_id: str) -> Call[Job | None]:
     """Read a job's record."""
-    return Call("HGETALL", [JOB + job_id], _job, command=True)
-
-
-def page(which: Filter, *, after: Position = START, limit: int) -> Call[Page]:
-    """Read one stretch of a listing. It may hold fewer than `limit` ids and yet have a `next`."""
-
-    def parse(answer: Any) -> Page:
-        position = (answer[1].decode(), answer[2].decode()) if len(answer) > 1 else None
-        return Page([id_.decode() for id_ in answer[0]], position)
-
-    return Call("list", [which.owner, *after, limit, which.task, which.queue, which.status], parse)
+    return Call("HMGET", [JOB + job_id, *RECORD], _job, command=True)
 
 
 def erase(job_ids: Sequence[str]) -> Call[int]:
@@ -224,20 +189,6 @@ def erase(job_ids: Sequence[str]) -> Call[int]:
 def size(job_id: str) -> Call[int]:
     """Read how many bytes a job's record takes in Redis."""
     return Call("MEMORY USAGE", [JOB + job_id], lambda answer: int(answer or 0), command=True)
-
-
-def trim(owner: str, *, start: int, dry_run: bool) -> Call[tuple[int, int | None]]:
-    """Drop entries without a record from a stretch of an index; answers how many, and where to go on."""
-    return Call(
-        "trim",
-        [owner, start, int(dry_run)],
-        lambda answer: (int(answer[0]), None if answer[1] < 0 else int(answer[1])),
-    )
-
-
-def owners() -> Call[list[str]]:
-    """Read the names of all owners that ever submitted."""
-    return Call("SMEMBERS", [KEYS["OWNERS"]], lambda answer: sorted(name.decode() for name in answer), command=True)
 
 
 def now() -> Call[datetime]:
@@ -255,36 +206,38 @@ def hold(name: str, *, job_id: str, token: str) -> Call[bool]:
     return Call("hold", [name, job_id, token], bool)
 
 
-def source(script: str) -> str:
-    """Give a script's Lua: the constants, the shared part, the script."""
-    folder = files("shared") / "lua"
-    return "\n".join([_constants(), (folder / "book.lua").read_text(), (folder / f"{script}.lua").read_text()])
+def leave(worker: str, queue: str) -> Call[int]:
+    """Forget a worker that has stopped."""
+    return Call("ZREM", [KEYS["WORKERS"] + queue, worker], int, command=True)
 
 
-def _constants() -> str:
-    legal = ", ".join(
-        f"{status} = {{{', '.join(f'{target} = true' for target in sorted(targets))}}}"
-        for status, targets in TRANSITIONS.items()
-    )
-    lines = [f"local {name} = '{key}'" for name, key in KEYS.items()]
-    numbers = {"MAX_CRASHES": MAX_CRASHES, "LEASE_MS": ms(LEASE), "GAP_MS": ms(GAP)}
-    lines += [f"local {name} = {value}" for name, value in numbers.items()]
-    return "\n".join([*lines, f"local LEGAL = {{{legal}}}"])
+def _status(answer: Any) -> Status | None:
+    return Status(answer.decode()) if answer else None
 
 
-def ms(duration: timedelta) -> int:
-    """Whole milliseconds."""
-    return round(duration / timedelta(milliseconds=1))
+def _claimed(answer: Any, due: timedelta | None = None) -> Claimed:
+    return Claimed([_lease(item) for item in answer[0]], [Unknown(id_.decode(), rest) for id_, rest in answer[1]], due)
 
 
 def _lease(item: Any) -> Lease:
     id_, task, owner, payload, request_id, token = (text.decode() for text in item[:6])
-    return Lease(id_, task, owner, payload, request_id, token, int(item[6]))
+    attempt, most, stream, throttled, suspect, native, created = item[6:]
+    return Lease(
+        id=id_,
+        task=task,
+        owner=owner,
+        payload=payload,
+        request_id=request_id,
+        token=token,
+        attempt=attempt,
+        max_attempts=most,
+        created_at=at(created),
+        stream=stream == b"1",
+        throttled=throttled,
+        suspect=bool(suspect),
+        native=native.decode(),
+    )
 
 
 def _job(answer: Any) -> Job | None:
-    return Job.from_hash(answer) if answer and b"status" in answer else None
-
-
-SCRIPTS = ("submit", "claim_llm", "claim_sync", "renew", "finish", "tick", "list", "erase", "trim", "hold")
-assert set(TRANSITIONS) == set(Status)  # noqa: S101 - a status without a row would break every script
+    return Job.from_values(answer) if answer[0] is not None else None

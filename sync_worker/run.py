@@ -15,9 +15,10 @@ from shared.errors import FinalError
 from shared.files import Files
 from shared.job import Usage
 from shared.redis import client
+from shared.scripts import Call
 from shared.settings import Settings
 from shared.spec import AnySpec, Output
-from shared.store import Call, Lease, Success
+from shared.store import Lease, Success
 from sync_worker.context import HANDLERS, SyncContext
 
 log = logging.getLogger("tandem.sync_worker")

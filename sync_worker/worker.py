@@ -19,7 +19,7 @@ from rq import Queue, Worker
 from rq.job import Job
 from rq.worker.base import WorkerStatus
 
-from shared import store
+from shared import scripts, store
 from shared.attempt import HandBack, decide
 from shared.book import Book
 from shared.errors import AttemptTimeout, JobError, StoreUnavailable
@@ -66,7 +66,8 @@ class SyncWorker(Worker):
                 if timeout is None or (max_idle_time and time.monotonic() - idle_since > max_idle_time):
                     return None
                 self.heartbeat()
-                self._bell.blpop([store.BELL + "sync"], timeout=IDLE_POLL)
+                self.book.run(store.renew("sync", [], worker=self.name))
+                self._bell.blpop([scripts.BELL + "sync"], timeout=IDLE_POLL)
             except (StoreUnavailable, RedisError) as error:
                 log.warning("no jobs for now: %s", error)
                 time.sleep(OUTAGE_PAUSE)
@@ -74,8 +75,9 @@ class SyncWorker(Worker):
 
     def _claim(self) -> Lease | None:
         claimed = self.book.run(store.claim_sync(worker=self.name, ttl=self.settings.job_ttl))
-        if claimed.unknown:
-            log.warning("not in the job book, moved to RQ's failed registry: %s", ", ".join(claimed.unknown))
+        for entry in claimed.unknown:
+            log.warning("not in the job book, refused: %s", entry.id)
+            self.book.run(store.reject(entry.id, origin=entry.record.decode(), why="not in the job book"))
         return claimed.leases[0] if claimed.leases else None
 
     def execute_job(self, job: Job | Lease, _queue: Queue) -> None:
@@ -92,7 +94,7 @@ class SyncWorker(Worker):
                 log.warning("%s is left to the clock: %s", lease.id, error)
         self.set_state(WorkerStatus.IDLE)
 
-    def _watch(self, lease: Lease, horse: Horse) -> store.Call[bool] | None:
+    def _watch(self, lease: Lease, horse: Horse) -> scripts.Call[bool] | None:
         """Wait for the horse, renew its lease, enforce its timeout. Says what to write in its place, if anything."""
         spec, started, renewed = CATALOG[lease.task], time.monotonic(), time.monotonic()
         while not horse.wait(LOOK_EVERY):
@@ -107,7 +109,7 @@ class SyncWorker(Worker):
                 horse.kill()
                 log.info("handing back %s", lease.id)
                 return store.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
-            if now - renewed > store.RENEW_EVERY.total_seconds():
+            if now - renewed > scripts.RENEW_EVERY.total_seconds():
                 if not self._renewed(lease):
                     horse.kill()
                     return None
@@ -120,7 +122,7 @@ class SyncWorker(Worker):
     def _out_of_grace(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
 
-    def _timed_out(self, lease: Lease, spec: AnySpec) -> store.Call[bool]:
+    def _timed_out(self, lease: Lease, spec: AnySpec) -> scripts.Call[bool]:
         error = AttemptTimeout(f"{spec.name} did not end within {spec.timeout.total_seconds():g} s")
         return self._gave_up(lease, spec, error)
 
@@ -132,7 +134,7 @@ class SyncWorker(Worker):
     def _renewed(self, lease: Lease) -> bool:
         try:
             self.heartbeat()
-            return not self.book.run(store.renew("sync", [lease]))
+            return not self.book.run(store.renew("sync", [lease], worker=self.name))
         except StoreUnavailable as error:
             log.warning("lease of %s not renewed: %s", lease.id, error)
             return True

@@ -5,7 +5,7 @@ from pydantic import BaseModel
 
 from api.problems import responses
 from api.state import TheBook
-from shared.store import Call
+from shared.scripts import Call
 
 router = APIRouter(tags=["operations"])
 

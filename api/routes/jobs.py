@@ -10,14 +10,14 @@ from api import download
 from api.parameters import JobId, Wait
 from api.problems import responses
 from api.security import Caller, may_see
-from api.state import TheBook, TheCatalog, TheFiles, TheFinishes
+from api.state import TheBook, TheCatalog, TheFiles, TheWatching
 from api.view import AnyJob, JobPage, answer, show
-from shared import store
+from shared import listing, store
 from shared.book import AsyncBook
 from shared.job import Job, Status
 from shared.keys import ApiKey, Role
+from shared.listing import Filter, Page
 from shared.spec import Queue
-from shared.store import Filter, Page
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -48,7 +48,7 @@ async def list_jobs(
     owner = "" if caller.role is Role.ADMIN else caller.name
     which = Filter(owner=owner, task=task or "", queue=queue or "", status=status or "")
     try:
-        after = cursors.decode(cursor, which) if cursor else store.START
+        after = cursors.decode(cursor, which) if cursor else listing.START
     except cursors.BadCursor as error:
         raise _invalid("cursor", str(error)) from None
     page = await _collect(book, which, after, limit)
@@ -59,10 +59,10 @@ async def list_jobs(
     )
 
 
-async def _collect(book: AsyncBook, which: Filter, after: store.Position, limit: int) -> Page:
+async def _collect(book: AsyncBook, which: Filter, after: listing.Position, limit: int) -> Page:
     ids: list[str] = []
     for _ in range(LOOKS):
-        page = await book.run(store.page(which, after=after, limit=limit - len(ids)))
+        page = await book.run(listing.page(which, after=after, limit=limit - len(ids)))
         ids += page.ids
         if page.next is None or len(ids) == limit:
             return Page(ids, page.next)
@@ -75,10 +75,10 @@ def _invalid(field: str, message: str) -> RequestValidationError:
 
 
 @router.get("/{job_id}", summary="A job.", response_model=AnyJob, responses=responses(401, 404, 422, 503))
-async def get_job(job_id: JobId, caller: Caller, book: TheBook, finishes: TheFinishes, wait: Wait = 0) -> Response:
+async def get_job(job_id: JobId, caller: Caller, book: TheBook, watching: TheWatching, wait: Wait = 0) -> Response:
     job = await find(job_id, caller, book)
     if wait and not job.finished:
-        job = await finishes.wait(job, wait)
+        job = await watching.wait(job, wait)
     return answer(job)
 
 

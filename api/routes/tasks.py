@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.parameters import JobId, Prefer, Wait, preferred_wait
 from api.problems import responses
 from api.security import Caller, authenticate, may_see, require_admin
-from api.state import RequestId, TheBook, TheCatalog, TheDispatcher, TheFinishes
+from api.state import RequestId, TheBook, TheCatalog, TheDispatcher, TheWatching
 from api.strict import StrictRoute
 from api.view import JobView, answer
 from shared import store
@@ -93,16 +93,18 @@ def _submitter(spec: AnySpec) -> Any:
         request: Request,
         caller: Caller,
         dispatcher: TheDispatcher,
-        finishes: TheFinishes,
+        watching: TheWatching,
         request_id: RequestId,
         prefer: Prefer = None,
     ) -> Response:
         _refuse_options(request)
-        job = await dispatcher.submit(spec, payload, owner=caller.name, request_id=request_id)
+        receipt = await dispatcher.submit(spec, payload, caller=caller, request_id=request_id)
+        job = receipt.job
+        assert job  # noqa: S101 - without an idempotency key nothing is a repeat
         headers = {"Location": f"/v1/jobs/{job.id}"}
         if wait := preferred_wait(prefer):
             headers["Preference-Applied"] = f"wait={wait}"
-            job = await finishes.wait(job, wait)
+            job = await watching.wait(job, wait)
         return answer(job, 200 if job.finished else 202, headers)
 
     example = Example(summary=spec.summary, value=spec.example)
@@ -118,12 +120,12 @@ def _refuse_options(request: Request) -> None:
 
 
 def _reader(spec: AnySpec) -> Any:
-    async def read(job_id: JobId, caller: Caller, book: TheBook, finishes: TheFinishes, wait: Wait = 0) -> Response:
+    async def read(job_id: JobId, caller: Caller, book: TheBook, watching: TheWatching, wait: Wait = 0) -> Response:
         job = await book.run(store.fetch(job_id))
         if job is None or job.task != spec.name or not may_see(caller, job):
             raise HTTPException(404, f"no {spec.name} job with this id")
         if wait and not job.finished:
-            job = await finishes.wait(job, wait)
+            job = await watching.wait(job, wait)
         return answer(job)
 
     return read

@@ -1,15 +1,28 @@
 -- Claim the next job of the forking pool.
--- ARGV: worker, lease_ms, ttl_ms. Returns {leases (none or one), ids that are not ours}.
-local now = now_ms()
-local unknown = {}
-while true do
-  local id = redis.call('LPOP', 'rq:queue:sync')
-  if not id then return {{}, unknown} end
-  local lease, why = claim(id, 'sync', ARGV[1], now, tonumber(ARGV[2]), tonumber(ARGV[3]))
-  if lease then return {{lease}, unknown} end
-  if why == 'unknown' then
-    -- Not in the job book: keep it where its owner sees it.
-    redis.call('ZADD', 'rq:failed:sync', -1, id)  -- RQ's "for ever"
-    unknown[#unknown + 1] = id
+-- ARGV: worker, lease_ms, ttl_ms, then further queues of plain RQ that this worker serves.
+-- Returns {leases (none or one), ids that are not in the job book and their queues}.
+local now, unknown = now_ms(), {}
+if is_paused('sync') then return {{}, {}} end
+
+local names = {}
+for _, priority in ipairs(turn('sync')) do names[#names + 1] = RQ[priority] end
+for i = 4, #ARGV do
+  redis.call('SADD', ORIGINS, ARGV[i])
+  names[#names + 1] = ARGV[i]
+end
+for _, name in ipairs(names) do
+  local id = redis.call('LPOP', 'rq:queue:' .. name)
+  while id do
+    local lease, why = claim(id, ARGV[1], now, tonumber(ARGV[2]), tonumber(ARGV[3]))
+    if lease then return {{lease}, unknown} end
+    if why == 'unknown' then
+      -- Not in the job book: kept aside until it is adopted or refused; the clock puts it back if neither happens.
+      redis.call('ZADD', ADOPTING, now + LEASE_MS, name .. ' ' .. id)
+      unknown[#unknown + 1] = {id, name}
+      if #unknown >= 20 then return {{}, unknown} end
+    end
+    id = redis.call('LPOP', 'rq:queue:' .. name)
   end
 end
+redis.call('DEL', BELL .. 'sync')
+return {{}, unknown}

@@ -1,14 +1,16 @@
 -- Erase finished jobs. ARGV: ids. Returns how many there were.
 local erased = 0
 for _, id in ipairs(ARGV) do
-  local key = job_key(id)
-  local f = redis.call('HMGET', key, 'status', 'owner')
-  if f[1] and not UNFINISHED[f[1]] then
+  local job = load(id)
+  if job and not UNFINISHED[job.status] then
     erased = erased + 1
-    redis.call('DEL', key, 'rq:job:' .. id)
+    local idempotency = redis.call('HGET', job_key(id), 'idempotency')
+    if idempotency then redis.call('DEL', IDEMPOTENCY .. idempotency) end
+    redis.call('DEL', job_key(id), EVENTS .. id)
     redis.call('ZREM', INDEX, id)
-    redis.call('ZREM', INDEX .. ':' .. f[2], id)
-    for _, registry in pairs(RQ_REGISTRY) do redis.call('ZREM', registry, id) end
+    redis.call('ZREM', INDEX .. ':' .. job.owner, id)
+    redis.call('ZREM', FAILED .. job.queue, id)
+    engine[job.queue].forget(job)
   end
 end
 return erased

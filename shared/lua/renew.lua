@@ -1,13 +1,21 @@
--- Prolong leases. ARGV: queue, lease_ms, then id, token, … Returns the ids whose lease is lost.
-local now, lost = now_ms(), {}
-if ARGV[1] == 'llm' then after_a_gap('llm', LEASES, 1, now) end
-for i = 3, #ARGV, 2 do
+-- Prolong leases, and say what the worker does. ARGV: queue, lease_ms, worker, host, pid, then id, token, …
+-- Returns the ids whose lease is lost.
+local queue, now, lost, running = ARGV[1], now_ms(), {}, {}
+if queue == 'llm' and was_away('llm', now) then prolong_all(LEASES, 1, now) end
+for i = 6, #ARGV, 2 do
   local id, token = ARGV[i], ARGV[i + 1]
-  local f = redis.call('HMGET', job_key(id), 'status', 'token')
-  if f[1] == 'running' and f[2] == token then
-    engine[ARGV[1]].lease(id, token, now, tonumber(ARGV[2]))
+  local job = load(id)
+  if job and job.status == 'running' and job.token == token then
+    engine[queue].lease(job, token, now, tonumber(ARGV[2]))
+    running[#running + 1] = id
   else
     lost[#lost + 1] = id
   end
 end
+if #lost > 0 then tally('lease_losses|' .. queue, #lost) end
+local key = WORKER .. ARGV[3]
+redis.call('HSET', key, 'queue', queue, 'host', ARGV[4], 'pid', ARGV[5], 'at', now, 'running', table.concat(running, ' '))
+redis.call('PEXPIRE', key, WORKER_KEPT_MS)
+redis.call('ZADD', WORKERS .. queue, now, ARGV[3])
+redis.call('ZREMRANGEBYSCORE', WORKERS .. queue, '-inf', now - WORKER_KEPT_MS)
 return lost

@@ -1,31 +1,55 @@
 -- Store the record and put it in its queue: both or neither.
--- ARGV: id, queue, task, owner, payload, max_attempts, queue_max, request_id,
---       then the engine's own fields (arq: the job's head; RQ: its hash).
--- Returns {created_at} or {-1, waiting} when the queue is full.
-local id, queue, owner = ARGV[1], ARGV[2], ARGV[4]
-local key = job_key(id)
+-- ARGV: head (JSON: id, queue, task, owner, priority, max_attempts, request_id, queue_max, share, and if wanted
+--       run_at, delay, expires_in, webhook, stream, rpm, idempotency, fingerprint, idempotency_ttl; times in ms),
+--       payload, then the fields of RQ's hash.
+-- Returns {outcome, …}: 'stored', created_at, due, estimated start or -1, left in the bucket or -1, ms until it is
+-- full | 'replay', id | 'conflict', id | 'rate', ms | 'full', waiting, ms or -1 | 'share', waiting, ms or -1.
+local head, now = cjson.decode(ARGV[1]), now_ms()
+local key = job_key(head.id)
 -- The client may repeat a call whose answer it lost: ids are unique, so this is the same call.
-local created = redis.call('HGET', key, 'created_at')
-if created then return {tonumber(created)} end
+local known = redis.call('HMGET', key, 'created_at', 'ready_at')
+if known[1] then return {'stored', tonumber(known[1]), tonumber(known[2]), -1, -1, 0} end
+local refusal = repeated(head)
+if refusal then return refusal end
 
-local waiting = redis.call('HMGET', COUNTS .. queue, 'queued', 'scheduled')
-local total = tonumber(waiting[1] or 0) + tonumber(waiting[2] or 0)
-if total >= tonumber(ARGV[7]) then return {-1, total} end
-
-local now = now_ms()
-redis.call('HSET', key, 'id', id, 'queue', queue, 'task', ARGV[3], 'owner', owner, 'payload', ARGV[5],
-  'max_attempts', ARGV[6], 'request_id', ARGV[8], 'status', 'queued', 'priority', 'normal',
-  'attempt', 0, 'created_at', now)
-redis.call('ZADD', INDEX, now, id)
-redis.call('ZADD', INDEX .. ':' .. owner, now, id)
-redis.call('SADD', OWNERS, owner)
-if queue == 'llm' then
-  redis.call('SET', 'arq:job:' .. id, ARGV[9] .. string.format('%.0f', now) .. '}')
-else
-  redis.call('SADD', 'rq:queues', 'rq:queue:sync')
-  redis.call('HSET', 'rq:job:' .. id, unpack(ARGV, 9))
+local counts = redis.call('HMGET', COUNTS .. head.queue, 'queued', 'scheduled')
+local waiting = tonumber(counts[1] or 0) + tonumber(counts[2] or 0)
+refusal = crowded(head, waiting, now)
+if refusal then return refusal end
+local left, wait, reset = -1, 0, 0
+if head.rpm then
+  left, wait, reset = take(RPM .. head.owner, head.rpm, now)
+  if wait > 0 then return {'rate', wait} end
 end
-engine[queue].enqueue(id, now, now)
-count(queue, nil, 'queued')
-ring(queue)
-return {now}
+
+local due = math.max(now, head.run_at or (now + (head.delay or 0)))
+local rate = drain_rate(head.queue, now)
+local estimate = rate > 0 and math.max(due, math.ceil(now + waiting / rate)) or -1
+local job = {id = head.id, queue = head.queue, task = head.task, owner = head.owner, priority = head.priority,
+  created_at = now}
+job.status = due > now and 'scheduled' or 'queued'
+redis.call('HSET', key, 'id', job.id, 'queue', job.queue, 'task', job.task, 'owner', job.owner, 'payload', ARGV[2],
+  'max_attempts', head.max_attempts, 'request_id', head.request_id, 'status', job.status, 'priority', job.priority,
+  'attempt', 0, 'created_at', now, 'ready_at', due)
+if due > now then redis.call('HSET', key, 'run_at', due) end
+if estimate >= 0 then redis.call('HSET', key, 'estimated_start', estimate) end
+if head.webhook then redis.call('HSET', key, 'webhook', head.webhook) end
+if head.stream then redis.call('HSET', key, 'stream', '1') end
+if head.expires_in then
+  redis.call('HSET', key, 'expires_at', now + head.expires_in)
+  redis.call('ZADD', EXPIRING, now + head.expires_in, job.id)
+end
+remember(head)
+redis.call('ZADD', INDEX, now, job.id)
+redis.call('ZADD', INDEX .. ':' .. job.owner, now, job.id)
+redis.call('SADD', OWNERS, job.owner)
+if job.queue == 'llm' then
+  engine.llm.describe(job, now)
+else
+  redis.call('HSET', 'rq:job:' .. job.id, unpack(ARGV, 3))
+end
+engine[job.queue].enqueue(job, due, now)
+count(job, nil, job.status)
+emit_status(job.id, job.status, 0, now)
+ring(job.queue)
+return {'stored', now, due, estimate, left, reset}

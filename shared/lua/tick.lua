@@ -1,29 +1,52 @@
--- One step of the clock: due sync jobs to their queue, sync jobs of dead workers back or fenced
--- off, dead entries out of the indexes. Bounded, so that a step blocks nobody; the clock comes again.
--- ARGV: ttl_ms. Returns {moved, reaped, trimmed}.
+-- One step of the clock: due sync jobs to their queue, sync jobs of dead workers back or fenced off, expired
+-- jobs ended, dead entries out of the indexes. Bounded, so that a step blocks nobody; the clock comes again.
+-- ARGV: ttl_ms. Returns {moved, reaped, expired, trimmed}.
 local now, ttl, STEP = now_ms(), tonumber(ARGV[1]), 200
-local moved, reaped, trimmed = 0, 0, 0
-after_a_gap('sync', 'rq:wip:sync', 1000, now)
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'rq:scheduled:sync', '-inf', now / 1000, 'LIMIT', 0, STEP)) do
-  redis.call('ZREM', 'rq:scheduled:sync', id)
-  if redis.call('HGET', job_key(id), 'status') == 'scheduled' then
-    requeue(id, 'sync', 'scheduled', '', now, now)
-    moved = moved + 1
+local moved, reaped, expired, trimmed = 0, 0, 0, 0
+local away = was_away('sync', now)
+for _, queue in ipairs(rq_queues()) do
+  if away then prolong_all('rq:wip:' .. queue, 1000, now) end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'rq:scheduled:' .. queue, '-inf', now / 1000, 'LIMIT', 0, STEP)) do
+    redis.call('ZREM', 'rq:scheduled:' .. queue, id)
+    local job = load(id)
+    if job and job.status == 'scheduled' then
+      requeue(job, nil, now, now)
+      moved = moved + 1
+    elseif not job and redis.call('EXISTS', 'rq:job:' .. id) == 1 then
+      -- RQ's own scheduled registry: a job that is adopted when it is claimed.
+      redis.call('RPUSH', 'rq:queue:' .. queue, id)
+      ring('sync')
+      moved = moved + 1
+    end
+  end
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', 'rq:wip:' .. queue, '-inf', now / 1000, 'LIMIT', 0, STEP)) do
+    local id, token = string.match(member, '^(.*):([^:]*)$')
+    local job = id and load(id)
+    if job then redis.call('ZREM', 'rq:wip:' .. queue, member) end
+    if job and job.status == 'running' and job.token == token then
+      if not crashed(job, true, now, ttl) then requeue(job, token, now, now, true) end
+      reaped = reaped + 1
+    end
+  end
+  for _, registry in ipairs({'finished', 'failed', 'canceled'}) do
+    redis.call('ZREMRANGEBYSCORE', 'rq:' .. registry .. ':' .. queue, 1, now / 1000)
   end
 end
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', 'rq:wip:sync', '-inf', now / 1000, 'LIMIT', 0, STEP)) do
-  local id, token = string.match(member, '^(.*):([^:]*)$')
-  redis.call('ZREM', 'rq:wip:sync', member)
-  local f = redis.call('HMGET', job_key(id), 'status', 'token')
-  if f[1] == 'running' and f[2] == token then
-    if not crashed(id, 'sync', token, now, ttl) then requeue(id, 'sync', 'running', token, now, now, true) end
-    reaped = reaped + 1
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', ADOPTING, '-inf', now, 'LIMIT', 0, STEP)) do
+  local name, id = string.match(member, '^([^ ]*) (.*)$')
+  redis.call('ZREM', ADOPTING, member)
+  redis.call('LPUSH', 'rq:queue:' .. name, id)
+end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', now, 'LIMIT', 0, STEP)) do
+  redis.call('ZREM', EXPIRING, id)
+  local job = load(id)
+  if job and WAITING[job.status] and has_expired(job, now) then
+    finish(job, 'expired', nil, now, ttl)
+    expired = expired + 1
   end
 end
-for _, registry in ipairs({'rq:finished:sync', 'rq:failed:sync', 'rq:canceled:sync'}) do
-  redis.call('ZREMRANGEBYSCORE', registry, 1, now / 1000)
-end
-if not redis.call('SET', TRIMMED, now, 'NX', 'PX', 60000) then return {moved, reaped, trimmed} end
+for _, queue in ipairs({'llm', 'sync'}) do redis.call('ZREMRANGEBYSCORE', FAILED .. queue, '-inf', now) end
+if not redis.call('SET', TRIMMED, now, 'NX', 'PX', 60000) then return {moved, reaped, expired, trimmed} end
 local indexes = {INDEX}
 for _, owner in ipairs(redis.call('SMEMBERS', OWNERS)) do indexes[#indexes + 1] = INDEX .. ':' .. owner end
 for _, index in ipairs(indexes) do
@@ -31,4 +54,4 @@ for _, index in ipairs(indexes) do
     if redis.call('EXISTS', job_key(id)) == 0 then trimmed = trimmed + redis.call('ZREM', index, id) end
   end
 end
-return {moved, reaped, trimmed}
+return {moved, reaped, expired, trimmed}

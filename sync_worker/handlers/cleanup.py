@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from shared import store
+from shared import listing, store
 from shared.catalog.upkeep import CLEANUP, CleanupInput, CleanupOutput, Removed
 from shared.job import Job, at
-from shared.store import Filter
+from shared.listing import Filter
 from sync_worker.context import SyncContext, handles
 
 BATCH = 200
@@ -60,16 +60,16 @@ def remove_orphans(ctx: SyncContext, job: CleanupInput, before: datetime) -> Rem
             if not job.dry_run:
                 ctx.files.delete(entry.key)
     entries = _trim(ctx, "", dry_run=job.dry_run)
-    for owner in ctx.book.run(store.owners()):
+    for owner in ctx.book.run(listing.owners()):
         _trim(ctx, owner, dry_run=job.dry_run)
     return Removed(count=removed.count + entries, bytes=removed.bytes)
 
 
 def _finished(ctx: SyncContext, before: datetime) -> Iterator[Job]:
     """Walk through the jobs that finished before `before`, newest first."""
-    position: store.Position | None = (str(round(before.timestamp() * 1000)), "")
+    position: listing.Position | None = (str(round(before.timestamp() * 1000)), "")
     while position:
-        page = ctx.book.run(store.page(Filter(), after=position, limit=BATCH))
+        page = ctx.book.run(listing.page(Filter(), after=position, limit=BATCH))
         for job_id in page.ids:
             job = ctx.book.run(store.fetch(job_id))
             if job and job.finished_at and job.finished_at < before:
@@ -90,7 +90,7 @@ def _trim(ctx: SyncContext, owner: str, *, dry_run: bool) -> int:
     total = 0
     start: int | None = 0
     while start is not None:
-        dead, start = ctx.book.run(store.trim(owner, start=start, dry_run=dry_run))
+        dead, start = ctx.book.run(listing.trim(owner, start=start, dry_run=dry_run))
         total += dead
     return total
 

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 
 from api import cursor as cursors
-from shared import store
+from shared import listing, store
 from shared.attempt import Fail, Failure, RetryIn
 from shared.book import Book
+from shared.events import channel
 from shared.files import Files
 from shared.job import Artefact, Usage
 from shared.store import Lease, Success
@@ -105,7 +106,7 @@ async def test_a_wrong_query_is_422(gateway: Gateway, query: str) -> None:
     "position", ['Infinity, "a"', '1e999, "a"', '"1", "\\ud800"', '"x", "a"', "1, 2", '"1", ""', "[], {}"]
 )
 async def test_a_forged_cursor_is_422(gateway: Gateway, position: str) -> None:
-    mark = cursors._mark(store.Filter(owner="ann"))
+    mark = cursors._mark(listing.Filter(owner="ann"))
     cursor = base64.urlsafe_b64encode(f'[{position}, "{mark}"]'.encode()).decode()
     is_problem(await gateway.ann.get(f"/v1/jobs?cursor={cursor}"), 422)
 
@@ -160,9 +161,9 @@ async def test_a_preference_that_means_nothing_is_ignored(gateway: Gateway, head
 async def test_many_waiting_clients_cost_redis_next_to_nothing(gateway: Gateway, worker: Book) -> None:
     job_id = await gateway.submit()
     waiting = [asyncio.create_task(gateway.ann.get(f"/v1/jobs/{job_id}?wait=60")) for _ in range(500)]
-    finishes = gateway.app.state.finishes
+    watching = gateway.app.state.watching
     async with asyncio.timeout(30):
-        while len(finishes._waiting.get(job_id, ())) < 500 or await _commands_in(worker, 0.3):  # noqa: ASYNC110
+        while len(watching._feeds.get(channel(job_id), ())) < 500 or await _commands_in(worker, 0.3):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert await _commands_in(worker, 2) < 40
     lease = await asyncio.to_thread(claim, worker)

@@ -4,7 +4,7 @@ import httpx
 import pytest
 import redis
 
-from shared import store
+from shared import listing, scripts, store
 from shared.book import Book
 from shared.catalog import load
 from tests.api.conftest import CHAT, Gateway
@@ -32,7 +32,9 @@ async def test_each_task_takes_its_example(gateway: Gateway, spec: Any, book: Bo
     assert (job["task"], job["queue"], job["status"]) == (spec.name, spec.queue, "queued")
     stored = book.run(store.fetch(job["id"]))
     assert stored is not None
-    assert spec.input.model_validate_json(stored.payload) == spec.input.model_validate(spec.example)
+    payload = book.client.hget(scripts.JOB + job["id"], "payload")
+    assert isinstance(payload, bytes)
+    assert spec.input.model_validate_json(payload) == spec.input.model_validate(spec.example)
     assert stored.request_id == answer.headers["x-request-id"]
     assert (await gateway.admin.get(f"/v1/{spec.name}/{job['id']}")).json() == job
 
@@ -194,7 +196,7 @@ async def test_health(gateway: Gateway) -> None:
 
 
 def test_the_scripts_survive_a_script_flush(book: Book) -> None:
-    book.run(store.page(store.Filter(), limit=1))
+    book.run(listing.page(listing.Filter(), limit=1))
     book.client.script_flush()
-    assert book.run(store.page(store.Filter(), limit=1)).ids == []
+    assert book.run(listing.page(listing.Filter(), limit=1)).ids == []
     assert isinstance(book.client, redis.Redis)

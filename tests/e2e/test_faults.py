@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from shared.book import AsyncBook
 from shared.catalog import load
 from shared.dispatch import Dispatcher
 from shared.errors import StoreUnavailable
+from shared.keys import ApiKey, Role
 from shared.redis import async_client, wait_until_ready
 from tests.api.conftest import KEYS
 from tests.conftest import Valkey, free_port
 from tests.e2e.platform import CHAT, Platform, platform
 from tests.processes import ROOT, running, until
+from tests.shared.jobs import PLENTY
 
 
 @pytest.mark.parametrize("part", ["api", "redis", "clock"])
@@ -73,10 +76,11 @@ def test_the_pools_are_independent(tmp_path: Path, task: str, body: Any, stopped
 
 async def _flood(url: str, task: str, body: Any) -> None:
     book = AsyncBook(async_client(url))
-    dispatcher, spec = Dispatcher(book, queue_max=100_000), load()[task]
+    dispatcher, spec = Dispatcher(book, admission=PLENTY, idempotency_ttl=timedelta(hours=1)), load()[task]
+    user = ApiKey("user", Role.USER, "a-key-0123456789")
     payload = spec.input.model_validate(body)
     for _ in range(200):
-        await asyncio.gather(*(dispatcher.submit(spec, payload, owner="user", request_id="r") for _ in range(100)))
+        await asyncio.gather(*(dispatcher.submit(spec, payload, caller=user, request_id="r") for _ in range(100)))
     await book.aclose()
 
 

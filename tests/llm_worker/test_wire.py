@@ -11,20 +11,18 @@ from arq.jobs import JobStatus, serialize_job
 from shared import store
 from shared.book import AsyncBook
 from shared.catalog import load
-from shared.dispatch import Dispatcher, arq_head
+from shared.dispatch import Dispatcher
 from shared.job import Usage
+from shared.keys import ApiKey, Role
+from tests.shared.jobs import PLENTY
 from tests.shared.test_book import TTL
 
 CHAT = load()["chat"]
+ANN = ApiKey("ann", Role.USER, "a-key-0123456789")
 
 
 def to_json(value: Any) -> bytes:
     return json.dumps(value).encode()
-
-
-def test_the_wire_format_is_arqs() -> None:
-    ours = f"{arq_head('chat')}1700000000000}}".encode()
-    assert ours == serialize_job("chat", (), {}, None, 1_700_000_000_000, serializer=to_json)
 
 
 @pytest.fixture
@@ -36,8 +34,13 @@ async def arq(valkey: str) -> Any:
 
 
 async def test_arqs_job_tells_the_truth(async_book: AsyncBook, arq: ArqRedis) -> None:
-    dispatcher = Dispatcher(async_book, queue_max=10)
-    submitted = await dispatcher.submit(CHAT, CHAT.input.model_validate(CHAT.example), owner="ann", request_id="r")
+    dispatcher = Dispatcher(async_book, admission=PLENTY, idempotency_ttl=TTL)
+    payload = CHAT.input.model_validate(CHAT.example)
+    submitted = (await dispatcher.submit(CHAT, payload, caller=ANN, request_id="r")).job
+    assert submitted
+    stored = await async_book.client.get(f"arq:job:{submitted.id}")
+    created = round(submitted.created_at.timestamp() * 1000)
+    assert stored == serialize_job("chat", (), {}, None, created, serializer=to_json)
     job: Any = ArqJob(submitted.id, arq, _deserializer=json.loads)
     assert await job.status() is JobStatus.queued
     info = await job.info()

@@ -5,39 +5,23 @@ from typing import Any
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
 
-from shared import store
-from shared.attempt import Decision, Fail, Failure, HandBack, RetryIn
+from shared import listing, scripts, store
+from shared.attempt import Fail, Failure, HandBack, RetryIn
 from shared.book import AsyncBook, Book
-from shared.catalog import load
-from shared.dispatch import Dispatcher, submission
+from shared.dispatch import Dispatcher
 from shared.errors import QueueFull
 from shared.job import FINAL, TRANSITIONS, Job, Status, Usage
-from shared.redis import client
-from shared.spec import Queue
-from shared.store import Filter, Lease, Success
+from shared.keys import ApiKey, Role
+from shared.listing import Filter
+from shared.store import Lease, Success
+from shared.submission import Admission
+from tests.shared.jobs import CATALOG, put
 
-CATALOG = load()
+ANN = ApiKey("ann", Role.USER, "a-key-0123456789")
 TTL = timedelta(days=1)
 NOTHING = timedelta(0)
 FAILURE = Failure("oops", "it broke", retryable=True)
-
-
-def put(book: Book, task: str = "chat", owner: str = "ann") -> str:
-    spec = CATALOG[task]
-    job = submission(spec, spec.input.model_validate(spec.example), owner=owner, request_id="r")
-    assert book.run(store.submit(job, queue_max=1000))
-    return job.id
 
 
 def get(book: Book, job_id: str) -> Job:
@@ -47,7 +31,11 @@ def get(book: Book, job_id: str) -> Job:
 
 
 def claim(book: Book, queue: str = "llm") -> list[Lease]:
-    call = store.claim_llm(worker="w", limit=100, ttl=TTL) if queue == "llm" else store.claim_sync(worker="w", ttl=TTL)
+    call = (
+        store.claim_llm(worker="w", limit=100, ttl=TTL, suspects=True)
+        if queue == "llm"
+        else store.claim_sync(worker="w", ttl=TTL)
+    )
     return book.run(call).leases
 
 
@@ -57,7 +45,7 @@ def succeed(book: Book, lease: Lease) -> bool:
 
 def expire_lease(book: Book, lease: Lease) -> None:
     """What time does to a lease that nobody renews."""
-    past = (lease_end(book, lease) or 0) - store.LEASE.total_seconds() * 1000
+    past = (lease_end(book, lease) or 0) - scripts.LEASE.total_seconds() * 1000
     book.client.zadd("arq:queue", {lease.id: past}, xx=True)
     book.client.zadd("tandem:leases:llm", {lease.id: past}, xx=True)
     book.client.zadd("rq:wip:sync", {f"{lease.id}:{lease.token}": 1}, xx=True)
@@ -97,7 +85,7 @@ def test_from_submit_to_result(book: Book, queue: str) -> None:
     assert done.result == {"a": 1}
     assert done.usage == Usage(1, 2, 1)
     assert counts(book, queue) == {}
-    assert 0 < book.client.pttl(store.JOB + job_id) <= TTL / timedelta(milliseconds=1)  # type: ignore[operator]
+    assert 0 < book.client.pttl(scripts.JOB + job_id) <= TTL / timedelta(milliseconds=1)  # type: ignore[operator]
 
 
 @both
@@ -128,8 +116,8 @@ def test_a_lost_lease_writes_nothing(book: Book, queue: str) -> None:
     assert fresh.token != stale.token
     assert not succeed(book, stale)
     assert not book.run(store.give_up(stale, Fail(FAILURE), usage=Usage(), ttl=TTL))
-    assert book.run(store.renew(queue, [stale])) == [stale.id]
-    assert book.run(store.renew(queue, [fresh])) == []
+    assert book.run(store.renew(queue, [stale], worker="w")) == [stale.id]
+    assert book.run(store.renew(queue, [fresh], worker="w")) == []
     assert get(book, fresh.id).status is Status.RUNNING
     assert succeed(book, fresh)
 
@@ -160,7 +148,7 @@ def test_after_an_outage_a_lease_gets_one_more(book: Book, queue: str) -> None:
     gap(book, queue)
     book.run(store.tick(ttl=TTL))
     assert claim(book, queue) == [], "its holder could not renew it"
-    assert book.run(store.renew(queue, [lease])) == []
+    assert book.run(store.renew(queue, [lease], worker="w")) == []
     expire_lease(book, lease)
     book.run(store.tick(ttl=TTL))
     assert [again.attempt for again in claim(book, queue)] == [2], "without a gap it is dead"
@@ -183,20 +171,64 @@ def test_a_lease_without_a_record_is_dropped(book: Book) -> None:
     assert book.client.zcard("tandem:leases:llm") == 0
 
 
-@both
-def test_three_crashes_are_a_crash_loop(book: Book, queue: str) -> None:
-    job_id = put(book, TASKS[queue])
+def test_three_crashes_are_a_crash_loop(book: Book) -> None:
+    job_id = put(book, "email")
     for _ in range(3):
-        [lease] = claim(book, queue)
+        [lease] = claim(book, "sync")
         expire_lease(book, lease)
         book.run(store.tick(ttl=TTL))
-    assert claim(book, queue) == []
-    job = get(book, job_id)
+    assert claim(book, "sync") == []
+    is_a_crash_loop(get(book, job_id), 3)
+    assert counts(book, "sync") == {}
+
+
+def is_a_crash_loop(job: Job, crashes: int) -> None:
     assert job.status is Status.FAILED
     assert job.error is not None
     assert job.error["type"] == "crash_loop"
-    assert [entry["type"] for entry in job.attempts] == ["worker_crash"] * 3
-    assert counts(book, queue) == {}
+    assert [entry["type"] for entry in job.attempts] == ["worker_crash"] * crashes
+
+
+def crash_worker(book: Book, leases: list[Lease]) -> None:
+    for lease in leases:
+        expire_lease(book, lease)
+    assert claim_llm(book, suspects=False, limit=0) == []  # finds what expired and takes nothing
+
+
+def claim_llm(book: Book, *, suspects: bool, limit: int = 100) -> list[Lease]:
+    return book.run(store.claim_llm(worker="w", limit=limit, ttl=TTL, suspects=suspects)).leases
+
+
+def test_a_shared_process_that_dies_convicts_nobody(book: Book) -> None:
+    ids = {put(book) for _ in range(3)}
+    for _ in range(2):
+        crash_worker(book, claim_llm(book, suspects=False))
+    assert claim_llm(book, suspects=False) == [], "after two crashes they are suspects"
+    [suspect] = claim_llm(book, suspects=True)
+    assert suspect.suspect
+    assert suspect.id in ids
+    for _ in range(3):  # its worker is killed, again and again
+        crash_worker(book, [suspect])
+        [suspect] = [lease for lease in claim_llm(book, suspects=True) if lease.id == suspect.id]
+    assert succeed(book, suspect), "that is not its fault"
+
+
+def test_a_suspect_whose_own_process_dies_is_convicted(book: Book) -> None:
+    put(book)
+    for _ in range(2):
+        crash_worker(book, claim_llm(book, suspects=False))
+    [suspect] = claim_llm(book, suspects=True)
+    assert book.run(store.crash(suspect, ttl=TTL, delay=NOTHING))
+    is_a_crash_loop(get(book, suspect.id), 3)
+    assert counts(book, "llm") == {}
+    assert book.client.zcard("tandem:suspects:llm") == 0
+
+
+def test_a_suspect_that_is_lost_with_each_worker_is_given_up(book: Book) -> None:
+    job_id = put(book)
+    while leases := claim_llm(book, suspects=True):
+        crash_worker(book, leases)
+    is_a_crash_loop(get(book, job_id), scripts.SUSPECT_AFTER + scripts.MAX_LOSSES)
 
 
 @both
@@ -246,18 +278,21 @@ def test_a_crash_told_by_the_parent_counts(book: Book, queue: str) -> None:
 def test_finished_and_unknown_ids_in_the_queues_stop_nobody(book: Book) -> None:
     done, _running = put(book), put(book)
     claim(book)
-    book.client.zadd("arq:queue", {"stranger": 1})
+    book.client.zadd("arq:queue", {"stranger": 1, "orphan": 1})
+    book.client.set("arq:job:stranger", "{}")
     book.client.rpush("rq:queue:sync", "stranger")
-    book.client.hset(store.JOB + done, "status", "succeeded")
+    book.client.hset(scripts.JOB + done, "status", "succeeded")
     book.client.zadd("arq:queue", {done: 1})
     book.client.zadd("tandem:leases:llm", {done: 1})
     put(book, "email")
     answer = book.run(store.claim_llm(worker="w", limit=100, ttl=TTL))
-    assert answer.unknown == ["stranger"]
+    assert [(entry.id, entry.record) for entry in answer.unknown] == [("stranger", b"{}")]
     assert book.client.zscore("arq:queue", done) is None
+    assert book.client.zscore("arq:queue", "orphan") is None
     answer = book.run(store.claim_sync(worker="w", ttl=TTL))
-    assert (len(answer.leases), answer.unknown) == (1, ["stranger"])
-    book.run(store.tick(ttl=TTL))
+    assert (len(answer.leases), [entry.id for entry in answer.unknown]) == (1, ["stranger"])
+    book.client.hset("rq:job:stranger", "status", "queued")
+    assert book.run(store.reject("stranger", origin="sync", why="whose is it?"))
     assert book.client.zscore("rq:failed:sync", "stranger") == -1, "RQ's for ever"
 
 
@@ -274,14 +309,14 @@ def test_a_lock_lasts_as_long_as_its_lease(book: Book) -> None:
 
 
 async def test_a_full_queue_stores_nothing(async_book: AsyncBook) -> None:
-    dispatcher = Dispatcher(async_book, queue_max=2)
+    dispatcher = Dispatcher(async_book, admission=Admission(queue_max=2), idempotency_ttl=TTL)
     spec = CATALOG["chat"]
     payload = spec.input.model_validate(spec.example)
     for _ in range(2):
-        await dispatcher.submit(spec, payload, owner="ann", request_id="r")
+        await dispatcher.submit(spec, payload, caller=ANN, request_id="r")
     keys = await async_book.client.dbsize()
     with pytest.raises(QueueFull):
-        await dispatcher.submit(spec, payload, owner="ann", request_id="r")
+        await dispatcher.submit(spec, payload, caller=ANN, request_id="r")
     assert await async_book.client.dbsize() == keys
 
 
@@ -308,9 +343,9 @@ def test_a_submit_is_one_round_trip(valkey: str) -> None:
 def test_listings_page_through_newest_first(book: Book) -> None:
     ids = [put(book, owner=owner) for owner in ("ann", "bob") for _ in range(7)]
     seen: list[str] = []
-    after: store.Position | None = store.START
+    after: listing.Position | None = listing.START
     while after:
-        page = book.run(store.page(Filter(owner="ann"), after=after, limit=3))
+        page = book.run(listing.page(Filter(owner="ann"), after=after, limit=3))
         seen += page.ids
         after = page.next
     mine = [job_id for job_id in ids if get(book, job_id).owner == "ann"]
@@ -323,17 +358,17 @@ def test_listings_page_through_newest_first(book: Book) -> None:
 def test_a_full_page_at_the_end_has_no_next(book: Book) -> None:
     for _ in range(3):
         put(book)
-    assert book.run(store.page(Filter(), limit=3)).next is None
+    assert book.run(listing.page(Filter(), limit=3)).next is None
 
 
 def test_filters(book: Book) -> None:
     chat, mail = put(book), put(book, "email")
     [lease] = claim(book)
     succeed(book, lease)
-    assert book.run(store.page(Filter(task="email"), limit=9)).ids == [mail]
-    assert book.run(store.page(Filter(queue="llm"), limit=9)).ids == [chat]
-    assert book.run(store.page(Filter(status="succeeded"), limit=9)).ids == [chat]
-    assert book.run(store.page(Filter(status="failed"), limit=9)).ids == []
+    assert book.run(listing.page(Filter(task="email"), limit=9)).ids == [mail]
+    assert book.run(listing.page(Filter(queue="llm"), limit=9)).ids == [chat]
+    assert book.run(listing.page(Filter(status="succeeded"), limit=9)).ids == [chat]
+    assert book.run(listing.page(Filter(status="failed"), limit=9)).ids == []
 
 
 def test_erasing_spares_the_unfinished(book: Book) -> None:
@@ -341,15 +376,15 @@ def test_erasing_spares_the_unfinished(book: Book) -> None:
     succeed(book, claim(book)[0])
     assert book.run(store.erase([done, waiting, "nobody"])) == 1
     assert book.run(store.fetch(done)) is None
-    assert book.run(store.page(Filter(), limit=9)).ids == [waiting]
+    assert book.run(listing.page(Filter(), limit=9)).ids == [waiting]
 
 
 def test_dead_index_entries_are_trimmed(book: Book) -> None:
     job_id = put(book)
-    book.client.delete(store.JOB + job_id)
-    assert book.run(store.trim("", start=0, dry_run=True)) == (1, None)
-    assert book.run(store.trim("ann", start=0, dry_run=False)) == (1, None)
-    assert book.run(store.trim("ann", start=0, dry_run=False)) == (0, None)
+    book.client.delete(scripts.JOB + job_id)
+    assert book.run(listing.trim("", start=0, dry_run=True)) == (1, None)
+    assert book.run(listing.trim("ann", start=0, dry_run=False)) == (1, None)
+    assert book.run(listing.trim("ann", start=0, dry_run=False)) == (0, None)
 
 
 def test_every_status_has_a_row_and_finals_end_there() -> None:
@@ -357,89 +392,3 @@ def test_every_status_has_a_row_and_finals_end_there() -> None:
     for status in FINAL:
         assert TRANSITIONS[status] <= {Status.QUEUED}
     assert TRANSITIONS[Status.SUCCEEDED] == frozenset()
-
-
-class Life(RuleBasedStateMachine):
-    """Whatever happens in whatever order, the book stays true."""
-
-    url = ""
-
-    @initialize(queue=st.sampled_from(list(Queue)))
-    def open(self, queue: Queue) -> None:
-        self.book = Book(client(self.url))
-        self.book.client.flushall()
-        self.queue = queue.value
-        self.leases: list[Lease] = []
-        self.last: dict[str, Status] = {}
-
-    def teardown(self) -> None:
-        if hasattr(self, "book"):
-            self.book.client.close()
-
-    @rule()
-    def submit(self) -> None:
-        self.last[put(self.book, TASKS[self.queue])] = Status.QUEUED
-
-    @rule()
-    def claim(self) -> None:
-        self.leases += claim(self.book, self.queue)
-
-    @rule()
-    def tick(self) -> None:
-        self.book.run(store.tick(ttl=TTL))
-
-    @precondition(lambda self: self.leases)
-    @rule(data=st.data(), outcome=st.sampled_from(["succeed", "fail", "retry", "hand_back", "crash", "expire"]))
-    def act(self, data: st.DataObject, outcome: str) -> None:
-        lease = data.draw(st.sampled_from(self.leases))
-        decisions: dict[str, Decision] = {
-            "fail": Fail(FAILURE),
-            "retry": RetryIn(NOTHING, FAILURE),
-            "hand_back": HandBack(NOTHING),
-        }
-        if outcome == "succeed":
-            succeed(self.book, lease)
-        elif outcome == "crash":
-            self.book.run(store.crash(lease, ttl=TTL, delay=NOTHING))
-        elif outcome == "expire":
-            expire_lease(self.book, lease)
-        else:
-            self.book.run(store.give_up(lease, decisions[outcome], usage=Usage(), ttl=TTL))
-
-    @invariant()
-    def final_is_final_and_counts_are_true(self) -> None:
-        if not hasattr(self, "book"):
-            return
-        now: dict[str, int] = {}
-        for job_id, before in self.last.items():
-            status = get(self.book, job_id).status
-            assert before not in FINAL or status is before
-            self.last[job_id] = status
-            if status not in FINAL:
-                now[status] = now.get(status, 0) + 1
-        assert counts(self.book, self.queue) == now
-
-    @invariant()
-    def every_unfinished_job_is_in_exactly_one_place(self) -> None:
-        if not hasattr(self, "book"):
-            return
-        unfinished = sorted(job_id for job_id in self.last if not get(self.book, job_id).finished)
-        connection: Any = self.book.client
-        if self.queue == "llm":
-            places = [*connection.zrange("arq:queue", 0, -1)]
-        else:
-            wip = [member.split(b":")[0] for member in connection.zrange("rq:wip:sync", 0, -1)]
-            places = [*connection.lrange("rq:queue:sync", 0, -1), *connection.zrange("rq:scheduled:sync", 0, -1), *wip]
-        assert sorted(place.decode() for place in places) == unfinished
-
-
-def test_the_book_stays_true_whatever_happens(valkey: str) -> None:
-    class Here(Life):
-        url = valkey
-
-    run_state_machine_as_test(
-        Here,
-        settings=settings(
-            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )

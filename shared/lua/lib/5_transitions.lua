@@ -1,0 +1,152 @@
+-- The transitions. Each changes the record, the engine's projection, the counters and the events together.
+
+-- What the record shows of its deliveries: a JSON object by their ids.
+local function show_delivery(id, delivery)
+  local kept = redis.call('HGET', job_key(id), 'deliveries')
+  local all = kept and cjson.decode(kept) or {}
+  all[delivery.id] = delivery
+  redis.call('HSET', job_key(id), 'deliveries', cjson.encode(all))
+end
+
+-- Whoever gave a URL is called back: a delivery of its own, in the queue of deliveries.
+local function deliver(job, status, now)
+  local delivery = job.id .. '.' .. redis.call('HINCRBY', job_key(job.id), 'ends', 1)
+  local key = DELIVERY .. delivery
+  redis.call('HSET', key, 'id', delivery, 'job', job.id, 'owner', job.owner, 'url', job.webhook,
+    'event', 'job.' .. status, 'at', now, 'attempt', 0)
+  redis.call('PEXPIRE', key, DELIVERY_KEPT_MS)
+  show_delivery(job.id, {id = delivery, event = 'job.' .. status, url = job.webhook, status = 'pending', attempt = 0,
+    at = iso(now)})
+  redis.call('ZADD', DELIVERIES, now, delivery)
+  ring('webhooks')
+end
+
+-- The end of a job: final status, TTL, no queue entry, and whoever waits is told.
+local function finish(job, status, token, now, ttl)
+  local key = job_key(job.id)
+  redis.call('HSET', key, 'status', status, 'finished_at', now)
+  redis.call('HDEL', key, 'token', 'worker', 'run_at')
+  engine[job.queue].finish(job, token, status, now, ttl)
+  count(job, job.status, status)
+  count_end(job.queue, now)
+  if job.expires_at then redis.call('ZREM', EXPIRING, job.id) end
+  if status == 'failed' then redis.call('ZADD', FAILED .. job.queue, now + ttl, job.id) end
+  tally('jobs|' .. job.task .. '|' .. job.queue .. '|' .. status)
+  if job.status == 'running' then observe('run', job, now - job.started_at) end
+  emit_status(job.id, status, redis.call('HGET', key, 'attempt'), now)
+  emit(job.id, 'end', '{}')
+  if job.webhook then deliver(job, status, now) end
+  redis.call('PEXPIRE', key, ttl)
+  redis.call('PEXPIRE', EVENTS .. job.id, ttl)
+end
+
+-- Back to the waiting ones, due at `due`; `front`: before those that came later.
+local function requeue(job, token, now, due, front)
+  local key, status = job_key(job.id), due > now and 'scheduled' or 'queued'
+  redis.call('HSET', key, 'status', status, 'ready_at', math.max(due, now))
+  redis.call('HDEL', key, 'token', 'worker', 'run_at')
+  if due > now then redis.call('HSET', key, 'run_at', due) end
+  engine[job.queue].release(job, token)
+  engine[job.queue].enqueue(job, due, now, front)
+  count(job, job.status, status)
+  emit_status(job.id, status, redis.call('HGET', key, 'attempt'), now)
+  job.status = status
+  if due <= now + 1000 then ring(job.queue) end  -- later ones are seen by the idle poll
+end
+
+-- `entry` is a JSON object without its time.
+local function record_attempt(id, entry, now)
+  local entries = redis.call('HGET', job_key(id), 'attempts')
+  entry = string.sub(entry, 1, -2) .. ',"at":' .. whole(now) .. '}'
+  redis.call('HSET', job_key(id), 'attempts', entries and (entries .. ',' .. entry) or entry)
+end
+
+local CRASH = {type = 'worker_crash', message = 'its process died or lost its lease', retryable = true}
+local LOOP = {type = 'crash_loop', message = 'the job killed its worker ' .. MAX_CRASHES .. ' times',
+  retryable = false}
+
+-- Count a crash. A process of its own (a horse, a suspect's) convicts the job: the third is one too many.
+-- A shared process that died convicts nobody: two such crashes make a suspect, which runs in a process of its
+-- own; a suspect that is lost again and again together with its worker is given up in the end.
+local function counts_out(job, alone)
+  local key = job_key(job.id)
+  local crashes = tonumber(job.crashes or 0)
+  if not alone and crashes >= SUSPECT_AFTER then return redis.call('HINCRBY', key, 'losses', 1) >= MAX_LOSSES end
+  job.crashes = redis.call('HINCRBY', key, 'crashes', 1)
+  return job.crashes >= MAX_CRASHES
+end
+
+-- The process of a running job died. True if that was one crash too many, and the job is failed.
+local function crashed(job, alone, now, ttl)
+  local key = job_key(job.id)
+  record_attempt(job.id, cjson.encode({attempt = tonumber(job.attempt), type = CRASH.type, message = CRASH.message}), now)
+  tally('crashes|' .. job.task .. '|' .. job.queue)
+  local out = counts_out(job, alone)
+  redis.call('HSET', key, 'error', cjson.encode(out and LOOP or CRASH))
+  if out then finish(job, 'failed', job.token, now, ttl) end
+  return out
+end
+
+-- Leases end by Redis's clock, which runs on while Redis is away and nobody can renew. After a gap in which
+-- nobody called, what has run out meanwhile gets one more lease: its holder renews it, or is dead indeed.
+local function was_away(queue, now)
+  local last = tonumber(redis.call('GET', SEEN .. queue))
+  redis.call('SET', SEEN .. queue, now)
+  return last and now - last >= GAP_MS
+end
+
+local function prolong_all(key, unit, now)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', now / unit)) do
+    redis.call('ZADD', key, (now + LEASE_MS) / unit, member)
+  end
+end
+
+local function is_paused(queue) return redis.call('SISMEMBER', PAUSED, queue) == 1 end
+
+local function has_expired(job, now)
+  return job.expires_at and tonumber(job.attempt) == 0 and now >= tonumber(job.expires_at)
+end
+
+-- Take a waiting job. Returns the lease, or nil and why not.
+local function claim(id, worker, now, lease_ms, ttl)
+  local key, job = job_key(id), load(id)
+  if not job then return nil, 'unknown' end
+  if not WAITING[job.status] then return nil, job.status end
+  if has_expired(job, now) then
+    finish(job, 'expired', nil, now, ttl)
+    return nil, 'expired'
+  end
+  local token = tostring(redis.call('INCR', FENCE))
+  local attempt = redis.call('HINCRBY', key, 'attempt', 1)
+  redis.call('HSET', key, 'status', 'running', 'token', token, 'worker', worker, 'started_at', now)
+  redis.call('HDEL', key, 'run_at', 'progress', 'estimated_start')
+  if job.expires_at then redis.call('ZREM', EXPIRING, id) end
+  engine[job.queue].lease(job, token, now, lease_ms)
+  engine[job.queue].started(job, worker, now)
+  count(job, job.status, 'running')
+  observe('wait', job, now - (job.ready_at or job.created_at))
+  emit_status(id, 'running', attempt, now)
+  emit(id, 'attempt', '{"attempt":' .. attempt .. '}')
+  local f = redis.call('HMGET', key, 'payload', 'request_id', 'max_attempts', 'stream', 'throttled')
+  return {id, job.task, job.owner, f[1], f[2] or '', token, attempt, tonumber(f[3]), f[4] or '',
+    tonumber(f[5] or 0), is_suspect(job) and 1 or 0, job.native or '', tonumber(job.created_at)}
+end
+
+-- Waiting or running: over at once. A worker that runs it finds its lease gone. Returns the status it had.
+local function cancel(id, now, ttl)
+  local job = load(id)
+  if not job then return nil end
+  if LEGAL[job.status].cancelled then
+    if job.token then redis.call('HSET', job_key(id), 'stopped', job.token) end
+    finish(job, 'cancelled', job.token, now, ttl)
+  end
+  return job.status
+end
+
+-- Which priority is served first at this turn: of 20 turns high has 16, normal 3, low 1; none is starved.
+local function turn(queue)
+  local n = redis.call('INCR', TURN .. queue) % 20
+  if n == 0 then return {'low', 'high', 'normal'} end
+  if n % 5 == 0 then return {'normal', 'high', 'low'} end
+  return {'high', 'normal', 'low'}
+end
