@@ -126,7 +126,7 @@ class SyncWorker(Worker):
         error = AttemptTimeout(f"{spec.name} did not end within {spec.timeout.total_seconds():g} s")
         return self._gave_up(lease, spec, error)
 
-    def _gave_up(self, lease: Lease, spec: AnySpec, error: JobError) -> store.Call[bool]:
+    def _gave_up(self, lease: Lease, spec: AnySpec, error: JobError) -> scripts.Call[bool]:
         decision = decide(error, spec.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
         log.warning("%s: attempt %d failed, %s", lease.id, lease.attempt, decision)
         return store.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from bench.peers import runner
@@ -11,13 +12,18 @@ from bench.work import MESSAGES
 from shared.book import AsyncBook
 from shared.catalog.llm import CHAT, ChatInput
 from shared.dispatch import Dispatcher
+from shared.keys import ApiKey, Role
 from shared.redis import async_client
 from shared.spec import AnySpec, Input
+from shared.submission import Admission
 
 
 def worker(options: argparse.Namespace) -> None:
     """Never called: the real processes run, see `bench.extended`."""
     raise AssertionError(options)
+
+
+BENCH = ApiKey("bench", Role.USER, "not used here")
 
 
 def job(kind: str, value: float) -> tuple[AnySpec, Input]:
@@ -33,11 +39,12 @@ def job(kind: str, value: float) -> tuple[AnySpec, Input]:
 @asynccontextmanager
 async def sender() -> AsyncIterator[runner.Send]:
     book = AsyncBook(async_client(runner.redis_url()))
-    dispatcher = Dispatcher(book, queue_max=10**7)
+    admission = Admission(queue_max=10**7)
+    dispatcher = Dispatcher(book, admission=admission, idempotency_ttl=timedelta(hours=1))
 
     async def send(kind: str, value: float) -> object:
         spec, payload = job(kind, value)
-        return await dispatcher.submit(spec, payload, owner="bench", request_id="")
+        return await dispatcher.submit(spec, payload, caller=BENCH, request_id="")
 
     yield send
     await book.aclose()

@@ -71,7 +71,9 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Pat
     folder = tmp_path_factory.mktemp("r") / "v"
     with server(folder) as port:
         with direct(port) as connection:
-            connection.acl_setuser(USER, enabled=True, passwords=[f"+{PASSWORD}"], keys=["*"], commands=["+@all"])
+            connection.acl_setuser(
+                USER, enabled=True, passwords=[f"+{PASSWORD}"], keys=["*"], channels=["*"], commands=["+@all"]
+            )
         yield port, folder / "s"
 
 
@@ -155,7 +157,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int
         config = folder / "sentinel.conf"
         with direct(master) as connection:
             connection.acl_setuser("watcher", enabled=True, passwords=["+w"], channels=["*"], commands=["+@all"])
-            connection.acl_setuser(USER, enabled=True, passwords=[f"+{PASSWORD}"], keys=["*"], commands=["+@all"])
+            connection.acl_setuser(
+                USER, enabled=True, passwords=[f"+{PASSWORD}"], keys=["*"], channels=["*"], commands=["+@all"]
+            )
         config.write_text(
             f"port {port}\ndir {folder}\nsentinel monitor main 127.0.0.1 {master} 1\n"
             "sentinel auth-user main watcher\nsentinel auth-pass main w\n"
