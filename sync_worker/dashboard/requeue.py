@@ -1,6 +1,5 @@
 """The dashboard's one change: finished jobs wait again, by the job book's retry."""
 
-from collections.abc import Callable
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -12,8 +11,6 @@ from shared.job import Status
 
 AT_ONCE = 1_000  # of a queue's failed jobs
 RETRIED = frozenset({Status.FAILED, Status.CANCELLED, Status.EXPIRED})
-# The job book of this version may know no retry yet; the answer then says so.
-RETRY: Callable[..., store.Call[Status | None]] | None = getattr(store, "retry", None)
 
 
 class Requeue:
@@ -24,10 +21,8 @@ class Requeue:
 
     async def one(self, job_id: str) -> Response:
         """Let one job wait again: 404 if the job book has no such job, 409 if it has not ended or succeeded."""
-        if RETRY is None:
-            return _said("This version can't requeue.", 501)
         try:
-            status = await self._book.run(RETRY(job_id))
+            status = await self._book.run(store.retry(job_id))
         except StoreUnavailable as error:
             return _away(error)
         if status is None:
@@ -38,13 +33,11 @@ class Requeue:
 
     async def failed(self, queue: str) -> Response:
         """Let a queue's failed jobs wait again, the oldest first."""
-        if RETRY is None:
-            return _said("This version can't requeue.", 501)
         count = 0
         try:
             ids: list[bytes] = await self._book.client.zrange(f"rq:failed:{queue}", 0, AT_ONCE - 1)
             for job_id in ids:
-                count += await self._book.run(RETRY(job_id.decode(), only=Status.FAILED)) is Status.FAILED
+                count += await self._book.run(store.retry(job_id.decode(), only=Status.FAILED)) is Status.FAILED
         except StoreUnavailable as error:
             return _away(error, count=count)
         return _said(f"Requeued {count} of {len(ids)} failed jobs.", 200, count=count)

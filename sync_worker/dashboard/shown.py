@@ -15,7 +15,7 @@ from rq.registry import StartedJobRegistry
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
-from shared import store
+from shared import scripts, store
 from shared.book import Book
 from shared.job import Job as Record
 from shared.job import Status
@@ -144,7 +144,7 @@ def running(connection: Any) -> dict[str, Job]:
         started = StartedJobRegistry(queue.name, connection=connection, serializer=JSONSerializer)
         for job_id in started.get_job_ids(cleanup=False):
             job = queue.fetch_job(job_id)
-            name = connection.hget(store.JOB + job_id, "worker")
+            name = connection.hget(scripts.JOB + job_id, "worker")
             if job and (worker := name.decode(errors="replace") if name else job.worker_name):
                 found[worker] = job
     return found

@@ -17,8 +17,8 @@ from shared.spec import AnySpec
 from shared.submission import submit
 from sync_worker.context import SyncContext
 from tests.conftest import Valkey
-from tests.sync_worker.dashboards import ADMIN, dashboard_on, one_of_each
 from tests.shared.jobs import PLENTY
+from tests.sync_worker.dashboards import ADMIN, dashboard_on, one_of_each
 
 
 class Start(Protocol):

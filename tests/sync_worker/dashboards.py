@@ -16,8 +16,10 @@ from shared.catalog import load
 from shared.dispatch import submission
 from shared.job import Status, Usage
 from shared.store import Lease
+from shared.submission import submit
 from tests.conftest import free_port
 from tests.processes import running
+from tests.shared.jobs import PLENTY
 
 CATALOG = load()
 TTL = timedelta(days=1)
@@ -42,7 +44,7 @@ def dashboard_on(redis_url: str, folder: Path) -> Iterator[str]:
 def put(book: Book, task: str = "report", **payload: Any) -> str:
     spec = CATALOG[task]
     job = submission(spec, spec.input.model_validate(payload or spec.example), owner="ann", request_id="r")
-    assert book.run(store.submit(job, queue_max=99))
+    assert book.run(submit(job, PLENTY))
     return job.id
 
 
