@@ -1,7 +1,9 @@
 """A mail ready for the wire, and what servers say to it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+Mark = Callable[[list[str]], object]  # is told everybody who has got a mail so far
 
 TEMPORARY, PERMANENT = 400, 500  # where the two kinds of refusal begin
 

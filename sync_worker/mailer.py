@@ -13,8 +13,7 @@ What a job's owner may see:
 | an address needs SMTPUTF8 and the server has none      | `smtp_utf8_unsupported`, final        |
 
 Once one recipient is accepted the mail counts as sent, and what happens to the others is reported in
-`rejected`, a 4xx too: trying again would need to remember who got it, and a crash in between would
-send it twice.
+`rejected`, a 4xx too. Who got it is remembered (see `sent`): an attempt after a crash goes on with the others.
 """
 
 import ipaddress
@@ -26,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from shared.errors import FinalError, JobError, TransientError
-from sync_worker.mail import PERMANENT, TEMPORARY, Delivery, Mail, Reply
+from sync_worker.mail import PERMANENT, TEMPORARY, Delivery, Mail, Mark, Reply
 from sync_worker.smtp_url import Server
 
 OK = (250, 251)
@@ -42,18 +41,23 @@ QUIT_TIMEOUT = 3.0
 MAX_REASON = 300
 
 
-def send(server: Server, mail: Mail) -> Delivery:
-    """Hand `mail` over for all its recipients.
+def send(server: Server, mail: Mail, *, sent: Sequence[str] = (), mark: Mark = list) -> Delivery:
+    """Hand `mail` over for all its recipients, over one connection.
+
+    `sent` are those who have got it already, from an attempt that did not come to its end; `mark` is
+    called each time that the server has taken the mail.
 
     Raises:
         TransientError: nobody got it, a later attempt may do better.
         FinalError: nobody got it and nobody will. For the types see the top of this file.
 
     """
+    if set(mail.recipients).issubset(sent):
+        return Delivery(list(mail.recipients), {})
     with _translated(server):
         with _session(server) as smtp:
             _check_utf8(smtp, server, mail)
-            accepted, refused = _deliver(smtp, mail)
+            accepted, refused = _deliver(smtp, mail, sent, mark)
         if not accepted:
             raise _all_refused(refused)
     return Delivery(accepted, {address: _reason(reply) for address, reply in refused.items()})
@@ -142,15 +146,15 @@ def _set_timeout(smtp: smtplib.SMTP, seconds: float) -> None:
 # --- the transaction
 
 
-def _deliver(smtp: smtplib.SMTP, mail: Mail) -> tuple[list[str], dict[str, Reply]]:
+def _deliver(smtp: smtplib.SMTP, mail: Mail, sent: Sequence[str], mark: Mark) -> tuple[list[str], dict[str, Reply]]:
     """Send in as many transactions as the server needs.
 
     452 to some recipients means that it takes no more of them at once (RFC 5321, 4.5.3.1.10):
     the rest goes into another transaction. Each accepts at least one, so this ends.
     """
-    accepted: list[str] = []
+    accepted = [address for address in mail.recipients if address in sent]
     refused: dict[str, Reply] = {}
-    pending = list(mail.recipients)
+    pending = [address for address in mail.recipients if address not in sent]
     while pending:
         try:
             taken, replies = _transaction(smtp, mail, pending)
@@ -160,6 +164,8 @@ def _deliver(smtp: smtplib.SMTP, mail: Mail) -> tuple[list[str], dict[str, Reply
             refused |= dict.fromkeys(pending, Reply(CLOSING, _text(error)))
             break
         accepted += taken
+        if taken:
+            mark(accepted)
         refused = {address: reply for address, reply in refused.items() if address not in taken} | replies
         pending = [address for address, reply in replies.items() if reply.code == TOO_MANY] if taken else []
     return accepted, refused

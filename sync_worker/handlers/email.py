@@ -2,13 +2,14 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from shared import store
 from shared.catalog.mail import EMAIL, EmailInput, EmailOutput
 from shared.errors import FinalError, Snooze
 from shared.job import Artefact, Job, Status
 from shared.settings import Settings, SettingsError
-from sync_worker import mailer, message, smtp_url
+from sync_worker import mailer, message, sent, smtp_url
 from sync_worker.context import SyncContext, handles
 from sync_worker.message import Attachment
 
@@ -37,10 +38,16 @@ def email(ctx: SyncContext, job: EmailInput) -> EmailOutput:
         bodies=message.bodies(ctx.settings, job),
         attachments=_attachments(ctx, job),
     )
-    delivery = mailer.send(server, mail)
+    # A run that can neither read nor write the marker waits for Redis, as its outcome would have to.
+    before = ctx.book.insist(sent.find(ctx.job_id))
+    delivery = mailer.send(server, mail, sent=before, mark=partial(_mark, ctx))
     return EmailOutput(
         message_id=message.message_id(ctx.job_id, sender), accepted=delivery.accepted, rejected=delivery.rejected
     )
+
+
+def _mark(ctx: SyncContext, accepted: list[str]) -> None:
+    ctx.book.insist(sent.mark(ctx.job_id, accepted, ttl=ctx.settings.job_ttl))
 
 
 def _server(settings: Settings) -> smtp_url.Server:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.platform import Platform, platform
-from tests.e2e.trouble import project
+from tests.e2e.trouble import Moody, project
+from tests.sync_worker.smtp_server import serve
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +20,10 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform with tasks that misbehave."""
     copy = project(tmp_path_factory.mktemp("copy"))
     settings = {"TANDEM_GRACE": "1", "TANDEM_SYNC_MEMORY": "256MiB"}
-    with platform(tmp_path_factory.mktemp("p"), cwd=copy, **settings) as running:
+    with (
+        serve(Moody()) as port,
+        platform(tmp_path_factory.mktemp("p"), cwd=copy, SMTP_URL=f"smtp://127.0.0.1:{port}", **settings) as running,
+    ):
         yield running
 
 

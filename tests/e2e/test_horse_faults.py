@@ -8,6 +8,7 @@ import psutil
 
 from tests.e2e.platform import Platform
 from tests.e2e.trouble import submit
+from tests.processes import until
 
 
 def test_nothing_that_a_job_started_outlives_it(troubled: Platform, marks: Path) -> None:
@@ -52,3 +53,21 @@ def test_a_report_of_200_pages(troubled: Platform) -> None:
     job = troubled.run("report", {"html": pages})
     assert (job["status"], job["error"]) == ("succeeded", None)
     assert job["result"]["file"]["pages"] == 200
+
+
+def test_a_mail_server_that_accepts_and_hangs(troubled: Platform) -> None:
+    with troubled.client() as client:
+        mail = {"to": ["hang@example.com"], "subject": "Hello", "text": "Hello"}
+        job_id = client.post("/v1/email", json=mail).json()["id"]
+        job = until(lambda: (job := client.get(f"/v1/jobs/{job_id}").json())["error"] and job, what="a failed attempt")
+    assert (job["status"], job["attempt"]) == ("scheduled", 1)
+    assert (job["error"]["type"], job["error"]["retryable"]) == ("smtp_unavailable", True)
+
+
+def test_a_mail_to_500_of_whom_3_are_refused(troubled: Platform) -> None:
+    gone = [f"gone{number}@example.com" for number in range(3)]
+    known = [f"user{number}@example.com" for number in range(497)]
+    job = troubled.run("email", {"to": [*gone, *known], "subject": "Hello", "text": "Hello"})
+    assert job["status"] == "succeeded"
+    assert job["result"]["accepted"] == known
+    assert job["result"]["rejected"] == dict.fromkeys(gone, "550 5.1.1 no such user")

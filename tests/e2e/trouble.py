@@ -1,10 +1,14 @@
 """A copy of the project with two more tasks that misbehave as they are told, one for each pool."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
 from tests.e2e.platform import Platform
 from tests.processes import ROOT
+from tests.sync_worker.smtp_server import Inbox
 
 SPEC = '''
 """Tasks that misbehave."""
@@ -154,6 +158,19 @@ def trouble(ctx, job):
 """
 
 
+class Moody(Inbox):
+    """A mail server that says no more when it hears of `hang`, and does not know `gone`."""
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address.startswith("hang"):
+            await asyncio.sleep(600)
+        if address.startswith("gone"):
+            return "550 5.1.1 no such user"
+        return await super().handle_RCPT(server, session, envelope, address, options)
+
+
 def project(folder: Path) -> Path:
     """Make the copy; parts started with it as their working directory run from it."""
     for name in ("api", "llm_worker", "sync_worker", "shared", "deploy"):
@@ -163,6 +180,7 @@ def project(folder: Path) -> Path:
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     )
     shorten(folder / "sync_worker/bounds.py", "MAX_SECONDS = 10.0", "MAX_SECONDS = 0.3")
+    shorten(folder / "sync_worker/mailer.py", "TIMEOUT = 30.0", "TIMEOUT = 0.5")
     (folder / "shared/catalog/trouble.py").write_text(SPEC)
     (folder / "llm_worker/handlers/trouble.py").write_text(ASYNC_HANDLER)
     (folder / "sync_worker/handlers/trouble.py").write_text(SYNC_HANDLER)

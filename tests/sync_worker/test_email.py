@@ -21,6 +21,7 @@ from shared.job import Usage
 from shared.store import Success
 from sync_worker.context import SyncContext
 from sync_worker.handlers.email import email
+from sync_worker.sent import SENT
 from tests.sync_worker.conftest import Start
 from tests.sync_worker.smtp_server import Inbox, free_port, serve
 
@@ -98,8 +99,20 @@ def test_every_attempt_has_the_same_message_id(start: Start, smtp: str, inbox: I
     context = start(EMAIL, MAIL, smtp_url=SecretStr(smtp))
     for _ in range(2):
         email(context, EmailInput.model_validate(MAIL))
+        context.book.client.delete(SENT + context.job_id)  # a crash before it was written
     first, second = (message_from_bytes(mail.content, policy=default)["Message-ID"] for mail in inbox.received)
     assert first == second == f"<{context.job_id}@localhost>"
+
+
+def test_a_crash_after_acceptance_sends_nothing_twice(start: Start, smtp: str, inbox: Inbox) -> None:
+    context = start(EMAIL, MAIL, smtp_url=SecretStr(smtp))
+    job = EmailInput.model_validate(MAIL)
+    first = email(context, job)
+    again = email(context, job)  # the crash came before the outcome was written
+    assert again == first
+    assert received(inbox)["X-Tandem-Job"] == context.job_id
+    ttl: Any = context.book.client.pttl(SENT + context.job_id)
+    assert 0 < ttl <= context.settings.job_ttl.total_seconds() * 1000
 
 
 def test_a_report_on_its_way_is_waited_for(start: Start, smtp: str, inbox: Inbox) -> None:
