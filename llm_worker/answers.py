@@ -9,6 +9,7 @@ refused              final      the model declined
 
 from array import array
 from base64 import b64decode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import TypeVar
@@ -16,7 +17,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from llm_worker.refusal import embedded, to_error
+from llm_worker.refusal import embedded, request_id, to_error
 from shared.errors import FinalError, TransientError
 from shared.job import Usage
 
@@ -40,6 +41,12 @@ class _Usage(BaseModel):
         return Usage(self.prompt_tokens or 0, self.completion_tokens or 0)
 
 
+class Body(BaseModel):
+    """What all answers have."""
+
+    usage: _Usage | None = None
+
+
 class _Message(BaseModel):
     content: str | None = None
     refusal: str | None = None
@@ -50,12 +57,11 @@ class _Choice(BaseModel):
     finish_reason: str | None = None
 
 
-class Completion(BaseModel):
+class Completion(Body):
     """The body of a chat completion, as much of it as is used."""
 
     choices: list[_Choice] | None  # required: an object without it is something else
     model: str | None = None
-    usage: _Usage | None = None
 
     def answer(self, model: str) -> Answer:
         """Take the first choice; `model` is the one that was asked for.
@@ -93,11 +99,10 @@ class _Embedding(BaseModel):
         return floats.tolist()
 
 
-class Embeddings(BaseModel):
+class Embeddings(Body):
     """The body of an embeddings answer, as much of it as is used."""
 
     data: list[_Embedding]
-    usage: _Usage | None = None
 
     def vectors(self, count: int) -> list[list[float]]:
         """List `count` vectors of one length in the order of the texts.
@@ -120,8 +125,8 @@ class Embeddings(BaseModel):
         return vectors
 
 
-def parse(shape: type[Shape], content: bytes, *, private: tuple[str, ...]) -> Shape:
-    """Read a body.
+def parse(shape: type[Shape], content: bytes, *, headers: Mapping[str, str], private: tuple[str, ...]) -> Shape:
+    """Read a body; `headers` came with it.
 
     Raises:
         TransientError: it is not JSON or not of this shape.
@@ -133,12 +138,12 @@ def parse(shape: type[Shape], content: bytes, *, private: tuple[str, ...]) -> Sh
     except ValidationError as error:
         where = error.errors(include_input=False, include_url=False)[0]
     try:
-        refusal = embedded(from_json(content))
+        refusal = embedded(from_json(content), headers)
     except ValueError:
-        raise garbage("the body is not JSON") from None
+        raise garbage("the body is not JSON" + request_id(headers)) from None
     if refusal:
         raise to_error(refusal, private=private)
-    raise garbage(f"{'.'.join(map(str, where['loc'])) or 'the body'}: {where['msg']}")
+    raise garbage(f"{'.'.join(map(str, where['loc'])) or 'the body'}: {where['msg']}" + request_id(headers))
 
 
 def garbage(why: str) -> TransientError:

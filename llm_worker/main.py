@@ -5,7 +5,9 @@ from typing import Any
 from arq.worker import func
 
 from llm_worker.context import HANDLERS
-from llm_worker.provider import Provider, check
+from llm_worker.endpoints import endpoints
+from llm_worker.gate import OpenGate
+from llm_worker.router import Router
 from llm_worker.run import attempt
 from llm_worker.worker import LlmWorker
 from shared.book import BatchingBook
@@ -24,11 +26,11 @@ async def startup(ctx: dict[Any, Any]) -> None:
     ctx["attempt"] = attempt
     ctx["book"] = BatchingBook(async_client(settings.redis))
     ctx["bell"] = async_client(settings.redis, timeout=None, connections=1)
-    ctx["provider"] = Provider.open(settings)
+    ctx["router"] = Router.open(settings, OpenGate())
 
 
 async def shutdown(ctx: dict[Any, Any]) -> None:
-    await ctx["provider"].aclose()
+    await ctx["router"].aclose()
     await ctx["bell"].aclose()
     await ctx["book"].aclose()
 
@@ -41,7 +43,7 @@ async def _never(ctx: dict[Any, Any]) -> None:
 def worker(settings: Settings, *, burst: bool = False) -> LlmWorker:
     """Build a worker; handlers and specs are checked first. Raises BindingError or SettingsError."""
     HANDLERS.load("llm_worker.handlers", CATALOG)
-    check(*settings.llm)
+    endpoints(settings)
     return LlmWorker(
         functions=[func(_never, name=spec.name) for spec in CATALOG.of(Queue.LLM)],
         on_startup=startup,

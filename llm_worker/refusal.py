@@ -104,9 +104,13 @@ def describe(refusal: Refusal, private: tuple[str, ...]) -> str:
         said = ""
     parts = [f"the provider answered HTTP {refusal.status}"]
     parts += [f"{name} {value[:80]}" for name in ("code", "param") if (value := refusal.field(name))]
-    if request := refusal.headers.get("x-request-id", refusal.headers.get("request-id", "")):
-        parts.append(f"request id {request[:80]}")
-    return ", ".join(parts) + (f": {said[:SHOWN]}" if said else "")
+    return ", ".join(parts) + request_id(refusal.headers) + (f": {said[:SHOWN]}" if said else "")
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """Name the provider's request id for the end of a message, empty if it sent none."""
+    found = headers.get("x-request-id", headers.get("request-id", ""))
+    return f", request id {found[:80]}" if found else ""
 
 
 def quotes(said: str, private: tuple[str, ...], width: int = 16) -> bool:
@@ -145,11 +149,11 @@ def _date(value: str | None) -> timedelta | None:
     return min(max(moment - datetime.now(UTC), timedelta()), LONGEST_WAIT)
 
 
-def embedded(body: Any) -> Refusal | None:
+def embedded(body: Any, headers: Mapping[str, str]) -> Refusal | None:
     """Find the error that some gateways send with HTTP 200: an `error` object instead of an answer."""
     error = body.get("error") if isinstance(body, dict) else None
     if not isinstance(error, dict):
         return None
     code = error.get("code")
     status = code if isinstance(code, int) and 400 <= code < 600 else 502  # noqa: PLR2004
-    return Refusal(status=status, headers={}, body=error)
+    return Refusal(status=status, headers=headers, body=error)

@@ -30,7 +30,7 @@ async def attempt(worker: dict[str, Any], lease: Lease) -> None:
             owner=lease.owner,
             attempt=lease.attempt,
             settings=worker["settings"],
-            provider=worker["provider"],
+            router=worker["router"],
         )
         call = await _outcome(spec, lease, context)
         # A finished result waits for Redis as long as it takes; the lease decides if it still counts.
@@ -47,7 +47,7 @@ async def _outcome(spec: AnySpec, lease: Lease, context: LlmContext) -> scripts.
     ttl = context.settings.job_ttl
     try:
         output = await _run(spec, lease, context)
-        success = Success(output.model_dump_json(by_alias=True), provider=context.provider.name)
+        success = Success(output.model_dump_json(by_alias=True), provider=context.asked)
         log.info("succeeded")
         return store.succeed(lease, success, usage=context.usage, ttl=ttl)
     except asyncio.CancelledError:

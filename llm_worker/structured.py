@@ -49,13 +49,12 @@ async def ask(ctx: LlmContext, messages: list[Message], *, schema: dict[str, Any
 
 
 async def _answer(ctx: LlmContext, conversation: list[Message], schema: dict[str, Any]) -> Answer:
-    if ctx.provider.takes_schemas:
-        try:
-            return await ctx.provider.chat(conversation, spend=ctx.spend, schema=schema)
-        except SchemaRefused:
-            pass
+    try:
+        return await ctx.provider.chat(conversation, schema=schema)
+    except SchemaRefused:
+        pass
     plain = system(PLAIN.format(schema=json.dumps(schema)))
-    return await ctx.provider.chat([plain, *conversation], spend=ctx.spend)
+    return await ctx.provider.chat([plain, *conversation])
 
 
 def decode(text: str) -> Any:

@@ -6,7 +6,6 @@ from shared.catalog.llm import CHAT, ChatInput, ChatOutput
 async def chat(ctx: LlmContext, job: ChatInput) -> ChatOutput:
     answer = await ctx.provider.chat(
         job.messages,
-        spend=ctx.spend,
         model=job.model,
         temperature=job.temperature,
         max_output_tokens=job.max_output_tokens,

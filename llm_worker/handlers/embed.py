@@ -30,7 +30,7 @@ async def embed(ctx: LlmContext, job: EmbedInput) -> EmbedOutput:
 async def _vectors(ctx: LlmContext, job: EmbedInput, texts: list[str]) -> list[list[float]]:
     """Embed one batch, in halves where the provider says that it is too large."""
     try:
-        return await ctx.provider.embed(texts, spend=ctx.spend, model=job.model, dimensions=job.dimensions)
+        return await ctx.provider.embed(texts, model=job.model, dimensions=job.dimensions)
     except ContextTooLong:
         if len(texts) == 1:
             raise

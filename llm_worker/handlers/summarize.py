@@ -33,7 +33,7 @@ class _Summary:
         self._prompt = PROMPT
         self._prompt += WORDS.format(words=job.max_words) if job.max_words else ""
         self._prompt += STYLE.format(style=job.style) if job.style else ""
-        window = ctx.settings.context_window
+        window = ctx.provider.context_window()
         longest = max(estimate(self._prompt), estimate(PROMPT + PART))
         # A quarter of the window is the answer's.
         self._limit = window - window // 4 - longest - OVERHEAD
@@ -70,7 +70,7 @@ class _Summary:
     async def _ask(self, prompt: str, text: str) -> str:
         async with self._gate:
             messages = [system(prompt), user(marked("text", text))]
-            answer = await self._ctx.provider.chat(messages, spend=self._ctx.spend)
+            answer = await self._ctx.provider.chat(messages)
         if answer.finish_reason == "length":
             raise ContextTooLong("the context window had no room for the whole summary")
         return answer.text.strip()

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import pytest_asyncio
 from aiohttp import web
 
 from llm_worker.context import LlmContext
-from llm_worker.provider import Provider
+from llm_worker.gate import Gate, OpenGate
+from llm_worker.router import Router
 from shared.settings import Settings
 from tests.llm_worker.servers import KEY, LlMock, Stub
 
@@ -72,8 +73,8 @@ def mock(servers: Servers) -> LlMock:
     return servers()
 
 
-@pytest_asyncio.fixture
-async def stub() -> AsyncIterator[Stub]:
+@asynccontextmanager
+async def serve_stub() -> AsyncIterator[Stub]:
     server = Stub()
     app = web.Application(client_max_size=2**26)
     app.router.add_post("/v1/{path:.*}", server.handle)
@@ -87,15 +88,21 @@ async def stub() -> AsyncIterator[Stub]:
 
 
 @pytest_asyncio.fixture
+async def stub() -> AsyncIterator[Stub]:
+    async with serve_stub() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
 async def make(tmp_path: Path) -> AsyncIterator[MakeContext]:
     """Build the context of one attempt against a base URL."""
-    providers: list[Provider] = []
+    routers: list[Router] = []
 
-    def build(url: str, **values: Any) -> LlmContext:
+    def build(url: str, *, gate: Gate | None = None, **values: Any) -> LlmContext:
         settings = Settings(_env_file=None, openai_base_url=url, openai_api_key=KEY, run_dir=tmp_path, **values)
-        providers.append(Provider.open(settings))
-        return LlmContext(job_id="01", owner="ann", attempt=1, settings=settings, provider=providers[-1])
+        routers.append(Router.open(settings, gate or OpenGate()))
+        return LlmContext(job_id="01", owner="ann", attempt=1, settings=settings, router=routers[-1])
 
     yield build
-    for provider in providers:
-        await provider.aclose()
+    for router in routers:
+        await router.aclose()

@@ -1,7 +1,7 @@
 """Handles on the servers of these tests."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import httpx
@@ -54,6 +54,7 @@ class Stub:
         self.asked = asyncio.Event()
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
         self.now = self.most = 0
         self._replies: list[Reply] = []
 
@@ -63,6 +64,7 @@ class Stub:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.paths.append(request.path)
+        self.headers.append(request.headers)
         self.bodies.append(body)
         self.asked.set()
         self.now += 1

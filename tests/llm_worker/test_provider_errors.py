@@ -21,7 +21,7 @@ ASK = [Message(role="user", content=PROMPT)]
 async def failure(make: MakeContext, url: str, **settings: Any) -> JobError:
     ctx = make(url, **settings)
     with pytest.raises(JobError) as caught:
-        await ctx.provider.chat(ASK, spend=ctx.spend)
+        await ctx.provider.chat(ASK)
     assert ctx.usage.requests == 1
     assert SECRET not in caught.value.message
     assert "lazy dog" not in caught.value.message
@@ -185,7 +185,7 @@ async def test_a_message_that_quotes_a_secret_is_left_out(stub: Stub, make: Make
 async def test_cancelling_closes_the_socket(stub: Stub, make: MakeContext) -> None:
     stub.script(None)
     ctx = make(stub.url)
-    task = asyncio.create_task(ctx.provider.chat(ASK, spend=ctx.spend))
+    task = asyncio.create_task(ctx.provider.chat(ASK))
     await stub.asked.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
