@@ -1,104 +1,11 @@
-"""A job as the API shows it."""
-
-from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+"""A job as an answer."""
 
 from fastapi import Response
-from pydantic import BaseModel, Field, PlainSerializer
 
-from shared.job import Job, Status, iso
-
-R = TypeVar("R")
-Time = Annotated[datetime, PlainSerializer(iso, return_type=str)]
-
-
-class AttemptView(BaseModel):
-    attempt: int
-    type: str
-    message: str
-    at: str
-
-
-class ErrorView(BaseModel):
-    type: str
-    message: str
-    retryable: bool
-    attempts: list[AttemptView] = []
-
-
-class UsageView(BaseModel):
-    input_tokens: int
-    output_tokens: int
-    requests: int
-
-
-class ProgressView(BaseModel):
-    done: float
-    total: float | None = None
-    message: str | None = None
-
-
-class Links(BaseModel):
-    self: str
-    events: str | None = None
-    file: str | None = None
-
-
-class JobView(BaseModel, Generic[R]):
-    """A job. Times are UTC by Redis's clock."""
-
-    id: str
-    task: str
-    queue: str
-    status: Status
-    priority: str
-    attempt: int = Field(description="Attempts begun, this one included.")
-    max_attempts: int
-    created_at: Time
-    run_at: Time | None = None
-    started_at: Time | None = None
-    finished_at: Time | None = None
-    progress: ProgressView | None = None
-    result: R | None = None
-    error: ErrorView | None = None
-    usage: UsageView | None = None
-    provider: str | None = None
-    estimated_start: Time | None = None
-    deliveries: list[dict[str, Any]] = []
-    links: Links
-
-
-AnyJob = JobView[Any]
-
-
-class JobPage(BaseModel):
-    jobs: list[AnyJob]
-    next: str | None = Field(description="Cursor of the next page; null at the end.")
+from shared.job import Job
+from shared.view import show
 
 
 def answer(job: Job, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Make the answer. The worker has validated the result; doing it again would only cost time."""
     return Response(show(job).model_dump_json(), status, headers, media_type="application/json")
-
-
-def show(job: Job) -> AnyJob:
-    """Show a record. A last error stays visible while its retry waits; a success has none."""
-    url = f"/v1/jobs/{job.id}"
-    return AnyJob(
-        id=job.id,
-        task=job.task,
-        queue=job.queue,
-        status=job.status,
-        priority=job.priority,
-        attempt=job.attempt,
-        max_attempts=job.max_attempts,
-        created_at=job.created_at,
-        run_at=job.run_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        result=job.result,
-        error=ErrorView(**job.error, attempts=[AttemptView(**entry) for entry in job.attempts]) if job.error else None,
-        usage=UsageView(**vars(job.usage)),
-        provider=job.provider,
-        links=Links(self=url, file=f"{url}/file" if job.file else None),
-    )

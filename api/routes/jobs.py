@@ -11,13 +11,14 @@ from api.parameters import JobId, Wait
 from api.problems import responses
 from api.security import Caller, may_see
 from api.state import TheBook, TheCatalog, TheFiles, TheWatching
-from api.view import AnyJob, JobPage, answer, show
+from api.view import answer
 from shared import listing, store
 from shared.book import AsyncBook
 from shared.job import Job, Status
 from shared.keys import ApiKey, Role
 from shared.listing import Filter, Page
 from shared.spec import Queue
+from shared.view import AnyJob, JobPage, show
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

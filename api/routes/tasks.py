@@ -12,10 +12,11 @@ from api.problems import responses
 from api.security import Caller, authenticate, may_see, require_admin
 from api.state import RequestId, TheBook, TheCatalog, TheDispatcher, TheWatching
 from api.strict import StrictRoute
-from api.view import JobView, answer
+from api.view import answer
 from shared import store
 from shared.catalog import Catalog
 from shared.spec import AnySpec
+from shared.view import JobView
 
 
 class TaskView(BaseModel):
