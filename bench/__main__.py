@@ -17,7 +17,7 @@ from bench import report
 from bench.lab import ROOT, NotMeasuredError
 from bench.result import Effort, Result, not_measured
 
-MEASUREMENTS = ("pickup", "drain")
+MEASUREMENTS = ("pickup", "drain", "backlog", "calls", "memory", "trips", "invoice", "gateway")
 RESULTS = ROOT / "bench/results.json"  # of a whole run
 PARTIAL = ROOT / "bench/results.partial.json"
 
@@ -26,12 +26,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--only", default="", help=f"comma-separated: {', '.join(MEASUREMENTS)}")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: the figures mean nothing")
+    parser.add_argument("--folder", type=Path, help="keep the logs of all processes there")
     options = parser.parse_args()
     chosen = [name for name in options.only.split(",") if name] or list(MEASUREMENTS)
     if unknown := set(chosen) - set(MEASUREMENTS):
         parser.error(f"no such measurement: {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}")
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        effort = Effort(1 if options.quick else 3, 0.1 if options.quick else 1.0, Path(folder), _say)
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        folder = options.folder or Path(temporary)
+        effort = Effort(1 if options.quick else 3, 0.1 if options.quick else 1.0, folder, _say)
         results = {name: _measure(name, effort) for name in chosen}
     found = report.assemble(results, quick=options.quick, only=options.only)
     whole = set(chosen) == set(MEASUREMENTS) and not options.quick

@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+from bench import work
 from bench.peers import runner
 from bench.tasks.specs import LLM_NOOP, SYNC_NOOP, Sent
-from bench.work import MESSAGES
 from shared.book import AsyncBook
 from shared.catalog.llm import CHAT, ChatInput
+from shared.catalog.report import REPORT, ReportInput
 from shared.dispatch import Dispatcher
 from shared.keys import ApiKey, Role
 from shared.redis import async_client
@@ -31,7 +32,8 @@ def job(kind: str, value: float) -> tuple[AnySpec, Input]:
         "noop": (LLM_NOOP, Sent(sent=value)),
         "wait": (LLM_NOOP, Sent(seconds=value)),
         "sync": (SYNC_NOOP, Sent(sent=value)),
-        "ask": (CHAT, ChatInput(messages=MESSAGES)),
+        "invoice": (REPORT, ReportInput.model_validate(work.REPORT)),
+        "ask": (CHAT, ChatInput(messages=work.MESSAGES)),
     }
     return made[kind]
 

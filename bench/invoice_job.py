@@ -1,0 +1,31 @@
+"""The function behind the sync pool's `report`, as a plain RQ job: each horse imports it, and WeasyPrint with it."""
+
+from typing import Any, cast
+from uuid import uuid4
+
+from bench.work import REPORT
+from shared.catalog.report import ReportInput
+from shared.files import Files
+from shared.job import Artefact
+from shared.settings import Settings, load
+from sync_worker.context import SyncContext
+from sync_worker.handlers.report import report
+
+
+class Context:
+    """As much of an attempt as the handler uses."""
+
+    def __init__(self) -> None:
+        self.settings: Settings = load()
+        self.job_id = uuid4().hex
+        self._files = Files(self.settings.files)
+
+    def save(self, *, name: str, media_type: str, content: bytes) -> Artefact:
+        place = {"owner": "bench", "job": self.job_id, "attempt": 1}
+        return self._files.put(**place, name=name, media_type=media_type, content=content)  # type: ignore[arg-type]
+
+
+def invoice(_: float) -> dict[str, Any]:
+    """Run the handler on the same input."""
+    context = cast("SyncContext", Context())
+    return report(context, ReportInput.model_validate(REPORT)).model_dump()
