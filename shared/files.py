@@ -1,16 +1,21 @@
 """Artefacts by URL: a local folder or an S3 bucket. Written whole or not at all."""
 
 import hashlib
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from shared.job import Artefact
+
+DRAFT = re.compile(r"#[0-9]+$")  # what obstore adds to the name of a file until it is whole
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class Files:
 
     def __init__(self, url: str) -> None:
         self.store = open_store(url)
+        self._folder = Path(unquote(urlsplit(url).path)) if isinstance(self.store, LocalStore) else None
 
     def put(self, *, owner: str, job: str, attempt: int, name: str, media_type: str, content: bytes) -> Artefact:
         """Store `content` for one attempt of a job. The key holds the attempt, so that a run
@@ -59,6 +65,23 @@ class Files:
         for batch in obstore.list(self.store):
             for item in batch:
                 yield Entry(item["path"], item["size"], item["last_modified"])
+
+    def drafts(self) -> Iterator[Entry]:
+        """List what killed writers left of files that they had not finished, which no listing shows.
+
+        Only a folder has them; a bucket keeps them to itself until a lifecycle rule of its own removes them.
+        """
+        for path in self._folder.rglob("*#*") if self._folder else ():
+            with suppress(FileNotFoundError):  # it has just been finished
+                if DRAFT.search(path.name) and path.is_file():
+                    told = path.stat()
+                    modified = datetime.fromtimestamp(told.st_mtime, UTC)
+                    yield Entry(path.relative_to(cast("Path", self._folder)).as_posix(), told.st_size, modified)
+
+    def discard(self, draft: Entry) -> None:
+        """Remove what `drafts` listed."""
+        if self._folder:
+            (self._folder / draft.key).unlink(missing_ok=True)
 
 
 def open_store(url: str) -> ObjectStore:

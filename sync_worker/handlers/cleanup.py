@@ -52,13 +52,18 @@ def remove_records(ctx: SyncContext, job: CleanupInput, before: datetime) -> Rem
 
 
 def remove_orphans(ctx: SyncContext, job: CleanupInput, before: datetime) -> Removed:
-    """Remove artefacts that no record names, and index entries without a record."""
+    """Remove artefacts that no record names, what killed writers left, and index entries without a record."""
     removed = Removed()
     for entry in ctx.files.list():
         if entry.modified < before and _orphaned(ctx, entry.key):
             removed = _add(removed, entry.bytes)
             if not job.dry_run:
                 ctx.files.delete(entry.key)
+    for draft in ctx.files.drafts():
+        if draft.modified < before and _orphaned(ctx, draft.key):
+            removed = _add(removed, draft.bytes)
+            if not job.dry_run:
+                ctx.files.discard(draft)
     entries = _trim(ctx, "", dry_run=job.dry_run)
     for owner in ctx.book.run(listing.owners()):
         _trim(ctx, owner, dry_run=job.dry_run)

@@ -144,6 +144,10 @@ def test_a_writer_that_is_killed_leaves_no_half_file(files: Files, folder: Path,
         writer.communicate()
         check_whole(files, size)
     assert put(files, b"after", attempt=0).key in {entry.key for entry in files.list()}
+    assert {folder / draft.key for draft in files.drafts()} == unfinished(folder)
+    for draft in files.drafts():
+        files.discard(draft)
+    assert not unfinished(folder)
 
 
 def unfinished(folder: Path, *, but: AbstractSet[Path] = frozenset()) -> set[Path]:

@@ -89,7 +89,8 @@ class House:
 
     def state(self) -> tuple[Any, ...]:
         """Everything that a cleanup could remove."""
-        return (*(sorted(self.redis.scan_iter("*"))), self.keys(), self.listed(), self.listed("ada"))
+        drafts = {draft.key for draft in self.files.drafts()}
+        return (*(sorted(self.redis.scan_iter("*"))), self.keys(), drafts, self.listed(), self.listed("ada"))
 
     def clean(self, *what: str, older_than: str = "7d", dry_run: bool = False) -> tuple[CleanupOutput, str]:
         """Clean up, and before it dry: that must tell the same and change nothing. Gives the cleanup's own id too."""
@@ -298,6 +299,16 @@ def test_the_files_of_lost_attempts_are_orphans_once_the_job_is_over(house: Hous
     assert done.orphans == Removed(count=2, bytes=77)
     assert {lost, beside}.isdisjoint(house.keys())
     assert house.keys() == {key(job)}
+
+
+def test_what_a_killed_writer_left_is_an_orphan(house: House) -> None:
+    job, running = house.finished(days=8), house.running()
+    dead = house.stray(f"ada/{job.id}/0/report.pdf#1", days=8, size=70)
+    alive = house.stray(f"ada/{running.job_id}/1/report.pdf#1", days=8)
+    foreign = house.stray("somebody/notes.txt#1", days=8)
+    done, _ = house.clean("orphans")
+    assert done.orphans == Removed(count=1, bytes=70)
+    assert [(house.folder / name).exists() for name in (dead, alive, foreign)] == [False, True, True]
 
 
 def test_the_file_of_a_failed_attempt_is_an_orphan(house: House) -> None:
