@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from shared.store import Call, ms
+from shared.scripts import Call, ms
 
 SENT = "tandem:sent:"
 
