@@ -5,6 +5,7 @@ from typing import Any
 from arq.worker import func
 
 from llm_worker.context import HANDLERS
+from llm_worker.deliverer import Deliverer
 from llm_worker.endpoints import endpoints
 from llm_worker.gate import OpenGate
 from llm_worker.router import Router
@@ -26,10 +27,15 @@ async def startup(ctx: dict[Any, Any]) -> None:
     ctx["attempt"] = attempt
     ctx["book"] = BatchingBook(async_client(settings.redis))
     ctx["bell"] = async_client(settings.redis, timeout=None, connections=1)
+    ctx["webhook_bell"] = async_client(settings.redis, timeout=None, connections=1)
+    ctx["deliverer"] = Deliverer(settings, book=ctx["book"], bell=ctx["webhook_bell"])
+    await ctx["deliverer"].__aenter__()
     ctx["router"] = Router.open(settings, OpenGate())
 
 
 async def shutdown(ctx: dict[Any, Any]) -> None:
+    await ctx["deliverer"].__aexit__()
+    await ctx["webhook_bell"].aclose()
     await ctx["router"].aclose()
     await ctx["bell"].aclose()
     await ctx["book"].aclose()

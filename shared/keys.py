@@ -109,13 +109,15 @@ def make_key_files(run_dir: Path) -> None:
     for path in key_files(run_dir).values():
         if path.exists() and len(_read(path)) < MIN_LENGTH:
             path.unlink(missing_ok=True)
-        if not path.exists():
-            _make(path)
+        make_secret_file(path, secrets.token_urlsafe(32))
 
 
-def _make(path: Path) -> None:
+def make_secret_file(path: Path, secret: str) -> None:
+    """Write a secret, mode 0600, whole or not at all, unless there is one."""
+    if path.exists():
+        return
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as draft:  # made with mode 0600
-        draft.write(f"{secrets.token_urlsafe(32)}\n")
+        draft.write(f"{secret}\n")
         draft.flush()
         with suppress(FileExistsError):  # another part was faster; both use what it made
             os.link(draft.name, path)

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,9 @@ from shared.duration import Duration
 from shared.key_ring import merge_keys
 from shared.keys import ApiKey, parse_keys, read_key_files
 from shared.urls import FilesUrl, HttpUrl, RedisUrl, SmtpUrl
+
+WEBHOOK_SECRET_FILE = "webhook.secret"  # noqa: S105 - a file's name
+SIGNING_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}")
 
 
 class Settings(BaseSettings):
@@ -61,6 +65,8 @@ class Settings(BaseSettings):
     job_ttl: Duration = Field(default=timedelta(days=7), validation_alias="TANDEM_JOB_TTL")
     queue_max: int = Field(default=100_000, ge=1, validation_alias="TANDEM_QUEUE_MAX")
     idempotency_ttl: Duration = Field(default=timedelta(hours=24), validation_alias="TANDEM_IDEMPOTENCY_TTL")
+    webhook_secret: SecretStr | None = Field(default=None, validation_alias="TANDEM_WEBHOOK_SECRET")
+    allow_private_webhooks: bool = Field(default=False, validation_alias="TANDEM_ALLOW_PRIVATE_WEBHOOKS")
     grace: Duration = Field(default=timedelta(seconds=25), validation_alias="TANDEM_GRACE")
     max_body: ByteSize = Field(default=ByteSize(1024 * 1024), ge=1024, validation_alias="TANDEM_MAX_BODY")
     sync_memory: ByteSize = Field(default=ByteSize(1024**3), ge=128 * 1024**2, validation_alias="TANDEM_SYNC_MEMORY")
@@ -130,6 +136,14 @@ class Settings(BaseSettings):
         return bool(self.api_keys) or any(key.key_env for key in (self.config.keys if self.config else {}).values())
 
     @property
+    def webhook_key(self) -> str | None:
+        """The secret that signs webhooks: the setting, or the one that the local set-up made; None without any."""
+        if self.webhook_secret:
+            return self.webhook_secret.get_secret_value()
+        path = self.run_dir / WEBHOOK_SECRET_FILE
+        return path.read_text().strip() if path.exists() else None
+
+    @property
     def files(self) -> str:
         """The URL of the artefacts' store."""
         return self.files_url or (self.run_dir.resolve() / "files").as_uri()
@@ -157,6 +171,13 @@ class Settings(BaseSettings):
             raise SettingsError(missing)
         return path.read_text().strip()
 
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not SIGNING_SECRET.fullmatch(value.get_secret_value()):
+            raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
+        return value
+
     @field_validator("job_ttl", "llm_timeout")
     @classmethod
     def _not_nothing(cls, value: timedelta) -> timedelta:
@@ -173,13 +194,11 @@ PLANNED = frozenset(
         "TANDEM_KEY_RPM",
         "TANDEM_KEY_SHARE",
         "TANDEM_RQ_IMPORTS",
-        "TANDEM_WEBHOOK_SECRET",
         "TANDEM_METRICS_PUBLIC",
-        "TANDEM_ALLOW_PRIVATE_WEBHOOKS",
     }
 )
 PREFIX = "TANDEM_"
-SECRET = frozenset({"redis_url", "openai_api_key", "api_keys", "smtp_url", "database_url"})
+SECRET = frozenset({"webhook_secret", "redis_url", "openai_api_key", "api_keys", "smtp_url", "database_url"})
 HINTS = {"byte_size": "must be a size such as 512 KiB, 1 MiB or 2MB"}  # where pydantic does not say what is allowed
 BAD_SETTING = 2
 

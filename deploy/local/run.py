@@ -1,8 +1,10 @@
 """`make run`: the whole platform on this machine."""
 
 import asyncio
+import base64
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -11,8 +13,8 @@ from pathlib import Path
 from deploy.local.parts import parts
 from deploy.local.ports import is_free
 from deploy.local.supervisor import STOPPED, StartFailed, Supervisor
-from shared.keys import make_key_files
-from shared.settings import Settings, load_or_exit
+from shared.keys import make_key_files, make_secret_file
+from shared.settings import WEBHOOK_SECRET_FILE, Settings, load_or_exit
 
 EXAMPLE = Path(__file__).parent / "alembic"
 
@@ -43,6 +45,8 @@ def make_local_files(settings: Settings) -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     if not settings.has_keys:
         make_key_files(run_dir)
+    if not settings.webhook_secret:
+        make_secret_file(run_dir / WEBHOOK_SECRET_FILE, "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
     if not settings.database_url and not settings.alembic and not (run_dir / "alembic").exists():
         shutil.copytree(EXAMPLE, run_dir / "alembic", ignore=shutil.ignore_patterns("__pycache__"))
 

@@ -294,11 +294,11 @@ def test_a_webhook_is_a_delivery_of_its_own(book: Book) -> None:
     [lease] = claim(book)
     succeed(book, lease)
     [(delivery, due)] = book.client.zrange("arq:queue:webhooks", 0, -1, withscores=True)  # type: ignore[misc]
-    assert delivery.decode() == f"{job_id}.1"
+    assert delivery.decode() == f"{job_id}-1"
     assert due > 0
     [shown] = get(book, job_id).deliveries
     assert (shown["event"], shown["status"], shown["url"]) == ("job.succeeded", "pending", "https://example.com/hook")
-    assert int(book.client.pttl(f"tandem:delivery:{job_id}.1")) > 0  # type: ignore[arg-type]
+    assert int(book.client.pttl(f"tandem:delivery:{job_id}-1")) > 0  # type: ignore[arg-type]
 
 
 def test_an_id_may_be_given_and_is_stored_once(book: Book) -> None:

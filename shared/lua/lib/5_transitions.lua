@@ -10,7 +10,7 @@ end
 
 -- Whoever gave a URL is called back: a delivery of its own, in the queue of deliveries.
 local function deliver(job, status, now)
-  local delivery = job.id .. '.' .. redis.call('HINCRBY', job_key(job.id), 'ends', 1)
+  local delivery = job.id .. '-' .. redis.call('HINCRBY', job_key(job.id), 'ends', 1)
   local key = DELIVERY .. delivery
   redis.call('HSET', key, 'id', delivery, 'job', job.id, 'owner', job.owner, 'url', job.webhook,
     'event', 'job.' .. status, 'at', now, 'attempt', 0)
