@@ -17,7 +17,7 @@ from bench import report
 from bench.lab import ROOT, NotMeasuredError
 from bench.result import Effort, Result, not_measured
 
-MEASUREMENTS = ("pickup", "drain", "backlog", "calls", "memory", "trips", "invoice", "gateway")
+MEASUREMENTS = ("pickup", "drain", "backlog", "calls", "memory", "trips", "limiter", "invoice", "gateway", "waiters")
 RESULTS = ROOT / "bench/results.json"  # of a whole run
 PARTIAL = ROOT / "bench/results.partial.json"
 

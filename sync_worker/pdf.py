@@ -10,6 +10,7 @@ from weasyprint import CSS, HTML
 from weasyprint.html import element_has_link_type
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse, url_is_absolute
 
+from shared.catalog.report import INVOICE
 from shared.errors import FinalError, JobError, TransientError
 from shared.outgoing import RefusedUrl
 from shared.settings import Settings
@@ -131,9 +132,14 @@ def render(html: str, properties: Properties = NOTHING_SAID, *, client: Client |
 
 
 def preload(settings: Settings | None = None) -> None:
-    """Warm imports, fonts and templates, so that a forked process starts with all of it. Opens no socket."""
+    """Warm imports, fonts, templates and the library's caches, so that a forked process starts with all of it.
+
+    Opens no socket. A page is drawn for each of these: what it needs is not read again in any fork.
+    """
     templating.preload(settings or Settings())
     render("<b>A</b><i>a</i><code>1</code><pre>&#8364;</pre><table><tr><td>1</table>", Properties(title="Warm-up"))
+    example = {**INVOICE, "data": INVOICE, "title": None}
+    render(templating.render(Settings(_env_file=None), kind="report", name="invoice", context=example))
 
 
 def _render(source: str, properties: Properties, fetcher: GuardedFetcher) -> Pdf:
