@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from redis.exceptions import RedisError
 from starlette.responses import JSONResponse, Response
 
 from shared import store
@@ -37,13 +38,16 @@ class Requeue:
         try:
             ids: list[bytes] = await self._book.client.zrange(f"rq:failed:{queue}", 0, AT_ONCE - 1)
             for job_id in ids:
-                count += await self._book.run(store.retry(job_id.decode(), only=Status.FAILED)) is Status.FAILED
-        except StoreUnavailable as error:
+                count += (
+                    await self._book.run(store.retry(job_id.decode(errors="replace"), only=Status.FAILED))
+                    is Status.FAILED
+                )
+        except (StoreUnavailable, RedisError) as error:
             return _away(error, count=count)
         return _said(f"Requeued {count} of {len(ids)} failed jobs.", 200, count=count)
 
 
-def _away(error: StoreUnavailable, **more: Any) -> Response:
+def _away(error: Exception, **more: Any) -> Response:
     return _said(f"Redis does not answer: {error}", 503, **more)
 
 

@@ -79,41 +79,48 @@ def test_without_an_admin_key_there_is_no_page(browser: Browser, address: str, p
     assert set(answers) == {401}
 
 
-@pytest.fixture
-def worker(book: Book, valkey: str, tmp_path: Path) -> Iterator[None]:
-    """A worker whose mail server never answers, so that a mail keeps it busy."""
-    assert book
+@contextmanager
+def worker(redis_url: str, folder: Path) -> Iterator[None]:
+    """Run a worker whose mail server never answers, so that a mail keeps it busy."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         smtp = f"smtp://127.0.0.1:{silent.getsockname()[1]}"
-        env = {"REDIS_URL": valkey, "RUN_DIR": str(tmp_path), "SMTP_URL": smtp, "TANDEM_GRACE": "0"}
+        env = {"REDIS_URL": redis_url, "RUN_DIR": str(folder), "SMTP_URL": smtp, "TANDEM_GRACE": "0"}
         env["TANDEM_LOG_FORMAT"] = "json"
-        with running("sync_worker", "--name", "box.7", env=env, log=tmp_path / "log", says='"ready"'):
+        with running("sync_worker", "--name", "box.7", env=env, log=folder / "log", says='"ready"'):
             yield
 
 
-@pytest.mark.usefixtures("worker")
-def test_queues_jobs_and_a_worker_at_work(browser: Browser, address: str, book: Book) -> None:
-    done = put(book, "report", markdown="# Done")
-    until(lambda: status(book, done) is Status.SUCCEEDED, what="the report")
-    mail = put(book, "email")
-    until(lambda: status(book, mail) is Status.RUNNING, what="the mail")
-    waiting = put(book, "cleanup")
-    with logged_in(browser, address) as (page, watch):
-        page.goto("/")
-        row = page.locator("tr[data-role=queue]", has=page.get_by_role("cell", name="sync", exact=True))
-        expect(row.get_by_role("cell")).to_have_text(["sync", "1", "0", "0", "1", "1", "0", "0"])
-        row.get_by_role("link").first.click()
-        expect(page.locator("tr[data-role=job] .description")).to_have_text(f"cleanup {waiting}")
-        page.locator("#select-registry").select_option("finished")
-        expect(page.locator("tr[data-role=job] .description")).to_have_text(f"report {done}")
-        page.get_by_role("link", name=done).click()
-        expect(page.locator("#job-data")).to_contain_text("finished")
-        expect(page.locator("#job-data")).to_contain_text('"pages": 1')
-        page.get_by_role("link", name="Workers").click()
-        expect(page.locator("tr[data-role=worker] td")).to_have_text(["box.7", f"email('{mail}')", "sync"])
-        page.locator("tr[data-role=worker] a").click()
-        expect(page.locator("#job-data")).to_contain_text("started")
+def test_queues_jobs_and_a_worker_at_work(
+    browser: Browser, address: str, book: Book, valkey: str, tmp_path: Path
+) -> None:
+    with worker(valkey, tmp_path), logged_in(browser, address) as (page, watch):
+        done = put(book, "report", markdown="# Done")
+        until(lambda: status(book, done) is Status.SUCCEEDED, what="the report")
+        mail = put(book, "email")
+        until(lambda: status(book, mail) is Status.RUNNING, what="the mail")
+        waiting = put(book, "cleanup")
+        look_around(page, done=done, mail=mail, waiting=waiting)
     assert (watch.complaints, watch.elsewhere, watch.dialogs) == ([], [], [])
+
+
+def look_around(page: Page, *, done: str, mail: str, waiting: str) -> None:
+    page.goto("/")
+    row = page.locator("tr[data-role=queue]", has=page.get_by_role("cell", name="sync", exact=True))
+    expect(row.get_by_role("cell")).to_have_text(["sync", "1", "0", "0", "1", "1", "0", "0"])
+    row.get_by_role("link").first.click()
+    expect(page.locator("tr[data-role=job] .description")).to_have_text(f"cleanup {waiting}")
+    page.locator("#select-registry").select_option("finished")
+    expect(page.locator("tr[data-role=job] .description")).to_have_text(f"report {done}")
+    page.get_by_role("link", name=done).click()
+    expect(page.locator("#job-data")).to_contain_text("finished")
+    expect(page.locator("#job-data")).to_contain_text('"pages": 1')
+    page.get_by_role("link", name="Workers").click()
+    cells = page.locator("tr[data-role=worker] td")
+    expect(cells.nth(0)).to_have_text("box.7")
+    expect(cells.nth(1)).to_have_text(f"email('{mail}')")
+    expect(cells.nth(2)).to_contain_text("sync")
+    page.locator("tr[data-role=worker] a").click()
+    expect(page.locator("#job-data")).to_contain_text("started")
 
 
 def test_buttons_that_would_be_refused_are_not_there(browser: Browser, address: str, book: Book) -> None:
@@ -129,6 +136,28 @@ def test_buttons_that_would_be_refused_are_not_there(browser: Browser, address: 
         page.goto(f"/0/view/job/{job_id}")
         expect(page.locator("#job-data")).to_contain_text("failed")
         expect(page.get_by_text("Delete")).to_have_count(0)
+
+
+def test_requeued_jobs_run_again(browser: Browser, address: str, book: Book, valkey: str, tmp_path: Path) -> None:
+    ids = [put(book, "report", markdown=f"# Again {number}") for number in range(4)]
+    for _ in ids:
+        fail(book, "the disk was full")
+    with worker(valkey, tmp_path), logged_in(browser, address) as (page, watch):
+        page.goto(f"/0/view/job/{ids[0]}")
+        expect(page.locator("pre.exc_info")).to_contain_text("the disk was full")
+        page.locator("#requeue-job-btn").click()
+        expect(page.locator("#notice")).to_have_text(f"Requeued {ids[0]}.")
+        expect(page.locator("#requeue-job-btn")).to_be_hidden()
+        expect(page.locator("#job-data")).to_contain_text("finished")
+        page.goto("/0/view/jobs/sync/failed/8/asc/1")
+        page.locator(f"tr[data-job-id='{ids[1]}'] [data-role=requeue-job-btn]").click()
+        expect(page.locator("#notice")).to_have_text(f"Requeued {ids[1]}.")
+        expect(page.locator(f"tr[data-job-id='{ids[1]}']")).to_have_count(0)
+        page.locator("#requeue-all-btn").click()
+        page.locator("#confirmation-modal-yes").click()
+        expect(page.locator("#notice")).to_have_text("Requeued 2 of 2 failed jobs.")
+        until(lambda: {status(book, job_id) for job_id in ids} == {Status.SUCCEEDED}, what="the second runs")
+    assert (watch.complaints, watch.elsewhere, watch.dialogs) == ([], [], [])
 
 
 # --- nothing that a job contains runs

@@ -1,18 +1,23 @@
 """Looking changes nothing, and nobody else's page can make an admin's browser requeue a job."""
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from shared import store
 from shared.book import Book
 from shared.job import Status
 from shared.redis import client
 from sync_worker.dashboard.pages import flask_app
 from sync_worker.dashboard.readonly import NotForReaders, ReadOnly
-from tests.sync_worker.dashboards import ADMIN, STATUSES, basic, everything, status
+from tests.conftest import Valkey
+from tests.processes import until
+from tests.sync_worker.dashboards import ADMIN, STATUSES, basic, dashboard_on, everything, fetched, status
 
+SAME = {"Origin": "{own}", "Sec-Fetch-Site": "same-origin"}  # as a browser sends it from our own pages
 FORBIDDEN = [
     ("GET", "/requeue/sync"),
     ("HEAD", "/requeue/sync"),
@@ -88,6 +93,70 @@ def test_a_requeue_without_a_login_is_refused(
     own = str(nobody.base_url).rstrip("/")
     assert nobody.post(path.format(**jobs), headers={"Origin": own}).status_code == 401
     assert everything(book) == before
+
+
+# --- the one thing that may change
+
+
+@pytest.mark.parametrize("proof", [{"Origin": "{own}"}, {"Sec-Fetch-Site": "same-origin"}], ids=repr)
+def test_a_failed_job_is_requeued_by_the_job_book(
+    admin: httpx.Client, book: Book, jobs: dict[str, str], proof: dict[str, str]
+) -> None:
+    answer = requeue(admin, f"/job/{jobs['failed']}/requeue", proof)
+    assert (answer.status_code, answer.json()["status"]) == (200, "OK")
+    job = book.run(store.fetch(jobs["failed"]))
+    assert job
+    assert (job.status, job.attempt, job.error) == (Status.QUEUED, 0, None)
+    shown = [job["id"] for job in fetched(admin, "/0/data/jobs/sync/queued/8/asc/1.json")["jobs"]]
+    assert shown == [jobs["queued"], jobs["failed"]]
+    assert fetched(admin, "/0/data/jobs/sync/failed/8/asc/1.json")["jobs"] == []
+    data = fetched(admin, f"/0/data/job/{jobs['failed']}.json")
+    assert (data["status"], data["exc_info"], data["started_at"], data["ended_at"]) == ("queued", None, None, None)
+
+
+@pytest.mark.parametrize("which", ["finished", "started", "queued", "scheduled", "unknown"])
+def test_only_what_ended_badly_is_requeued(admin: httpx.Client, book: Book, jobs: dict[str, str], which: str) -> None:
+    before = everything(book)
+    answer = requeue(admin, f"/job/{jobs.get(which, 'unknown')}/requeue")
+    assert answer.status_code == (404 if which == "unknown" else 409)
+    assert answer.json()["status"] == "ERROR"
+    assert everything(book) == before
+
+
+def test_all_failed_jobs_of_one_queue_are_requeued(admin: httpx.Client, book: Book, jobs: dict[str, str]) -> None:
+    connection: Any = book.client
+    connection.zadd("rq:failed:sync", {"not-in-the-book": 1})
+    connection.zadd("rq:failed:other", {jobs["failed"]: 1})
+    answer = requeue(admin, "/requeue/sync")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "OK", "message": "Requeued 1 of 2 failed jobs.", "count": 1}
+    statuses = {name: status(book, job_id) for name, job_id in jobs.items()}
+    assert statuses == {
+        "failed": Status.QUEUED,
+        "finished": Status.SUCCEEDED,
+        "scheduled": Status.SCHEDULED,
+        "started": Status.RUNNING,
+        "queued": Status.QUEUED,
+    }
+
+
+def test_without_redis_it_says_so(own_valkey: Valkey, tmp_path: Path) -> None:
+    with (
+        dashboard_on(own_valkey.url, tmp_path) as address,
+        httpx.Client(base_url=address, auth=("x", ADMIN), timeout=30) as client,
+    ):
+        own_valkey.kill()
+        answers = [requeue(client, path) for path in ("/job/abc/requeue", "/requeue/sync")]
+        answers += [client.get(path) for path in ("/0/data/queues.json", "/0/view/job/abc", "/0/view/jobs")]
+        assert [answer.status_code for answer in answers] == [503] * 5
+        assert all("Redis does not answer" in answer.text for answer in answers)
+        own_valkey.start()
+        until(lambda: client.get("/0/data/queues.json").status_code == 200, what="queues again")
+
+
+def requeue(client: httpx.Client, path: str, proof: dict[str, str] | None = None) -> httpx.Response:
+    own = str(client.base_url).rstrip("/")
+    return client.post(path, headers={name: value.format(own=own) for name, value in (proof or SAME).items()})
 
 
 @pytest.mark.parametrize(
