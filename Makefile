@@ -28,6 +28,10 @@ bench: install-dev ## Measure the platform beside its peers; ONLY=pickup,drain m
 	@sh bench/peers.sh
 	@exec $(PY) -m bench --only "$(ONLY)" $(if $(QUICK),--quick)
 
+profile: install-dev ## Show where gateway and workers spend their time under load; ONLY=gateway,llm-calls as above.
+	@sh bench/peers.sh
+	@exec $(PY) -m bench.profile --only "$(ONLY)"
+
 api: install ## One gateway process.
 	@$(PY) -m deploy.local.files
 	@exec $(PY) -m api
