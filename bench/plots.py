@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("Agg")
-from matplotlib import pyplot
+from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ STYLE = {
 
 def main() -> None:
     found = json.loads((ROOT / "bench/results.json").read_text())
-    pyplot.rcParams.update(STYLE)
+    plt.rcParams.update(STYLE)
     for name, draw in {"pickup": pick_up, "drain": drain, "limiter": limiter}.items():
         data = found["results"].get(name, {}).get("data", {})
         if figure := draw(data):
@@ -57,7 +57,7 @@ def pick_up(data: dict[str, Any]) -> Any:
     if not latencies:
         return None
     names = sorted(latencies, key=lambda name: -percentile(latencies[name], 50))
-    figure, axes = pyplot.subplots(figsize=(8.6, 0.42 * len(names) + 1.1))
+    figure, axes = plt.subplots(figsize=(8.6, 0.42 * len(names) + 1.1))
     for row, name in enumerate(names):
         p50, p99 = (percentile(latencies[name], percent) for percent in (50, 99))
         tint = OURS if name.startswith("Tandem") else EDGE
@@ -83,7 +83,7 @@ def drain(data: dict[str, Any]) -> Any:
         return None
     names = [name for name in one if name in four]
     names.sort(key=lambda name: -percentile(four[name], 50))
-    figure, axes = pyplot.subplots(figsize=(8.6, 0.5 * len(names) + 1.2))
+    figure, axes = plt.subplots(figsize=(8.6, 0.5 * len(names) + 1.2))
     for row, name in enumerate(reversed(names)):
         ones, fours = percentile(one[name], 50), percentile(four[name], 50)
         axes.barh(row + 0.19, ones, 0.34, color=colour(name), alpha=0.55)
@@ -92,7 +92,7 @@ def drain(data: dict[str, Any]) -> Any:
             axes.text(value, row + place, f"  {value:,.0f}  {label}", va="center", color=QUIET, fontsize=8.5)
     _rows(axes, list(reversed(names)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlim(0, 1.22 * max(max(map(max, one.values())), max(map(max, four.values()))))
+    axes.set_xlim(0, 1.22 * max(*map(max, one.values()), *map(max, four.values())))
     axes.set_xlabel("no-op jobs a second, all of them waiting at the start")
     axes.set_title("Throughput with one worker and with four (2 cores)")
     return figure
@@ -104,7 +104,7 @@ def limiter(data: dict[str, Any]) -> Any:
     if not found:
         return None
     per_second, limit = found["per_second"], found["limit"]
-    figure, axes = pyplot.subplots(figsize=(8.6, 3.0))
+    figure, axes = plt.subplots(figsize=(8.6, 3.0))
     axes.bar(range(len(per_second)), per_second, 1.0, color=OURS, alpha=0.85, lw=0)
     axes.axhline(limit / 60, color="#d1495b", lw=1.6)
     axes.text(len(per_second) * 1.005, limit / 60, f" limit: {limit} RPM", color="#d1495b", va="center", fontsize=9.5)
