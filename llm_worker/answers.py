@@ -33,7 +33,7 @@ class Answer:
     finish_reason: str
 
 
-class _Usage(BaseModel):
+class TokenCount(BaseModel):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
@@ -44,23 +44,23 @@ class _Usage(BaseModel):
 class Body(BaseModel):
     """What all answers have."""
 
-    usage: _Usage | None = None
+    usage: TokenCount | None = None
 
 
-class _Message(BaseModel):
+class Said(BaseModel):
     content: str | None = None
     refusal: str | None = None
 
 
-class _Choice(BaseModel):
-    message: _Message
+class Choice(BaseModel):
+    message: Said
     finish_reason: str | None = None
 
 
 class Completion(Body):
     """The body of a chat completion, as much of it as is used."""
 
-    choices: list[_Choice] | None  # required: an object without it is something else
+    choices: list[Choice] | None  # required: an object without it is something else
     model: str | None = None
 
     def answer(self, model: str) -> Answer:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from llm_worker.answers import Answer
-from llm_worker.provider import Attempt, Question
+from llm_worker.provider import Attempt
+from llm_worker.question import Question
 from llm_worker.router import Router
 from shared.catalog.llm import Message
 from shared.settings import Settings
@@ -31,15 +32,20 @@ class Asking:
         temperature: float | None = None,
         max_output_tokens: int | None = None,
         schema: dict[str, Any] | None = None,
+        stream: bool = False,
     ) -> Answer:
-        """Ask for one answer, with `schema` for one in JSON of that schema.
+        """Ask for one answer, with `schema` for one in JSON of that schema; `stream` also emits it as it comes.
 
         Raises:
             SchemaRefused: the provider takes no JSON Schema, or not this one.
 
         """
         question = Question(
-            messages=messages, temperature=temperature, max_output_tokens=max_output_tokens, schema=schema
+            messages=messages,
+            temperature=temperature,
+            max_output_tokens=max_output_tokens,
+            schema=schema,
+            stream=stream,
         )
         return await self._router.first(
             model or self._settings.model, lambda route: route.provider.chat(route.model, question, self._attempt)

@@ -1,8 +1,8 @@
 """The only file that imports the SDK: one HTTP client of one provider."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import aiohttp
@@ -12,18 +12,23 @@ import openai
 from llm_worker.endpoints import Endpoint
 from llm_worker.gate import Exchange
 from llm_worker.refusal import Refusal, quotes, to_error
+from llm_worker.stream import Events
 from shared.errors import AttemptTimeout, TransientError
 
 # Servers close idle connections after 5 s (uvicorn's default): leave them first, or a request meets a closed socket.
 KEEPALIVE = 4.0
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 OPENAI = "api.openai.com"
+LINGER = 0.5  # seconds for the end of a body that has said all
+BROKEN = (httpx2.HTTPError, aiohttp.ClientError, OSError)  # what a broken connection is; TimeoutError is an OSError
+
+Take = Callable[[str], bool]
 
 
 class Client:
     """Sends requests to one provider. Every failure is raised as a JobError; `refusal.py` lists those of refusals.
 
-    provider_timeout      transient  no complete answer within the endpoint's time-out   AttemptTimeout
+    provider_timeout      transient  no complete answer in time, or a stream that stalls   AttemptTimeout
     provider_unavailable  transient  no connection, or it broke
     """
 
@@ -64,6 +69,55 @@ class Client:
         exchange.status, exchange.headers = response.status_code, response.headers
         return response.content
 
+    async def stream(
+        self, path: str, body: dict[str, Any], exchange: Exchange, private: tuple[str, ...], take: Take
+    ) -> bytes | None:
+        """Send `body` and give `take` the data of each event, as it comes, until it has had enough.
+
+        A server that does not stream after all gives its whole answer, as `post` does; otherwise this is None.
+        """
+        with self._failures(exchange, private):
+            exchange.sent = True
+            async with asyncio.timeout(self._endpoint.timeout.total_seconds()):
+                stream = await self._sdk.post(
+                    path, body=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
+                )
+                response = stream.response
+                exchange.status, exchange.headers = response.status_code, response.headers
+                try:
+                    if response.headers.get("content-type", "").startswith("application/json"):
+                        return await response.aread()
+                    await self._read(response, take)
+                finally:
+                    await response.aclose()
+        return None
+
+    async def _read(self, response: httpx2.Response, take: Take) -> None:
+        """Read until `take` has had enough. The SDK's own reader is not used: to it a missing end is an end.
+
+        The first piece may take as long as a whole answer, for models that think first; the next ones may not stall.
+        """
+        events, pieces = Events(), aiter(response.aiter_bytes())
+        stall, enough = None, False
+        while not enough:
+            try:
+                async with asyncio.timeout(stall) as limit:
+                    piece = await anext(pieces, None)
+            except TimeoutError:
+                if limit.expired():
+                    raise self._stalled() from None
+                raise
+            for data in events.end() if piece is None else events.feed(piece):
+                enough = take(data)
+            if piece is None:
+                return
+            stall = self._endpoint.stall.total_seconds()
+        # With the end of the body read the connection can be used again.
+        with suppress(*BROKEN):
+            async with asyncio.timeout(LINGER):
+                async for _ in pieces:
+                    pass
+
     @contextmanager
     def _failures(self, exchange: Exchange, private: tuple[str, ...]) -> Iterator[None]:
         """Turn what the SDK raises into a JobError."""
@@ -76,7 +130,7 @@ class Client:
             raise to_error(refusal, private=private) from None
         except TimeoutError:
             raise self._timed_out() from None
-        except (openai.APIError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
+        except (openai.APIError, *BROKEN) as error:
             causes = list(_causes(error))
             # aiohttp's transport reports some broken connections as time-outs: the first cause knows.
             if any(isinstance(cause, TimeoutError) for cause in causes):
@@ -85,6 +139,10 @@ class Client:
             shown = type(causes[-1]).__name__ + ("" if quotes(said, private) else f": {said}")
             name = self._endpoint.name
             raise TransientError(f"no answer from {name}: {shown}", type="provider_unavailable") from None
+
+    def _stalled(self) -> AttemptTimeout:
+        name, seconds = self._endpoint.name, self._endpoint.stall.total_seconds()
+        return AttemptTimeout(f"the stream of {name} stalled for {seconds:g} s", type="provider_timeout")
 
     def _timed_out(self) -> AttemptTimeout:
         name, seconds = self._endpoint.name, self._endpoint.timeout.total_seconds()

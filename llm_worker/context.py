@@ -1,15 +1,19 @@
 """What a handler of the asyncio pool may use, and where it is bound."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from llm_worker.asking import Asking
 from llm_worker.router import Router
 from shared.binding import Handlers
+from shared.events import Kind
 from shared.job import Usage
 from shared.settings import Settings
 from shared.spec import Output, Queue
+
+# Appends to the job's events; False if the lease was lost.
+Append = Callable[[Sequence[tuple[Kind, dict[str, Any]]]], Awaitable[bool]]
 
 
 @dataclass(kw_only=True)
@@ -23,6 +27,22 @@ class LlmContext:
     router: Router = field(repr=False)
     usage: Usage = field(default_factory=Usage)
     asked: str | None = None
+    append: Append | None = field(default=None, repr=False)
+    streamed: bool = False
+
+    @property
+    def stream(self) -> bool:
+        """Whether somebody wants to see the answer come: pass it to the call whose text is the job's result."""
+        return self.append is not None
+
+    async def emit(self, text: str, *, first: bool) -> bool:
+        """Append a delta to the job's events. A second answer's first one tells readers to drop the first answer's."""
+        if self.append is None:
+            return False
+        again = first and self.streamed
+        self.streamed = True
+        restart = [(Kind.ATTEMPT, {"attempt": self.attempt})] if again else []
+        return await self.append([*restart, (Kind.DELTA, {"text": text})])
 
     @property
     def provider(self) -> Asking:

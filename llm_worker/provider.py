@@ -1,17 +1,22 @@
 """One OpenAI-compatible provider: what it is asked, and what it has shown that it can't do."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from llm_worker.answers import Answer, Body, Completion, Embeddings, parse
 from llm_worker.client import Client
+from llm_worker.deltas import Deltas
 from llm_worker.errors import BadRequest, SchemaRefused
-from llm_worker.gate import Ask, Gate
-from shared.catalog.llm import Message
+from llm_worker.gate import Ask, Exchange, Gate
+from llm_worker.question import Model, Question
+from llm_worker.stream import Collected
 from shared.job import Usage
 
+COMPLETIONS = "/chat/completions"
+EMBEDDINGS = "/embeddings"
 ONE_REQUEST = Usage(requests=1)
 Read = TypeVar("Read", bound=Body)
 
@@ -22,41 +27,11 @@ class Attempt(Protocol):
     job_id: str
     usage: Usage
 
+    async def emit(self, text: str, *, first: bool) -> bool:
+        """Write one delta of a streamed answer; see `deltas.Emit`."""
+
     def spend(self, usage: Usage, *, provider: str) -> None:
         """Add the cost of a request."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model by its name in jobs and in the config file, and by its name at the provider."""
-
-    title: str
-    name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What a chat completion is asked for; with `schema` the answer is JSON."""
-
-    messages: Sequence[Message]
-    temperature: float | None = None
-    max_output_tokens: int | None = None
-    schema: dict[str, Any] | None = None
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        return tuple(message.content for message in self.messages)
-
-    def body(self, model: Model) -> dict[str, Any]:
-        """Write the request, all but the limit on output tokens."""
-        body: dict[str, Any] = {"model": model.name, "messages": [message.model_dump() for message in self.messages]}
-        if self.temperature is not None:
-            body["temperature"] = self.temperature
-        if self.schema is not None:
-            # Not strict: OpenAI's strict mode takes only a part of JSON Schema. The answer is validated anyway.
-            wanted = {"name": "answer", "schema": self.schema, "strict": False}
-            body["response_format"] = {"type": "json_schema", "json_schema": wanted}
-        return body
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +43,7 @@ class _Request:
     texts: tuple[str, ...]
     model: Model
     attempt: Attempt
+    deltas: Deltas | None = None
 
 
 class Provider:
@@ -83,6 +59,8 @@ class Provider:
         self._gate = gate
         self._takes_schemas = True
         self._limit_name = "max_completion_tokens"
+        self._tells_usage = True  # in a stream
+        self._unstreamed: set[str] = set()  # models
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -99,8 +77,18 @@ class Provider:
         """
         if question.schema is not None and not self._takes_schemas:
             raise SchemaRefused(f"{self.name} takes no JSON Schema")
+        if not question.stream:
+            return await self._answer(model, question, attempt, None)
+        async with Deltas(attempt.emit) as deltas:
+            answer = await self._answer(model, question, attempt, deltas)
+            if not deltas.begun:
+                deltas.add(answer.text)
+            return answer
+
+    async def _answer(self, model: Model, question: Question, attempt: Attempt, deltas: Deltas | None) -> Answer:
+        body = question.body(model)
         request = _Request(
-            path="/chat/completions", body=question.body(model), texts=question.texts, model=model, attempt=attempt
+            path=COMPLETIONS, body=body, texts=question.texts, model=model, attempt=attempt, deltas=deltas
         )
         try:
             completion = await self._complete(request, question.max_output_tokens)
@@ -124,48 +112,85 @@ class Provider:
         body: dict[str, Any] = {"model": model.name, "input": list(texts), "encoding_format": "base64"}
         if dimensions is not None:
             body["dimensions"] = dimensions
-        request = _Request(path="/embeddings", body=body, texts=tuple(texts), model=model, attempt=attempt)
-        return (await self._send(request, Embeddings)).vectors(len(texts))
+        request = _Request(path=EMBEDDINGS, body=body, texts=tuple(texts), model=model, attempt=attempt)
+        return (await self._send(request, {}, partial(self._post, Embeddings))).vectors(len(texts))
 
     async def _complete(self, request: _Request, limit: int | None) -> Completion:
         """Send with the limit on output tokens under the name that the provider knows."""
         if limit is None:
-            return await self._send(request, Completion)
+            return await self._completion(request, {})
         name = self._limit_name
         try:
-            return await self._send(request, Completion, limit=limit, more={name: limit})
+            return await self._completion(request, {name: limit})
         except BadRequest as error:
             if name == "max_tokens" or not _names(error, name):
                 raise
             try:
-                completion = await self._send(request, Completion, limit=limit, more={"max_tokens": limit})
+                completion = await self._completion(request, {"max_tokens": limit})
             except BadRequest:
                 # Not the name but its value was refused: nothing to remember.
                 raise error from None
         self._limit_name = "max_tokens"
         return completion
 
+    async def _completion(self, request: _Request, limit: dict[str, int]) -> Completion:
+        """Send it streamed if that is asked for and the provider knows how."""
+        if request.deltas is None or request.model.title in self._unstreamed:
+            return await self._send(request, limit, partial(self._post, Completion))
+        told = self._tells_usage
+        options: dict[str, Any] = {"stream": True} | ({"stream_options": {"include_usage": True}} if told else {})
+        try:
+            return await self._send(replace(request, body=request.body | options), limit, self._stream)
+        except BadRequest as error:
+            if told and _names(error, "stream_options"):
+                self._tells_usage = False
+            elif _names(error, "stream"):
+                self._unstreamed.add(request.model.title)
+            else:
+                raise
+        return await self._completion(request, limit)
+
     async def _send(
-        self, request: _Request, shape: type[Read], *, limit: int | None = None, more: dict[str, Any] | None = None
+        self,
+        request: _Request,
+        limit: dict[str, int],
+        send: Callable[[_Request, Exchange], Awaitable[Read]],
     ) -> Read:
         attempt = request.attempt
         ask = Ask(
             job_id=attempt.job_id,
             provider=self.name,
             model=request.model.title,
-            embeds=shape is Embeddings,
+            embeds=request.path == EMBEDDINGS,
             texts=request.texts,
-            max_output_tokens=limit,
+            max_output_tokens=next(iter(limit.values()), None),
             begun=bool(attempt.usage.requests),
         )
         async with self._gate.admit(ask) as exchange:
             attempt.spend(ONE_REQUEST, provider=self.name)
-            content = await self._client.post(request.path, request.body | (more or {}), exchange, request.texts)
-            read = parse(shape, content, headers=exchange.headers, private=request.texts)
+            read = await send(replace(request, body=request.body | limit), exchange)
             if read.usage:
                 exchange.usage = read.usage.usage()
                 attempt.spend(exchange.usage, provider=self.name)
         return read
+
+    async def _post(self, shape: type[Read], request: _Request, exchange: Exchange) -> Read:
+        content = await self._client.post(request.path, request.body, exchange, request.texts)
+        return parse(shape, content, headers=exchange.headers, private=request.texts)
+
+    async def _stream(self, request: _Request, exchange: Exchange) -> Completion:
+        collected = Collected(request.texts)
+
+        def take(data: str) -> bool:
+            text = collected.take(data, exchange.headers)
+            if request.deltas:
+                request.deltas.add(text)
+            return collected.done
+
+        content = await self._client.stream(request.path, request.body, exchange, request.texts, take)
+        if content is None:
+            return collected.completion(exchange.headers)
+        return parse(Completion, content, headers=exchange.headers, private=request.texts)
 
     def _schema_refused(self, error: BadRequest) -> SchemaRefused | None:
         """Tell whether the schema was refused, and remember a provider that refuses all of them.

@@ -41,7 +41,7 @@ TOO_LONG_WORDS = re.compile(
 )
 FILTERED = frozenset({"content_filter", "content_policy_violation"})
 NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-PARAMETERS = ("max_completion_tokens", "response_format")
+PARAMETERS = ("max_completion_tokens", "response_format", "stream_options")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from llm_worker.client import Client
 from llm_worker.endpoints import endpoints
 from llm_worker.errors import SchemaRefused
 from llm_worker.gate import Gate
-from llm_worker.provider import Model, Provider
+from llm_worker.provider import Provider
+from llm_worker.question import Model
 from shared.config import ModelConfig
 from shared.errors import MAX_MESSAGE, JobError, Snooze
 from shared.settings import Settings

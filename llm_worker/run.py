@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import random
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import structlog
 from pydantic import ValidationError
 
-from llm_worker.context import HANDLERS, LlmContext
-from shared import scripts, store
+from llm_worker.context import HANDLERS, Append, LlmContext
+from shared import events, scripts, store
 from shared.attempt import HandBack, decide
+from shared.book import AsyncBook
 from shared.catalog import Catalog
 from shared.errors import AttemptTimeout, FinalError
 from shared.spec import AnySpec, Output
@@ -31,6 +33,7 @@ async def attempt(worker: dict[str, Any], lease: Lease) -> None:
             attempt=lease.attempt,
             settings=worker["settings"],
             router=worker["router"],
+            append=_appender(worker["book"], lease) if lease.stream else None,
         )
         call = await _outcome(spec, lease, context)
         # A finished result waits for Redis as long as it takes; the lease decides if it still counts.
@@ -41,6 +44,13 @@ async def attempt(worker: dict[str, Any], lease: Lease) -> None:
             written = await writing  # the worker shuts down; what is known is still written
         if not written:
             log.warning("the lease was lost, the outcome is dropped")
+
+
+def _appender(book: AsyncBook, lease: Lease) -> Append:
+    async def append(entries: Sequence[tuple[events.Kind, dict[str, Any]]]) -> bool:
+        return await book.run(events.append(lease, entries))
+
+    return append
 
 
 async def _outcome(spec: AnySpec, lease: Lease, context: LlmContext) -> scripts.Call[bool]:

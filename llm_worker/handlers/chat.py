@@ -9,5 +9,6 @@ async def chat(ctx: LlmContext, job: ChatInput) -> ChatOutput:
         model=job.model,
         temperature=job.temperature,
         max_output_tokens=job.max_output_tokens,
+        stream=ctx.stream,
     )
     return ChatOutput(text=answer.text, model=answer.model, finish_reason=answer.finish_reason)

@@ -46,7 +46,7 @@ class _Summary:
             while estimate(text) > self._limit:
                 text = await self._shorter(text)
             try:
-                return await self._ask(self._prompt, text)
+                return await self._ask(self._prompt, text, stream=self._ctx.stream)
             except ContextTooLong as error:
                 self._lower(text, error)
 
@@ -67,10 +67,10 @@ class _Summary:
                 self._lower(text, error)
         return await self._shorter(text)
 
-    async def _ask(self, prompt: str, text: str) -> str:
+    async def _ask(self, prompt: str, text: str, *, stream: bool = False) -> str:
         async with self._gate:
             messages = [system(prompt), user(marked("text", text))]
-            answer = await self._ctx.provider.chat(messages)
+            answer = await self._ctx.provider.chat(messages, stream=stream)
         if answer.finish_reason == "length":
             raise ContextTooLong("the context window had no room for the whole summary")
         return answer.text.strip()

@@ -1,6 +1,7 @@
 """Handles on the servers of these tests."""
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -14,6 +15,13 @@ from shared.spec import Input, Output
 Out = TypeVar("Out", bound=Output)
 SECRET = "sk-test-0123456789abcdefghij"
 KEY = SecretStr(SECRET)
+
+
+async def eventually(check: Callable[[], object], *, patience: float = 10) -> None:
+    """Wait until `check` gives something true."""
+    async with asyncio.timeout(patience):
+        while not check():  # noqa: ASYNC110 - what is waited for happens in a server or a pipeline of ours
+            await asyncio.sleep(0.005)
 
 
 class LlMock:
@@ -42,7 +50,14 @@ class LlMock:
         return [record["body"] for record in self.records]
 
 
-Reply = web.Response | Callable[[dict[str, Any]], web.Response] | None
+class Pieces:
+    """A stream, piece by piece; after the last one it ends, `breaks` off, or `hangs`."""
+
+    def __init__(self, *pieces: str, breaks: bool = False, hangs: bool = False, pause: float = 0) -> None:
+        self.pieces, self.breaks, self.hangs, self.pause = pieces, breaks, hangs, pause
+
+
+Reply = web.Response | Pieces | Callable[[dict[str, Any]], web.Response] | None
 
 
 class Stub:
@@ -50,11 +65,13 @@ class Stub:
 
     def __init__(self) -> None:
         self.url = ""
+        self.left: bool | None = None  # whether the client was gone when its stream ended
         self.release = asyncio.Event()
         self.asked = asyncio.Event()
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.headers: list[Mapping[str, str]] = []
+        self.peers: set[Any] = set()  # connections
         self.now = self.most = 0
         self._replies: list[Reply] = []
 
@@ -65,6 +82,7 @@ class Stub:
         body = await request.json()
         self.paths.append(request.path)
         self.headers.append(request.headers)
+        self.peers.add(request.transport.get_extra_info("peername") if request.transport else None)
         self.bodies.append(body)
         self.asked.set()
         self.now += 1
@@ -75,7 +93,29 @@ class Stub:
             await self.release.wait()
             reply = web.Response(status=500)
         self.now -= 1
+        if isinstance(reply, Pieces):
+            return await self._stream(request, reply)
         return reply(body) if callable(reply) else _copy(reply)
+
+    async def _stream(self, request: web.Request, reply: Pieces) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "x-request-id": "req_7"})
+        await response.prepare(request)
+        assert request.transport is not None
+        try:
+            for piece in reply.pieces:
+                await response.write(piece.encode())
+                await asyncio.sleep(reply.pause)
+            if reply.hangs:
+                await eventually(lambda: self.release.is_set() or _gone(request), patience=60)
+        finally:
+            self.left = _gone(request)
+        if reply.breaks:
+            request.transport.abort()
+        return response
+
+
+def _gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 def _copy(reply: web.Response) -> web.Response:
@@ -88,6 +128,13 @@ def said(text: str | None, *, finish: str | None = "stop", usage: Any = None, **
     """A chat completion."""
     choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text, **message}}
     return web.json_response({"id": "1", "model": "stub-1", "choices": [choice], "usage": usage})
+
+
+def chunk(text: str | None = None, *, finish: str | None = None, usage: Any = None, **more: Any) -> str:
+    """One event of a streamed completion."""
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    data = {"id": "1", "model": "stub-1", "choices": [choice], "usage": usage} | more
+    return f"data: {json.dumps(data)}\n\n"
 
 
 def refused(status: int, headers: dict[str, str] | None = None, **error: Any) -> web.Response:
