@@ -14,7 +14,7 @@ Align = Literal["left", "right", "center"]
 Value = str | int | float | bool | None
 Row = list[Value] | dict[str, Value]
 WIDE = 7  # more columns than this lie across the page
-MAX_CELLS = 30_000  # some 50 s and 700 MB of layout; past that a PDF is the wrong form
+MAX_CELLS = 30_000  # some 60 s and 820 MB of layout, within the default memory limit; past that a PDF is the wrong form
 
 
 class Column(TemplateData):
