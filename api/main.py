@@ -11,9 +11,10 @@ from api.middleware import BodyLimit, RequestId
 from api.routes import health, jobs, tasks
 from api.strict import StrictRoute
 from api.watching import Watching
+from api.webhook_target import WebhookTargets, check_keys
 from shared.book import AsyncBook
 from shared.catalog import Catalog, load
-from shared.dispatch import Dispatcher
+from shared.dispatch import Dispatcher, places
 from shared.files import open_store
 from shared.redis import async_client
 from shared.settings import Settings
@@ -29,6 +30,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
 
     Raises:
         SettingsError: no API keys, or no address of Redis.
+        ValueError: a key's webhook leads where none may go.
 
     """
     catalog = catalog or load()
@@ -38,9 +40,8 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
         book = AsyncBook(async_client(settings.redis))
         subscriber = async_client(settings.redis, timeout=None, connections=1)
         app.state.book = book
-        app.state.dispatcher = Dispatcher(
-            book, admission=Admission(queue_max=settings.queue_max), idempotency_ttl=settings.idempotency_ttl
-        )
+        app.state.dispatcher = Dispatcher(book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl)
+        app.state.webhook_targets = WebhookTargets(allow_private=settings.allow_private_webhooks)
         app.state.files = open_store(settings.files)
         async with Watching(subscriber, book) as app.state.watching:
             yield
@@ -53,7 +54,9 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     )
     app.router.route_class = StrictRoute
     app.state.catalog = catalog
+    app.state.settings = settings
     app.state.keys = settings.keys
+    check_keys(settings.keys, allow_private=settings.allow_private_webhooks)
     problems.install(app)
     # The last one added sees a request first.
     app.add_middleware(BodyLimit, limit=int(settings.max_body))
@@ -63,3 +66,12 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app.include_router(tasks.router(catalog))
     app.openapi()  # built once, here: it takes a while, and a mistake in it fails at start
     return app
+
+
+def admission(settings: Settings) -> Admission:
+    """Give what each key may submit; TANDEM_CONFIG may say otherwise of one."""
+    return Admission(
+        queue_max=settings.queue_max,
+        share=places(settings.key_share, settings.queue_max),
+        rpm=settings.key_rpm,
+    )

@@ -12,6 +12,16 @@ Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, allow_inf_nan=False, descriptio
 Prefer = Annotated[
     str | None, Header(description="`wait=N`: answer with the finished job if it ends within N seconds, at most 60.")
 ]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[ -~]+$",
+        description="Printable ASCII, your own choice: a repeat with the same body is the same job, answered with 200.",
+    ),
+]
 WAIT = re.compile(r"(?:^|[;,])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[;,])", re.IGNORECASE)
 
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from shared.errors import ServiceError
+from api.admission import rate_headers
+from shared.errors import KeyReused, ServiceError
 
 log = logging.getLogger("tandem.api")
 
@@ -38,7 +39,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": HTTPStatus(code).phrase,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
-    for code in (401, 403, 404, 413, 422, 503)
+    for code in (401, 403, 404, 409, 413, 422, 429, 503)
 }
 
 
@@ -61,6 +62,11 @@ def problem(
     if errors is not None:
         body["errors"] = errors
     return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def invalid(place: str, name: str, message: str) -> RequestValidationError:
+    """Make a 422 that names one parameter; `place` is query or header."""
+    return RequestValidationError([{"type": "value_error", "loc": (place, name), "msg": message}])
 
 
 async def _http(_request: Request, error: Exception) -> Response:
@@ -87,8 +93,15 @@ def _field(item: dict[str, Any]) -> dict[str, str]:
 
 async def _service(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)  # noqa: S101 - registered for it
-    log.warning("503: %s", error)
-    return problem(error.http_status, _public(error), headers={"Retry-After": str(error.retry_after)})
+    log.warning("%d: %s", error.http_status, error)
+    headers = {"Retry-After": str(error.retry_after), **rate_headers(error.quota)}
+    return problem(error.http_status, _public(error), headers=headers)
+
+
+async def _reused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, KeyReused)  # noqa: S101 - registered for it
+    field = {"field": "header.Idempotency-Key", "message": str(error)}
+    return problem(error.http_status, f"{field['field']}: {error}", errors=[field])
 
 
 def _public(error: ServiceError) -> str:
@@ -101,3 +114,4 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(ServiceError, _service)
+    app.add_exception_handler(KeyReused, _reused)

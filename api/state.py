@@ -7,9 +7,11 @@ from fastapi import Depends, Request
 from obstore.store import ObjectStore
 
 from api.watching import Watching
+from api.webhook_target import WebhookTargets
 from shared.book import AsyncBook
 from shared.catalog import Catalog
 from shared.dispatch import Dispatcher
+from shared.settings import Settings
 
 
 def _shared(name: str) -> Callable[[Request], Awaitable[Any]]:
@@ -29,5 +31,7 @@ TheBook = Annotated[AsyncBook, Depends(_shared("book"))]
 TheDispatcher = Annotated[Dispatcher, Depends(_shared("dispatcher"))]
 TheWatching = Annotated[Watching, Depends(_shared("watching"))]
 TheFiles = Annotated[ObjectStore, Depends(_shared("files"))]
+TheSettings = Annotated[Settings, Depends(_shared("settings"))]
+TheWebhookTargets = Annotated[WebhookTargets, Depends(_shared("webhook_targets"))]
 TheCatalog = Annotated[Catalog, Depends(_shared("catalog"))]
 RequestId = Annotated[str, Depends(_request_id)]

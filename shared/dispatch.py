@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from ulid import ULID
@@ -13,6 +13,7 @@ from shared.book import AsyncBook
 from shared.errors import KeyReused, QueueFull, RateExceeded, ServiceError, ShareFull
 from shared.job import Job, Status
 from shared.keys import ApiKey
+from shared.quota import Quota
 from shared.spec import AnySpec, Input, Queue
 from shared.submission import Admission, Idempotency, Options, Refused, Repeated, Stored, Submission, submit
 
@@ -31,8 +32,7 @@ class Receipt:
 
     id: str
     job: Job | None
-    left: int | None = None
-    full_in: timedelta = timedelta(0)
+    quota: Quota | None = None
 
     @property
     def replayed(self) -> bool:
@@ -67,21 +67,49 @@ class Dispatcher:
         """Store a job and put it in its queue, in one round trip."""
         job = submission(spec, payload, owner=caller.name, request_id=request_id, options=options)
         key = idempotency(job, idempotency_key, self._idempotency_ttl) if idempotency_key else None
-        answer = await self._book.run(submit(job, self._admission_of(caller), key))
+        admission = self._admission_of(caller)
+        answer = await self._book.run(submit(job, admission, key))
         match answer:
             case Stored():
-                return Receipt(job.id, _record(spec, job, answer), answer.left, answer.full_in)
+                return Receipt(job.id, _record(spec, job, answer), _quota(admission, answer))
             case Repeated(id_, same):
                 if same:
-                    return Receipt(id_, None)
+                    return Receipt(id_, None, _quota(admission, answer))
                 raise KeyReused("the Idempotency-Key was used for another submission")
-            case Refused(kind, wait):
-                error, message = REFUSALS[kind]
-                seconds = UNKNOWN_WAIT if wait is None else max(1, math.ceil(wait.total_seconds()))
-                raise error(message.format(queue=spec.queue), retry_after=seconds)
+            case Refused():
+                raise _refusal(spec, answer, _quota(admission, answer))
 
-    def _admission_of(self, _caller: ApiKey) -> Admission:
-        return self._admission
+    def _admission_of(self, caller: ApiKey) -> Admission:
+        """Give the platform's limits, or those that the configuration sets for this key."""
+        share = self._admission.share
+        if caller.share is not None:
+            share = places(caller.share, self._admission.queue_max)
+        rpm = self._admission.rpm if caller.rpm is None else caller.rpm
+        return replace(self._admission, share=share, rpm=rpm)
+
+
+def places(share: float, queue_max: int) -> int:
+    """Give the number of waiting jobs that a share of a queue is: at least one."""
+    return max(1, math.floor(queue_max * share + 1e-9))
+
+
+def _quota(admission: Admission, answer: Stored | Repeated | Refused) -> Quota | None:
+    """Say how the submitter's bucket stands, if it has one; nobody looked into it where something else refused."""
+    if admission.rpm is None:
+        return None
+    match answer:
+        case Stored(left=left, full_in=full_in):
+            return Quota(admission.rpm, left, full_in)
+        case Refused("rate", wait) if wait is not None:
+            return Quota(admission.rpm, 0, wait + timedelta(minutes=1) * (1 - 1 / admission.rpm))
+        case _:
+            return Quota(admission.rpm)
+
+
+def _refusal(spec: AnySpec, refused: Refused, quota: Quota | None) -> ServiceError:
+    error, message = REFUSALS[refused.kind]
+    seconds = UNKNOWN_WAIT if refused.wait is None else max(1, math.ceil(refused.wait.total_seconds()))
+    return error(message.format(queue=spec.queue), retry_after=seconds, quota=quota)
 
 
 def submission(

@@ -17,6 +17,8 @@ TandemError
 
 from datetime import timedelta
 
+from shared.quota import Quota
+
 MAX_MESSAGE = 2000
 
 
@@ -65,14 +67,18 @@ class Snooze(TandemError):
 
 
 class ServiceError(TandemError):
-    """The platform can't take the request now; `retry_after` is in whole seconds."""
+    """The platform can't take the request now; `retry_after` is in whole seconds.
+
+    `quota` is what the submitter may submit, if that is limited.
+    """
 
     type = "unavailable"
     http_status = 503
 
-    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+    def __init__(self, message: str, *, retry_after: int = 1, quota: Quota | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.quota = quota
 
 
 class StoreUnavailable(ServiceError):

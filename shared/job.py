@@ -20,6 +20,7 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
+WAITING = frozenset({Status.SCHEDULED, Status.QUEUED})
 FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.EXPIRED})
 
 # from -> to. Nothing leaves a final status but by a retry that somebody asks for.
@@ -113,6 +114,10 @@ class Job:
     @property
     def finished(self) -> bool:
         return self.status in FINAL
+
+    @property
+    def waiting(self) -> bool:
+        return self.status in WAITING
 
     @classmethod
     def from_values(cls, values: Sequence[bytes | None]) -> Self:

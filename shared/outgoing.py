@@ -59,6 +59,7 @@ class RefusedUrl(FinalError):
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"{shorten(url)} was refused: {reason}")
         self.url = url
+        self.reason = reason
 
 
 @dataclass(frozen=True)

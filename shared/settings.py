@@ -17,6 +17,7 @@ from shared.config import read as read_config
 from shared.duration import Duration
 from shared.key_ring import merge_keys
 from shared.keys import ApiKey, parse_keys, read_key_files
+from shared.share import Percentage
 from shared.urls import FilesUrl, HttpUrl, RedisUrl, SmtpUrl
 
 WEBHOOK_SECRET_FILE = "webhook.secret"  # noqa: S105 - a file's name
@@ -64,6 +65,8 @@ class Settings(BaseSettings):
 
     job_ttl: Duration = Field(default=timedelta(days=7), validation_alias="TANDEM_JOB_TTL")
     queue_max: int = Field(default=100_000, ge=1, validation_alias="TANDEM_QUEUE_MAX")
+    key_rpm: int | None = Field(default=None, ge=1, le=10**9, validation_alias="TANDEM_KEY_RPM")
+    key_share: Percentage = Field(default=1.0, validation_alias="TANDEM_KEY_SHARE")
     idempotency_ttl: Duration = Field(default=timedelta(hours=24), validation_alias="TANDEM_IDEMPOTENCY_TTL")
     webhook_secret: SecretStr | None = Field(default=None, validation_alias="TANDEM_WEBHOOK_SECRET")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TANDEM_ALLOW_PRIVATE_WEBHOOKS")
@@ -191,8 +194,6 @@ PLANNED = frozenset(
     {
         "TANDEM_LLM_RPM",
         "TANDEM_LLM_TPM",
-        "TANDEM_KEY_RPM",
-        "TANDEM_KEY_SHARE",
         "TANDEM_RQ_IMPORTS",
         "TANDEM_METRICS_PUBLIC",
     }

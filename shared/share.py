@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+BARE = re.compile(r"\s*\d+(?:\.\d+)?\s*")
 PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
 
 
@@ -21,4 +22,14 @@ def parse(value: Any) -> Any:
     return number
 
 
+def parse_percentage(value: Any) -> Any:
+    """`50%` or `50` to 0.5. A bare number below 1 is refused: it may be meant either way."""
+    if isinstance(value, str) and BARE.fullmatch(value):
+        if 0 < float(value) < 1:
+            raise ValueError("must be a percentage such as 50% or 50")
+        value = f"{value.strip()}%"
+    return parse(value)
+
+
 Share = Annotated[float, BeforeValidator(parse), Field(gt=0, le=1)]
+Percentage = Annotated[float, BeforeValidator(parse_percentage), Field(gt=0, le=1)]

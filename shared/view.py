@@ -32,14 +32,14 @@ class UsageView(BaseModel):
 
 
 class ProgressView(BaseModel):
-    done: float
-    total: float | None = None
+    done: int | float
+    total: int | float | None = None
     message: str | None = None
 
 
 class Links(BaseModel):
     self: str
-    events: str | None = None
+    events: str
     file: str | None = None
 
 
@@ -62,7 +62,9 @@ class JobView(BaseModel, Generic[R]):
     error: ErrorView | None = None
     usage: UsageView | None = None
     provider: str | None = None
-    estimated_start: Time | None = None
+    estimated_start: Time | None = Field(
+        default=None, description="While it waits: when it would start, by how fast its queue drained at submit."
+    )
     deliveries: list[dict[str, Any]] = []
     links: Links
 
@@ -90,9 +92,12 @@ def show(job: Job) -> AnyJob:
         run_at=job.run_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
+        progress=ProgressView(**job.progress) if job.progress else None,
         result=job.result,
         error=ErrorView(**job.error, attempts=[AttemptView(**entry) for entry in job.attempts]) if job.error else None,
         usage=UsageView(**vars(job.usage)),
         provider=job.provider,
-        links=Links(self=url, file=f"{url}/file" if job.file else None),
+        estimated_start=job.estimated_start if job.waiting else None,
+        deliveries=job.deliveries,
+        links=Links(self=url, events=f"{url}/events", file=f"{url}/file" if job.file else None),
     )

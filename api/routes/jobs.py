@@ -3,12 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Header, HTTPException, Query, Response
-from fastapi.exceptions import RequestValidationError
 
 from api import cursor as cursors
 from api import download
 from api.parameters import JobId, Wait
-from api.problems import responses
+from api.problems import invalid, responses
 from api.security import Caller, may_see
 from api.state import TheBook, TheCatalog, TheFiles, TheWatching
 from api.view import answer
@@ -45,13 +44,13 @@ async def list_jobs(
     cursor: Annotated[str | None, Query(max_length=500)] = None,
 ) -> JobPage:
     if task is not None and task not in catalog:
-        raise _invalid("task", f"no such task: {task}")
+        raise invalid("query", "task", f"no such task: {task}")
     owner = "" if caller.role is Role.ADMIN else caller.name
     which = Filter(owner=owner, task=task or "", queue=queue or "", status=status or "")
     try:
         after = cursors.decode(cursor, which) if cursor else listing.START
     except cursors.BadCursor as error:
-        raise _invalid("cursor", str(error)) from None
+        raise invalid("query", "cursor", str(error)) from None
     page = await _collect(book, which, after, limit)
     jobs = await book.run_all([store.fetch(job_id) for job_id in page.ids])
     return JobPage(
@@ -69,10 +68,6 @@ async def _collect(book: AsyncBook, which: Filter, after: listing.Position, limi
             return Page(ids, page.next)
         after = page.next
     return Page(ids, after)
-
-
-def _invalid(field: str, message: str) -> RequestValidationError:
-    return RequestValidationError([{"type": "value_error", "loc": ("query", field), "msg": message}])
 
 
 @router.get("/{job_id}", summary="A job.", response_model=AnyJob, responses=responses(401, 404, 422, 503))

@@ -2,21 +2,26 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Body, Depends, HTTPException, Query, Response
 from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.parameters import JobId, Prefer, Wait, preferred_wait
+from api.admission import HEADERS, rate_headers
+from api.door import TheDoor
+from api.options import SubmitOptions
+from api.parameters import IdempotencyKey, JobId, Prefer, Wait, preferred_wait
 from api.problems import responses
 from api.security import Caller, authenticate, may_see, require_admin
-from api.state import RequestId, TheBook, TheCatalog, TheDispatcher, TheWatching
+from api.state import RequestId, TheBook, TheCatalog, TheWatching
 from api.strict import StrictRoute
 from api.view import answer
 from shared import store
 from shared.catalog import Catalog
 from shared.spec import AnySpec
 from shared.view import JobView
+
+LOCATION = {"Location": {"schema": {"type": "string"}, "description": "The job."}}
+REPLAYED = {"Idempotency-Replayed": {"schema": {"const": "true"}, "description": "The job was there already."}}
 
 
 class TaskView(BaseModel):
@@ -71,9 +76,13 @@ def _add(built: APIRouter, spec: AnySpec) -> None:
         operation_id=f"submit_{spec.name}",
         dependencies=[Depends(require_admin if spec.admin else authenticate)],
         responses={
-            **responses(401, 403, 413, 422, 503),
-            200: {"model": view, "description": "The finished job (`Prefer: wait`)."},
-            202: {"headers": {"Location": {"schema": {"type": "string"}, "description": "The job."}}},
+            **responses(401, 403, 413, 422, 429, 503),
+            200: {
+                "model": view,
+                "description": "The finished job (`Prefer: wait`), or the job of a repeated `Idempotency-Key`.",
+                "headers": {**LOCATION, **REPLAYED, **HEADERS},
+            },
+            202: {"headers": {**LOCATION, **HEADERS}},
         },
         **shared,
     )
@@ -91,33 +100,28 @@ def _add(built: APIRouter, spec: AnySpec) -> None:
 def _submitter(spec: AnySpec) -> Any:
     async def submit(
         payload: Any,
-        request: Request,
+        asked: Annotated[SubmitOptions, Query()],
         caller: Caller,
-        dispatcher: TheDispatcher,
+        door: TheDoor,
         watching: TheWatching,
         request_id: RequestId,
         prefer: Prefer = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> Response:
-        _refuse_options(request)
-        receipt = await dispatcher.submit(spec, payload, caller=caller, request_id=request_id)
-        job = receipt.job
-        assert job  # noqa: S101 - without an idempotency key nothing is a repeat
-        headers = {"Location": f"/v1/jobs/{job.id}"}
+        job, receipt = await door.submit(
+            spec, payload, asked, caller=caller, request_id=request_id, idempotency_key=idempotency_key
+        )
+        headers = {"Location": f"/v1/jobs/{job.id}", **rate_headers(receipt.quota)}
+        if receipt.replayed:
+            headers["Idempotency-Replayed"] = "true"
         if wait := preferred_wait(prefer):
             headers["Preference-Applied"] = f"wait={wait}"
             job = await watching.wait(job, wait)
-        return answer(job, 200 if job.finished else 202, headers)
+        return answer(job, 200 if job.finished or receipt.replayed else 202, headers)
 
     example = Example(summary=spec.summary, value=spec.example)
     submit.__annotations__["payload"] = Annotated[spec.input, Body(openapi_examples={"example": example})]
     return submit
-
-
-def _refuse_options(request: Request) -> None:
-    """There are no query options yet; a misspelt or later one must not pass as understood."""
-    if name := next(iter(request.query_params), None):
-        item = {"type": "extra_forbidden", "loc": ("query", name), "msg": "there is no such option"}
-        raise RequestValidationError([item])
 
 
 def _reader(spec: AnySpec) -> Any:

@@ -6,7 +6,7 @@ if not job then return '' end
 if UNFINISHED[job.status] or not LEGAL[job.status].queued then return job.status end
 if ARGV[2] ~= '' and ARGV[2] ~= job.status then return job.status end
 redis.call('HDEL', key, 'result', 'error', 'attempts', 'crashes', 'losses', 'throttled', 'started_at', 'finished_at',
-  'progress', 'file', 'provider', 'expires_at', 'stopped', 'done')
+  'progress', 'estimated_start', 'file', 'provider', 'expires_at', 'stopped', 'done')
 redis.call('HSET', key, 'attempt', 0, 'status', 'queued', 'ready_at', now)
 redis.call('PERSIST', key)
 redis.call('DEL', EVENTS .. id)

@@ -1,6 +1,7 @@
 """The gateway's application on a real Valkey, watched for calls that block its loop."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,8 +65,15 @@ def files(settings: Settings) -> Files:
 
 @pytest.fixture
 async def gateway(app: FastAPI, settings: Settings, valkey: str) -> AsyncIterator[Gateway]:
-    """Clients of a started gateway on an empty Valkey. A call that would block its event loop fails the request."""
+    """Clients of a started gateway on an empty Valkey."""
     assert valkey
+    async with started(app, settings) as gateway:
+        yield gateway
+
+
+@asynccontextmanager
+async def started(app: FastAPI, settings: Settings) -> AsyncIterator[Gateway]:
+    """Start a gateway. A call that would block its event loop fails the request."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
 
     def client(key: str = "") -> httpx.AsyncClient:

@@ -75,7 +75,7 @@ async def test_an_erased_job_frees_its_key(async_book: AsyncBook) -> None:
 async def test_a_key_over_its_rate_is_told_when_to_come_back(async_book: AsyncBook) -> None:
     door = dispatcher(async_book, rpm=3)
     receipts = [await door.submit(CHAT, HELLO, caller=ANN, request_id="r") for _ in range(3)]
-    assert [receipt.left for receipt in receipts] == [2, 1, 0]
+    assert [receipt.quota and receipt.quota.left for receipt in receipts] == [2, 1, 0]
     with pytest.raises(RateExceeded) as refused:
         await door.submit(CHAT, HELLO, caller=ANN, request_id="r")
     assert 15 <= refused.value.retry_after <= 20
