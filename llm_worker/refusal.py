@@ -6,7 +6,7 @@ unknown_model        final      404, or the code model_not_found
 context_too_long     final      413, or a 4xx that says so            ContextTooLong
 content_filtered     final      a 4xx with the code of a content filter
 bad_request          final      any other 4xx                         BadRequest
-rate_limited         transient  429                                   with the provider's retry_after
+rate_limited         transient  429                                   RateLimited, with the provider's retry_after
 provider_unavailable transient  408, 409, 5xx                         with the provider's retry_after
 """
 
@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from llm_worker.errors import BadRequest, ContextTooLong
-from shared.errors import FinalError, JobError, TransientError
+from shared.errors import FinalError, JobError, RateLimited, TransientError
 
 LONGEST_WAIT = timedelta(days=1)
 SHOWN = 300
@@ -68,8 +68,10 @@ def to_error(refusal: Refusal, *, private: tuple[str, ...]) -> JobError:
         return BadRequest(message, parameter=_parameter(refusal))
     if kind:
         return FinalError(message, type=kind)
-    kind = "rate_limited" if refusal.status == 429 else "provider_unavailable"  # noqa: PLR2004
-    return TransientError(message, type=kind, retry_after=retry_after(refusal.headers))
+    wait = retry_after(refusal.headers)
+    if refusal.status == 429:  # noqa: PLR2004
+        return RateLimited(message, retry_after=wait)
+    return TransientError(message, type="provider_unavailable", retry_after=wait)
 
 
 def _final_kind(refusal: Refusal) -> str | None:

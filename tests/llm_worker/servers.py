@@ -46,6 +46,11 @@ class LlMock:
         return list(answer["requests"])
 
     @property
+    def verdict(self) -> dict[str, Any]:
+        """What llmock thinks of its client."""
+        return dict(self._client.get("/_llmock/verdict").raise_for_status().json())
+
+    @property
     def bodies(self) -> list[dict[str, Any]]:
         return [record["body"] for record in self.records]
 
