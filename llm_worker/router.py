@@ -13,7 +13,7 @@ from llm_worker.gate import Gate
 from llm_worker.provider import Provider
 from llm_worker.question import Model
 from shared.config import ModelConfig
-from shared.errors import MAX_MESSAGE, JobError, Snooze
+from shared.errors import MAX_MESSAGE, FinalError, JobError, Snooze
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -78,17 +78,17 @@ class Router:
         if routes[0] not in free:
             errors.append(Snooze(self._parked(routes[0])))
         for route in free:
-            if errors:
-                log.info("%s did not answer, %s of %s is asked", title, route.model.title, route.provider.name)
             try:
                 return await ask(route)
             except SchemaRefused:
                 raise  # the caller asks again without
             except (JobError, Snooze) as error:
+                if route is routes[0] and not self._elsewhere(error, route, after):
+                    raise
                 errors.append(error)
-                if route is not routes[0] or self._elsewhere(error, route, after):
-                    continue
-                raise
+                # A key that does not work, or an empty account, must not hide behind a fallback that does.
+                loud = isinstance(error, FinalError)
+                log.log(logging.WARNING if loud else logging.INFO, "%s: %s", route.provider.name, error)
         raise verdict(errors, after)
 
     def _chain(self, title: str) -> list[Route]:

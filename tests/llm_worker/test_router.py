@@ -74,25 +74,34 @@ async def test_a_model_goes_to_its_provider_by_its_name_there(
 
 
 @pytest.mark.parametrize(
-    "reply",
+    ("reply", "loud"),
     [
-        refused(500),
-        refused(401),
-        refused(404),
-        refused(429, code="insufficient_quota"),
-        refused(429, {"retry-after": "31"}),
-        None,
+        (refused(500), False),
+        (refused(401), True),
+        (refused(404), True),
+        (refused(429, code="insufficient_quota"), True),
+        (refused(429, {"retry-after": "31"}), False),
+        (None, False),
     ],
     ids=["500", "401", "404", "quota", "long wait", "stall"],
 )
 async def test_a_fallback_answers(
-    make: MakeContext, pair: tuple[Stub, Stub], config: Config, reply: web.Response | None
+    make: MakeContext,
+    pair: tuple[Stub, Stub],
+    config: Config,
+    reply: web.Response | None,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    loud: bool,
 ) -> None:
     pair[0].script(reply)
     ctx = make("http://unused", config=config)
     assert (await ctx.provider.chat(HELLO, model="big")).text == "from the second"
     assert (ctx.asked, ctx.usage.requests, pair[1].bodies[0]["model"]) == ("second", 2, "small")
     assert (len(pair[0].bodies), len(pair[1].bodies)) == (1, 1)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == loud
+    assert all(message.startswith("first: ") and SECRET not in message for message in warnings)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The file of TANDEM_CONFIG: what it may say, and how mistakes are told."""
 
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.parts import parts
 from shared.config import Config, read
 from shared.keys import Role
 from shared.settings import Settings, SettingsError, load
@@ -44,6 +46,18 @@ def test_the_example() -> None:
     assert config.models["gpt-5.4-mini"].fallback_after == timedelta(seconds=30)
     assert (config.keys["shop"].share, config.keys["shop"].rpm) == (0.25, 120)
     assert [str(schedule.zone) for schedule in config.schedules] == ["Europe/Berlin", "UTC"]
+
+
+def test_the_page_s_config() -> None:
+    [block] = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/providers.md").read_text(), re.DOTALL)
+    config = read(write(block))
+    assert list(config.providers) == ["openai", "anthropic", "local"]
+    assert config.models["claude-haiku"].provider == "anthropic"
+
+
+def test_a_declared_provider_needs_no_stand_in() -> None:
+    names = [{part.name for part in parts(settings(text))} for text in ("", "[providers.a]", "[models.a]")]
+    assert ["llm-stub" in each for each in names] == [True, False, True]
 
 
 def test_an_empty_file_is_a_config() -> None:
