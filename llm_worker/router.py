@@ -86,9 +86,10 @@ class Router:
                 if route is routes[0] and not self._elsewhere(error, route, after):
                     raise
                 errors.append(error)
-                # A key that does not work, or an empty account, must not hide behind a fallback that does.
-                loud = isinstance(error, FinalError)
-                log.log(logging.WARNING if loud else logging.INFO, "%s: %s", route.provider.name, error)
+                if route is not free[-1]:
+                    # A key that does not work, or an empty account, must not hide behind a fallback that does.
+                    level = logging.WARNING if isinstance(error, FinalError) else logging.INFO
+                    log.log(level, "%s: %s; a fallback is asked", route.provider.name, error)
         raise verdict(errors, after)
 
     def _chain(self, title: str) -> list[Route]:

@@ -124,6 +124,15 @@ async def test_no_fallback_is_asked(
     assert pair[1].bodies == []
 
 
+async def test_without_a_fallback_the_error_is_raised_and_said_once(
+    make: MakeContext, pair: tuple[Stub, Stub], config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair[1].script(refused(500))
+    with caplog.at_level("INFO"), pytest.raises(TransientError, match="HTTP 500"):
+        await make("http://unused", config=config).provider.chat(HELLO, model="small")
+    assert [record for record in caplog.records if record.name.startswith("tandem")] == []
+
+
 async def test_a_parked_model_is_not_asked(make: MakeContext, pair: tuple[Stub, Stub], config: Config) -> None:
     ctx = make("http://unused", gate=Parked(first_big=31), config=config)
     assert (await ctx.provider.chat(HELLO, model="big")).text == "from the second"
