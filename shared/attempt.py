@@ -66,6 +66,8 @@ def describe(error: BaseException) -> Failure:
 
 def backoff(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:
     """Wait after attempt number `attempt` (1, 2, …) with `jitter` drawn from [0, 1)."""
+    if policy.delays:
+        return policy.delays[min(attempt, len(policy.delays)) - 1]
     full = min(policy.cap, policy.base * (1 << min(attempt - 1, 30)))
     return full * (0.5 + jitter / 2)
 

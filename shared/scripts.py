@@ -43,6 +43,7 @@ KEYS = {
     "DELIVERY": "tandem:delivery:",
     "DELIVERIES": "arq:queue:webhooks",
     "TRIMMED": "tandem:trimmed",
+    "SWEPT": "tandem:swept",
 }
 MAX_CRASHES = 3
 SUSPECT_AFTER = MAX_CRASHES - 1

@@ -20,6 +20,7 @@ from shared.keys import ApiKey, parse_keys, read_key_files
 from shared.share import Percentage
 from shared.urls import FilesUrl, HttpUrl, RedisUrl, SmtpUrl
 
+RQ_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 WEBHOOK_SECRET_FILE = "webhook.secret"  # noqa: S105 - a file's name
 SIGNING_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}")
 
@@ -62,6 +63,9 @@ class Settings(BaseSettings):
     templates: DirectoryPath | None = Field(default=None, validation_alias="TANDEM_TEMPLATES")
     database_url: SecretStr | None = None
     alembic: Path | None = Field(default=None, validation_alias="TANDEM_ALEMBIC")
+
+    rq_imports: Annotated[tuple[str, ...] | None, NoDecode] = Field(default=None, validation_alias="TANDEM_RQ_IMPORTS")
+    rq_queues: Annotated[tuple[str, ...], NoDecode] = Field(default=("default",), validation_alias="TANDEM_RQ_QUEUES")
 
     job_ttl: Duration = Field(default=timedelta(days=7), validation_alias="TANDEM_JOB_TTL")
     queue_max: int = Field(default=100_000, ge=1, validation_alias="TANDEM_QUEUE_MAX")
@@ -174,6 +178,14 @@ class Settings(BaseSettings):
             raise SettingsError(missing)
         return path.read_text().strip()
 
+    @field_validator("rq_imports", "rq_queues", mode="before")
+    @classmethod
+    def _names_in_a_row(cls, value: Any) -> Any:
+        names = tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+        if not all(RQ_NAME.fullmatch(name) for name in names):
+            raise ValueError("must be names such as shop.tasks, comma-separated")
+        return names
+
     @field_validator("webhook_secret")
     @classmethod
     def _signs(cls, value: SecretStr | None) -> SecretStr | None:
@@ -194,7 +206,6 @@ PLANNED = frozenset(
     {
         "TANDEM_LLM_RPM",
         "TANDEM_LLM_TPM",
-        "TANDEM_RQ_IMPORTS",
         "TANDEM_METRICS_PUBLIC",
     }
 )

@@ -38,11 +38,13 @@ Out = TypeVar("Out", bound=Output)
 class RetryPolicy:
     """Exponential backoff with equal jitter: attempt n waits between half of and all of
     `base * 2**(n-1)`, at most `cap` (Brooker, "Exponential Backoff and Jitter", 2015).
+    `delays`, if given, are the exact waits instead, the last one for all further attempts.
     """
 
     max_attempts: int = 5
     base: timedelta = timedelta(seconds=1)
     cap: timedelta = timedelta(minutes=1)
+    delays: tuple[timedelta, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

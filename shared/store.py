@@ -176,6 +176,11 @@ def tick(*, ttl: timedelta) -> Call[Tick]:
     return Call("tick", [ms(ttl)], lambda answer: Tick(*answer))
 
 
+def sweep(*, looks: int) -> Call[int]:
+    """Look at the next `looks` jobs for ones that no list leads to, and put them back; answers how many."""
+    return Call("sweep", [looks], int)
+
+
 def fetch(job_id: str) -> Call[Job | None]:
     """Read a job's record."""
     return Call("HMGET", [JOB + job_id, *RECORD], _job, command=True)

@@ -3,6 +3,7 @@
 import argparse
 import gc
 import logging
+import os
 
 from redis.exceptions import RedisError
 
@@ -15,7 +16,7 @@ from shared.start import OUTAGE, leave, prepare
 from sync_worker import pdf
 from sync_worker.check import check
 from sync_worker.context import HANDLERS
-from sync_worker.run import CATALOG
+from sync_worker.plan import CATALOG
 from sync_worker.worker import SyncWorker
 
 log = logging.getLogger("tandem.sync_worker")
@@ -26,10 +27,15 @@ BROKEN = 1
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sync_worker", description=__doc__)
-    parser.add_argument("--burst", action="store_true", help="end when no job is left")
-    parser.add_argument("--name", help="the worker's name; default: a random one")
-    parser.add_argument("--max-jobs", type=int, help="end after so many jobs")
+    parser.add_argument("queues", nargs="*", help="queues of plain RQ to serve too; default: TANDEM_RQ_QUEUES")
+    parser.add_argument("-b", "--burst", action="store_true", help="end when no job is left")
+    parser.add_argument("-n", "--name", help="the worker's name; default: a random one")
+    parser.add_argument("--max-jobs", type=int, metavar="N", help="end after N jobs")
+    parser.add_argument("--max-idle-time", type=int, metavar="S", help="end after S seconds without a job")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more")
     options = parser.parse_args()
+    if options.verbose:
+        os.environ["TANDEM_LOG_LEVEL"] = "debug"
     settings = prepare()
     try:
         # Imports WeasyPrint, Alembic and the rest once, before the first fork.
@@ -42,14 +48,20 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     adopt()  # what a job's process leaves behind
-    worker = SyncWorker(settings, connection=client(settings.redis), bell=client(settings.redis), name=options.name)
+    worker = SyncWorker(
+        settings,
+        connection=client(settings.redis),
+        bell=client(settings.redis),
+        name=options.name,
+        rq_queues=options.queues or (settings.rq_queues if settings.rq_imports else ()),
+    )
     notify.ready()
     log.info("ready", extra={"worker": worker.name})
     try:
-        worker.work(burst=options.burst, max_jobs=options.max_jobs)
+        worker.work(burst=options.burst, max_jobs=options.max_jobs, max_idle_time=options.max_idle_time)
     except RedisError as error:
         leave(f"Redis went away: {error}", OUTAGE)
-    if not (options.burst or options.max_jobs or worker.told_to_stop):
+    if not (options.burst or options.max_jobs or options.max_idle_time or worker.told_to_stop):
         leave("the worker ended by itself; the lines above say why", BROKEN)  # RQ's own loop would exit with 0
 
 

@@ -10,7 +10,6 @@ from pydantic_core import PydanticSerializationError
 from shared import store
 from shared.attempt import HandBack, decide
 from shared.book import Book
-from shared.catalog import load
 from shared.errors import FinalError
 from shared.files import Files
 from shared.job import Usage
@@ -19,11 +18,12 @@ from shared.scripts import Call
 from shared.settings import Settings
 from shared.spec import AnySpec, Output
 from shared.store import Lease, Success
+from sync_worker.adopt import show_result
 from sync_worker.context import HANDLERS, SyncContext
+from sync_worker.native import NativeCall
+from sync_worker.plan import CATALOG, plan_of
 
 log = logging.getLogger("tandem.sync_worker")
-
-CATALOG = load()
 
 
 def attempt(settings: Settings, lease: Lease) -> None:
@@ -31,24 +31,30 @@ def attempt(settings: Settings, lease: Lease) -> None:
     with structlog.contextvars.bound_contextvars(job=lease.id, task=lease.task, request=lease.request_id):
         book = Book(client(settings.redis))
         context = SyncContext(lease=lease, settings=settings, files=Files(settings.files), book=book)
-        if not book.insist(_outcome(CATALOG[lease.task], lease, context)):
+        if not book.insist(_outcome(lease, context)):
             log.warning("the lease was lost, the outcome is dropped")
+        elif lease.native:
+            show_result(book, lease.id, ttl=settings.job_ttl)
 
 
-def _outcome(spec: AnySpec, lease: Lease, context: SyncContext) -> Call[bool]:
+def _outcome(lease: Lease, context: SyncContext) -> Call[bool]:
     ttl = context.settings.job_ttl
     try:
-        output = _run(spec, lease, context)
-        success = Success(_json(output), file=context.file)
+        result = _native(lease, context) if lease.native else _json(_run(CATALOG[lease.task], lease, context))
+        success = Success(result, file=context.file)
         log.info("succeeded")
         return store.succeed(lease, success, usage=Usage(), ttl=ttl)
     except BaseException as error:  # noqa: BLE001 - WeasyPrint raises BaseExceptions, and sys.exit() is a failure
-        decision = decide(error, spec.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
+        decision = decide(error, plan_of(lease).retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
         if isinstance(decision, HandBack):
             log.info("%s", decision)
         else:
             log.warning("attempt %d failed, %s", lease.attempt, decision)
         return store.give_up(lease, decision, usage=Usage(), ttl=ttl)
+
+
+def _native(lease: Lease, context: SyncContext) -> str:
+    return NativeCall.model_validate_json(lease.payload).run(context.settings.rq_imports or ())
 
 
 def _json(output: Output) -> str:

@@ -9,6 +9,7 @@ import logging
 import random
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from types import FrameType
@@ -26,24 +27,36 @@ from shared.errors import AttemptTimeout, JobError, StoreUnavailable
 from shared.job import Usage
 from shared.redis import Client
 from shared.settings import Settings
-from shared.spec import AnySpec
 from shared.store import Lease
+from sync_worker.adopt import adopt
 from sync_worker.horse import Horse
-from sync_worker.run import CATALOG, attempt, over_memory
+from sync_worker.plan import Plan, plan_of
+from sync_worker.run import attempt, over_memory
 
 log = logging.getLogger("tandem.sync_worker")
 
 IDLE_POLL = 1  # seconds; a bell that got lost costs this much
 OUTAGE_PAUSE = 0.5  # seconds
 AFTER_CRASH = timedelta(seconds=1)
+OUR_QUEUES = ("sync-high", "sync", "sync-low")
 LOOK_EVERY = timedelta(milliseconds=100)  # at a running horse
 
 
 class SyncWorker(Worker):
     """One process of the forking pool; it runs one job at a time in a process of its own."""
 
-    def __init__(self, settings: Settings, *, connection: Client, bell: Client, name: str | None = None) -> None:
-        super().__init__(["sync"], connection=connection, name=name, serializer="json")
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        connection: Client,
+        bell: Client,
+        name: str | None = None,
+        rq_queues: Sequence[str] = (),
+    ) -> None:
+        queues = [*OUR_QUEUES, *(queue for queue in rq_queues if queue not in OUR_QUEUES)]
+        super().__init__(queues, connection=connection, name=name, serializer="json")
+        self._rq_queues = queues[len(OUR_QUEUES) :]
         self.settings = settings
         self.book = Book(connection)
         self._bell = bell
@@ -74,11 +87,12 @@ class SyncWorker(Worker):
         return None
 
     def _claim(self) -> Lease | None:
-        claimed = self.book.run(store.claim_sync(worker=self.name, ttl=self.settings.job_ttl))
-        for entry in claimed.unknown:
-            log.warning("not in the job book, refused: %s", entry.id)
-            self.book.run(store.reject(entry.id, origin=entry.record.decode(), why="not in the job book"))
-        return claimed.leases[0] if claimed.leases else None
+        call = store.claim_sync(worker=self.name, ttl=self.settings.job_ttl, queues=self._rq_queues)
+        while True:
+            claimed = self.book.run(call)
+            adopted = [adopt(self.book, self.settings, entry) for entry in claimed.unknown]
+            if claimed.leases or not any(adopted):
+                return claimed.leases[0] if claimed.leases else None
 
     def execute_job(self, job: Job | Lease, _queue: Queue) -> None:
         """Run one lease in a horse and see it to its end."""
@@ -96,15 +110,15 @@ class SyncWorker(Worker):
 
     def _watch(self, lease: Lease, horse: Horse) -> scripts.Call[bool] | None:
         """Wait for the horse, renew its lease, enforce its timeout. Says what to write in its place, if anything."""
-        spec, started, renewed = CATALOG[lease.task], time.monotonic(), time.monotonic()
+        plan, started, renewed = plan_of(lease), time.monotonic(), time.monotonic()
         while not horse.wait(LOOK_EVERY):
             now = time.monotonic()
-            if now - started > spec.timeout.total_seconds():
+            if now - started > plan.timeout.total_seconds():
                 horse.kill()
-                return self._timed_out(lease, spec)
+                return self._timed_out(lease, plan)
             if used := horse.excess():
                 horse.kill()
-                return self._gave_up(lease, spec, over_memory(used, self.settings.sync_memory))
+                return self._gave_up(lease, plan, over_memory(used, self.settings.sync_memory))
             if self._out_of_grace():
                 horse.kill()
                 log.info("handing back %s", lease.id)
@@ -122,12 +136,12 @@ class SyncWorker(Worker):
     def _out_of_grace(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
 
-    def _timed_out(self, lease: Lease, spec: AnySpec) -> scripts.Call[bool]:
-        error = AttemptTimeout(f"{spec.name} did not end within {spec.timeout.total_seconds():g} s")
-        return self._gave_up(lease, spec, error)
+    def _timed_out(self, lease: Lease, plan: Plan) -> scripts.Call[bool]:
+        error = AttemptTimeout(f"{lease.task} did not end within {plan.timeout.total_seconds():g} s")
+        return self._gave_up(lease, plan, error)
 
-    def _gave_up(self, lease: Lease, spec: AnySpec, error: JobError) -> scripts.Call[bool]:
-        decision = decide(error, spec.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
+    def _gave_up(self, lease: Lease, plan: Plan, error: JobError) -> scripts.Call[bool]:
+        decision = decide(error, plan.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
         log.warning("%s: attempt %d failed, %s", lease.id, lease.attempt, decision)
         return store.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
 

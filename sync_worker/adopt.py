@@ -1,0 +1,55 @@
+"""Takes jobs of plain RQ into the job book, and shows RQ what became of them."""
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import cast
+
+from redis.exceptions import RedisError
+
+from shared import store
+from shared.book import Book
+from shared.settings import Settings
+from shared.store import Unknown
+from sync_worker.native import RESULTS, NativeCall, Refused, rq_result
+
+log = logging.getLogger("tandem.sync_worker")
+
+
+def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
+    """Adopt a queue entry that is not in the job book, or refuse it: then RQ shows it as failed, with the reason."""
+    origin = entry.record.decode()
+    fields = cast("Mapping[bytes, bytes]", book.client.hgetall(f"rq:job:{entry.id}"))
+    try:
+        call = NativeCall.read(fields, settings.rq_imports or ())
+    except ValueError as error:
+        why = str(error) if isinstance(error, Refused) else "its record can't be read"
+        log.warning("refused %s of RQ's queue %s: %s", entry.id, origin, why)
+        book.run(store.reject(entry.id, origin=origin, why=why))
+        return False
+    return book.run(
+        store.adopt(
+            entry.id,
+            queue="sync",
+            task=call.function,
+            payload=call.model_dump_json(),
+            max_attempts=call.max_attempts,
+            native="rq",
+            priority="normal",
+            origin=origin,
+        )
+    )
+
+
+def show_result(book: Book, job_id: str, *, ttl: timedelta) -> None:
+    """Write RQ's own result of a finished job. The record has it: what is lost here only RQ's tools don't show."""
+    job = book.run(store.fetch(job_id))
+    if job is None or not job.finished or not (job.error or job.result is not None):
+        return
+    good = job.error is None
+    text = book.client.hget(f"tandem:job:{job_id}", "result") if good else f"{job.error}".encode()
+    try:
+        book.client.xadd(RESULTS + job_id, rq_result(cast("bytes", text).decode(), good=good), maxlen=10)  # type: ignore[arg-type]  # invariant dict
+        book.client.pexpire(RESULTS + job_id, ttl)
+    except RedisError as error:
+        log.warning("RQ's result of %s was not written: %s", job_id, error)
