@@ -182,7 +182,7 @@ class Settings(BaseSettings):
     @classmethod
     def _names_in_a_row(cls, value: Any) -> Any:
         names = tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
-        if not all(RQ_NAME.fullmatch(name) for name in names):
+        if names and not all(RQ_NAME.fullmatch(name) for name in names):
             raise ValueError("must be names such as shop.tasks, comma-separated")
         return names
 
