@@ -7,6 +7,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from api.listener import listen
 from api.main import create_app
 from shared import notify
 from shared.settings import BAD_SETTING, SettingsError
@@ -43,7 +44,7 @@ def main() -> None:
     except (SettingsError, ValueError) as error:
         leave(str(error), BAD_SETTING)
     try:
-        listener = socket.create_server((settings.host, settings.port), reuse_port=False, backlog=2048)
+        listener = listen(settings.host, settings.port)
     except OSError as error:
         leave(f"PORT={settings.port}: can't listen on {settings.host}: {error.strerror}", PORT_IN_USE)
     config = uvicorn.Config(

@@ -8,11 +8,11 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.middleware import BodyLimit, RequestId
-from api.routes import health, jobs, tasks
+from api.routes import events, health, jobs, tasks
 from api.strict import StrictRoute
 from api.watching import Watching
 from api.webhook_target import WebhookTargets, check_keys
-from shared.book import AsyncBook
+from shared.book import BatchingBook
 from shared.catalog import Catalog, load
 from shared.dispatch import Dispatcher, places
 from shared.files import open_store
@@ -23,6 +23,8 @@ from shared.submission import Admission
 DESCRIPTION = """Background jobs for LLM applications. Submit with POST, get 202 and a job, poll or wait for its result.
 
 Every call but `/healthz` and `/readyz` needs `Authorization: Bearer KEY`."""
+
+CONNECTIONS = 4  # to Redis; one more is for what is watched
 
 
 def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
@@ -37,7 +39,8 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        book = AsyncBook(async_client(settings.redis))
+        # Few connections, however many callers: what they ask in one tick of the loop goes out together.
+        book = BatchingBook(async_client(settings.redis, connections=CONNECTIONS))
         subscriber = async_client(settings.redis, timeout=None, connections=1)
         app.state.book = book
         app.state.dispatcher = Dispatcher(book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl)
@@ -63,6 +66,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app.add_middleware(RequestId)
     app.include_router(health.router)
     app.include_router(jobs.router)
+    app.include_router(events.router)
     app.include_router(tasks.router(catalog))
     app.openapi()  # built once, here: it takes a while, and a mistake in it fails at start
     return app

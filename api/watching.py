@@ -77,7 +77,8 @@ class Watching:
             if not self._feeds[channel]:
                 del self._feeds[channel]
                 self._subscribed.discard(channel)
-                await self._tell("unsubscribe", channel)
+                # A watcher that leaves is often being cancelled, and half a command would cost the connection.
+                await asyncio.shield(asyncio.ensure_future(self._leave(channel)))
 
     async def wait(self, job: Job, seconds: float) -> Job:
         """Wait until `job` is finished or `seconds` are over; gives its latest record.
@@ -106,6 +107,10 @@ class Watching:
         for feeds in self._feeds.values():
             for feed in feeds:
                 feed.put(None)
+
+    async def _leave(self, channel: str) -> None:
+        if channel not in self._feeds:  # nobody came in the meantime
+            await self._tell("unsubscribe", channel)
 
     async def _tell(self, command: str, channel: str) -> None:
         """Change the subscription; while Redis is away nothing is sent, and all is subscribed anew afterwards."""

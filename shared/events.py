@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from shared.scripts import EVENTS, WATCH, Call
+from shared.job import FINAL, Status
+from shared.scripts import EVENTS, JOB, WATCH, Call
 from shared.store import Lease
 
 
@@ -29,6 +30,14 @@ class Event:
     data: str
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How many events a job has had, over all its lives, and whether more may come."""
+
+    seq: int
+    finished: bool
+
+
 def append(lease: Lease, entries: Sequence[tuple[Kind, dict[str, Any]]]) -> Call[bool]:
     """Append events to the attempt's job; False if the lease was lost and nothing was written."""
     parts = [part for kind, data in entries for part in (kind, json.dumps(data, ensure_ascii=False))]
@@ -39,6 +48,16 @@ def read(job_id: str, *, after: int, count: int = 500) -> Call[list[Event]]:
     """Read the kept events with a sequence number above `after`, oldest first, at most `count`."""
     args = [EVENTS + job_id, f"({after}-0", "+", "COUNT", count]
     return Call("XRANGE", args, lambda answer: [_entry(item) for item in answer], command=True)
+
+
+def extent(job_id: str) -> Call[Extent | None]:
+    """Read how far a job's events go; None: no such job."""
+
+    def parse(answer: Any) -> Extent | None:
+        seq, status = answer
+        return Extent(int(seq or 0), Status(status.decode()) in FINAL) if status else None
+
+    return Call("HMGET", [JOB + job_id, "seq", "status"], parse, command=True)
 
 
 def channel(job_id: str) -> str:

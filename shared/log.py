@@ -20,6 +20,7 @@ QUIET = (
     "mail.log",
     "alembic",
     "uvicorn.error",
+    "sse_starlette",
 )
 
 
