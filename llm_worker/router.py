@@ -68,7 +68,7 @@ class Router:
 
         Raises:
             Snooze: the model takes nothing now, and no fallback is to be had.
-            JobError: what `worst` makes of all their errors.
+            JobError: what `verdict` makes of all their errors.
 
         """
         after = self._models.get(title, UNLISTED).fallback_after

@@ -40,7 +40,7 @@ CONFIG = """
 [providers.stand-in]
 base_url = "{url}"
 api_key_env = "STAND_IN_KEY"
-stall_timeout = "0.8s"
+stall_timeout = "2s"
 """
 
 
