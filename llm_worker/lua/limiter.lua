@@ -1,0 +1,222 @@
+-- ARGV[1]: JSON list of operations, done in order. Returns a list of answers.
+--   acquire  ticket, by, tokens, levels, park, urgent  -> {1, us until it may start} | {0, us to wait, why}
+--                                                         | {-1, the limit's name, the limit}
+--   settle   ticket, by, tokens? (none: nothing was sent), seen?  -> {}
+--   renew    tickets, by                               -> {}
+--   park     park, delay? (us; none: longer each time) -> {us}
+--   parks                                              -> {name, us left, …}
+-- Each may be repeated when its answer got lost.
+
+local now = now_us()
+
+-- --- reservations: `waiting` for a booked time, `held` by a request on its way, or `lapsed`
+
+local function read(ticket)
+  local text = redis.call('HGET', RESERVED, ticket)
+  if not text then return nil end
+  local r = cjson.decode(text)
+  r.at, r.since = tonumber(r.at), tonumber(r.since)  -- texts in JSON, whose numbers have 14 digits here
+  return r
+end
+
+local function write(ticket, r, deadline)
+  r.at, r.since = number(r.at), number(r.since)
+  redis.call('HSET', RESERVED, ticket, cjson.encode(r))
+  redis.call('ZADD', DEADLINES, number(deadline), ticket)
+end
+
+local function forget(ticket)
+  redis.call('HDEL', RESERVED, ticket)
+  redis.call('ZREM', DEADLINES, ticket)
+end
+
+local function unbook(ticket, r)
+  for _, gate in ipairs(gates(r.levels, r.tokens)) do
+    if r.booked[gate.key] then gate:unbook(r.booked[gate.key], ticket) end
+  end
+end
+
+-- What was held is over, having used so many requests and tokens. `known`: that is what the provider said.
+local function release(ticket, r, requests, tokens, known)
+  for _, gate in ipairs(gates(r.levels, r.tokens)) do
+    if gate.kind == 'concurrency' then
+      gate:release(now, ticket, known and r.at)
+    elseif r.taken[gate.key] then
+      gate:settle(r.taken[gate.key], gate.kind == 'tpm' and tokens or requests)
+      if known and gate.kind == 'tpm' then gate:learn(tokens) end
+      if requests == 0 then gate:send(now, -gate.n) end
+    end
+  end
+  forget(ticket)
+end
+
+-- Leases that ran out: the tokens of those who died come back, and the places of those who did not come.
+local function reap()
+  for _, ticket in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, 200)) do
+    local r = read(ticket)
+    if r and r.state == 'held' then
+      release(ticket, r, 1, 0, false)
+    elseif r and r.state == 'waiting' then
+      unbook(ticket, r)
+      r.state, r.booked = 'lapsed', {}
+      write(ticket, r, now + LAPSED)
+    else
+      forget(ticket)
+    end
+  end
+end
+
+-- --- operations
+
+local function park_of(name)
+  local f = redis.call('HMGET', PARK .. name, 'until', 'waiting')
+  return tonumber(f[1]) or 0, tonumber(f[2]) or 0
+end
+
+local function reserve(op, who, fields, deadline)
+  fields.levels, fields.tokens, fields.since = op.levels, op.tokens, who.since
+  write(op.ticket, fields, deadline)
+end
+
+-- Come back after the park, one after the other.
+local function wait_parked(op, who, parked_until)
+  local nth = redis.call('HINCRBY', PARK .. op.park, 'waiting', 1) - 1
+  local at = parked_until + (nth % RAMP_LENGTH) * RAMP
+  reserve(op, who, {state = 'waiting', at = at, booked = {}, why = 'parked'}, at + LEASE)
+  return {0, at - now, 'parked'}
+end
+
+local function grant(op, who, list, start)
+  local taken = {}
+  for _, gate in ipairs(list) do taken[gate.key] = gate:take(now, who) end
+  reserve(op, who, {state = 'held', by = op.by, at = start, taken = taken}, now + LEASE)
+  return {1, start - now}
+end
+
+-- Only the limits that make it wait are booked: the others must not wait for this request.
+local function wait(op, who, list, at, start, why)
+  local places, latest, late = {}, now + LONGEST_WAIT, false
+  for i, gate in ipairs(list) do
+    local binding = at[i] > now and at[i] >= start - NEAR
+    if not binding then
+      gate:leave(op.ticket)
+    elseif gate:cold() and at[i] > now + COLD_WAIT then
+      latest, late = now + COLD_WAIT, not who.early
+    else
+      places[gate.key] = gate:book(now, who)
+    end
+  end
+  start = math.min(start, latest)
+  -- A start by rate is granted a little ahead, to the microsecond; a free slot can't be foreseen.
+  local come = string.sub(why, -11) == 'concurrency' and start or math.max(start - LEAD, now + 1000)
+  reserve(op, who, {state = 'waiting', at = come, booked = places, why = why, late = late}, start + LEASE)
+  return {0, come - now, why}
+end
+
+-- Who comes for a first time, and who comes back: its places, and the time since when it waits.
+local function known(op, r)
+  local who = {ticket = op.ticket, early = op.urgent, booked = {}, since = op.urgent and now - URGENT or now}
+  if r then who.early, who.booked, who.since = who.early or not r.late, r.booked or {}, r.since end
+  return who
+end
+
+local function acquire(op)
+  local r = read(op.ticket)
+  if r and r.state == 'held' and r.by == op.by then return {1, math.max(r.at - now, 0)} end
+  if r and r.state == 'held' then release(op.ticket, r, 1, r.tokens, false) end  -- who held it died
+  if r and r.state == 'waiting' and r.at > now + EARLY then return {0, r.at - now, r.why} end
+  local who, list = known(op, r), gates(op.levels, op.tokens)
+  for _, gate in ipairs(list) do
+    if gate.n > gate.limit then return {-1, gate.key, gate.limit} end
+  end
+  local parked_until = park_of(op.park)
+  if parked_until > now then return wait_parked(op, who, parked_until) end
+  local at, start, why, near = {}, now, '', who.early and NEAR_EARLY or NEAR
+  for i, gate in ipairs(list) do
+    at[i] = gate:start(now, who)
+    if at[i] > start then start, why = at[i], gate.key end
+    if gate.kind == 'concurrency' then near = at[i] > now and 0 or math.min(near, NEAR_SLOTS) end
+  end
+  if start <= now + near then return grant(op, who, list, start) end
+  return wait(op, who, list, at, start, why)
+end
+
+local function observe(r, seen)
+  for kind, word in pairs(seen) do
+    local best
+    for _, gate in ipairs(gates(r.levels, r.tokens)) do
+      if gate.kind == kind then best = gate end  -- the last is the most special one
+    end
+    if best and r.taken[best.key] then best:observe(now, r.at, r.taken[best.key], word[1], word[2]) end
+  end
+end
+
+local function settle(op)
+  local r = read(op.ticket)
+  if not r then return {} end
+  if r.state == 'held' and r.by == op.by then
+    release(op.ticket, r, op.tokens and 1 or 0, op.tokens or 0, op.tokens ~= nil)
+    if op.seen then observe(r, op.seen) end
+  elseif r.state == 'waiting' and not op.tokens then
+    unbook(op.ticket, r)
+    forget(op.ticket)
+  end
+  return {}
+end
+
+local function renew(op)
+  for _, ticket in ipairs(op.tickets) do
+    local r = read(ticket)
+    if r and r.state == 'held' and r.by == op.by then
+      redis.call('ZADD', DEADLINES, now + LEASE, ticket)
+      for _, spec in ipairs(r.levels) do
+        if spec.concurrency then redis.call('ZADD', HELD .. spec.name, 'XX', now + LEASE, ticket) end
+      end
+    end
+  end
+  return {}
+end
+
+local function park(op)
+  local key, ends = PARK .. op.park, park_of(op.park)
+  local delay = op.delay
+  if not delay then
+    -- Others who were on their way tell the same story: once counted is enough.
+    if ends > now then return {ends - now} end
+    local times = redis.call('HINCRBY', key, 'times', 1)
+    delay = math.min(FIRST_PARK * 2 ^ (times - 1), LONGEST_PARK)
+  end
+  if now + delay > ends then
+    redis.call('HSET', key, 'until', string.format('%.0f', now + delay))
+    if ends <= now then redis.call('HSET', key, 'waiting', 0) end
+    redis.call('PEXPIRE', key, math.ceil(delay / 1000) + PARK_MEMORY_MS)
+    redis.call('ZADD', PARKS, now + delay, op.park)
+    redis.call('PUBLISH', PARKED, string.format('%.0f ', delay) .. op.park)
+    ends = now + delay
+  end
+  return {math.max(ends - now, 0)}
+end
+
+local function parks()
+  local list = {}
+  redis.call('ZREMRANGEBYSCORE', PARKS, '-inf', now)
+  local found = redis.call('ZRANGE', PARKS, 0, -1, 'WITHSCORES')
+  for i = 1, #found, 2 do
+    list[i], list[i + 1] = found[i], tonumber(found[i + 1]) - now
+  end
+  return list
+end
+
+local operations = {acquire = acquire, settle = settle, renew = renew, park = park, parks = parks}
+local answers = {}
+reap()
+for i, op in ipairs(cjson.decode(ARGV[1])) do
+  local answer = operations[op.op](op)
+  for k, value in ipairs(answer) do
+    if type(value) == 'number' then answer[k] = math.ceil(value) end
+  end
+  answers[i] = answer
+end
+save_levels()
+for _, key in ipairs({RESERVED, DEADLINES, PARKS}) do redis.call('PEXPIRE', key, TTL_MS) end
+return answers
