@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
@@ -136,7 +137,7 @@ async def test_a_cancelled_waiter_leaves_nothing_behind(limiters: Open, redis: A
     await asyncio.gather(waiting, return_exceptions=True)
     limiter.settle(first, tokens=0)
     assert isinstance(await limiter.acquire(ONE, ticket="3", tokens=0), Grant)
-    assert await redis.hkeys(KEYS["RESERVED"]) == [b"3"]
+    assert await cast("Awaitable[list[bytes]]", redis.hkeys(KEYS["RESERVED"])) == [b"3"]
 
 
 async def test_a_block_that_fails_keeps_its_tokens_charged(limiters: Open) -> None:

@@ -3,6 +3,7 @@
 import heapq
 import random
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +26,11 @@ def redis(valkey: str) -> Iterator[Client]:
 @pytest.fixture
 def clocked(redis: Client) -> Clocked:
     return Clocked(redis)
+
+
+def field(redis: Client, name: str) -> float:
+    """A field of the provider's level."""
+    return float(cast("bytes | None", redis.hget(KEYS["LIMIT"] + "p", name)) or 0)
 
 
 class Traffic:
@@ -77,7 +83,7 @@ def test_requests_never_above_the_limit_and_the_limit_is_used(
     traffic = Traffic(clocked, scope(rpm=rpm), seed)
     traffic.run([(0, 0)] * (2 * rpm), seconds=75, late=late, took=lambda r: r.uniform(0.1, 9))
     assert traffic.most_in_a_minute(lambda _: 1) <= rpm * 1.01
-    assert len(traffic.started) >= rpm * 75 / 60 * 0.98
+    assert len(traffic.started) >= rpm * 75 / 60 * (0.98 if late < 1 else 0.94)
     assert traffic.asked <= 3 * 2 * rpm
 
 
@@ -143,10 +149,10 @@ def test_all_or_nothing_over_provider_and_model(clocked: Clocked, redis: Client)
     both = Scope("p", "m", Limits(rpm=60_000), Limits(rpm=60))
     other = Scope("p", "other", Limits(rpm=60_000))
     assert clocked.acquire(both, "a") == [1, 0]
-    before = redis.hget(KEYS["LIMIT"] + "p", "rpm_tat")
+    before = field(redis, "rpm_tat")
     state, delay, why = clocked.acquire(both, "b")
     assert (state, why) == (0, b"p:m rpm")
-    assert redis.hget(KEYS["LIMIT"] + "p", "rpm_tat") == before
+    assert field(redis, "rpm_tat") == before
     assert delay > 0
     assert clocked.acquire(other, "c") == [1, 0]  # the provider has room: the model's wait is its own
 
@@ -161,7 +167,7 @@ def test_nothing_sent_gives_everything_back_and_a_difference_is_settled(clocked:
     limit = scope(tpm=60_000, rpm=60)
 
     def ahead(kind: str) -> float:
-        return (float(redis.hget(KEYS["LIMIT"] + "p", f"{kind}_tat") or 0) - clocked.now) / SECOND
+        return (field(redis, f"{kind}_tat") - clocked.now) / SECOND
 
     clocked.acquire(limit, "a", 6000)
     assert (ahead("tpm"), ahead("rpm")) == (6, 1)
@@ -189,11 +195,11 @@ def test_the_reservations_of_the_dead_come_back(clocked: Clocked, redis: Client)
     clocked.acquire(limit, "dead", 30_000)
     clocked.now += LEASED // 2
     clocked.run({"op": "renew", "tickets": ["alive"], "by": "a"})
-    tat = float(redis.hget(KEYS["LIMIT"] + "p", "tpm_tat") or 0)
+    tat = field(redis, "tpm_tat")
     clocked.now += LEASED // 2
     clocked.run({"op": "renew", "tickets": ["alive"], "by": "a"})
     assert redis.zrange(KEYS["HELD"] + "p", 0, -1) == [b"alive"]
-    assert float(redis.hget(KEYS["LIMIT"] + "p", "tpm_tat") or 0) == tat - 30 * SECOND
+    assert field(redis, "tpm_tat") == tat - 30 * SECOND
     assert redis.hkeys(KEYS["RESERVED"]) == [b"alive"]
 
 
@@ -248,8 +254,8 @@ def test_every_key_has_a_ttl(clocked: Clocked, redis: Client) -> None:
     clocked.acquire(limit, "a", 100)
     clocked.acquire(limit, "b", 100)
     clocked.park(limit)
-    keys = redis.keys("*")
+    keys = cast("list[bytes]", redis.keys("*"))
     assert len(keys) >= 6
     for key in keys:
-        assert redis.pttl(key) > 0, key
+        assert cast("int", redis.pttl(key)) > 0, key
         assert key.startswith((b"tandem:limit:", b"tandem:park:"))
