@@ -1,0 +1,180 @@
+"""Sync workers that are told to stop, or killed, at random moments under load.
+
+`python -m tests.e2e.signals 200 50` is the long run; the suite has a short one.
+"""
+
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from shared import events, store
+from shared.book import Book
+from shared.catalog import load
+from shared.dispatch import submission
+from shared.events import Kind
+from shared.job import Job, Status
+from shared.redis import client
+from shared.submission import Admission, Options, submit
+from tests.conftest import Valkey
+from tests.processes import Process, until
+
+PRIORITIES = ("high", "normal", "low")
+WORKERS = 3
+WAITING = 60  # jobs that wait at any time
+SPEC = load()["report"]
+PAYLOAD = SPEC.input.model_validate({"markdown": "# Signals\n\n" + "Nothing is lost. " * 50})
+
+
+@dataclass
+class Tally:
+    """What happened."""
+
+    submitted: list[str] = field(default_factory=list)
+    killed: dict[str, list[datetime]] = field(default_factory=dict)  # job to the times its worker was killed
+    terms: int = 0
+    kills: int = 0
+
+
+class Workers:
+    """Three sync workers and a clock, restarted when they end."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._env = {"REDIS_URL": url, "RUN_DIR": str(folder), "TANDEM_GRACE": "1s"}
+        self._folder = folder
+        self._clock = self._start("sync_worker.clock", name="clock")
+        self._running: dict[str, Process] = {}
+        self._number = 0
+
+    def _start(self, module: str, *arguments: str, name: str) -> Process:
+        return Process([sys.executable, "-m", module, *arguments], env=self._env, log=self._folder / f"{name}.log")
+
+    def refill(self) -> None:
+        self._running = {name: worker for name, worker in self._running.items() if worker.popen.poll() is None}
+        while len(self._running) < WORKERS:
+            self._number += 1
+            name = f"w{self._number}"
+            self._running[name] = self._start("sync_worker", "--name", name, name=name)
+
+    def ready(self) -> list[str]:
+        return [name for name, worker in self._running.items() if "ready" in worker.output]
+
+    def signal(self, name: str, signum: signal.Signals) -> None:
+        worker = self._running.pop(name)
+        worker.popen.send_signal(signum)
+        self._running[f"{name}, ending"] = worker  # replaced when it has ended
+
+    def stop(self) -> None:
+        for process in [self._clock, *self._running.values()]:
+            process.stop(signal.SIGKILL)
+
+
+def run(url: str, folder: Path, *, terms: int, kills: int, seed: int = 1) -> tuple[Tally, list[Job], Book]:
+    """Send the signals, then wait until every job has ended."""
+    chance, tally, book = random.Random(seed), Tally(), Book(client(url))  # noqa: S311
+    todo = [signal.SIGTERM] * terms + [signal.SIGKILL] * kills
+    chance.shuffle(todo)
+    workers = Workers(url, folder)
+    try:
+        while todo:
+            workers.refill()
+            _submit(book, tally, chance)
+            time.sleep(chance.uniform(0, 0.3))  # the random moment
+            if ready := workers.ready():
+                _send(book, tally, workers, chance.choice(ready), todo.pop())
+
+        def ended() -> bool:
+            workers.refill()
+            return all(_job(book, job_id).finished for job_id in tally.submitted)
+
+        until(ended, patience=120, what="the end of all jobs")
+    finally:
+        workers.stop()
+    return tally, [_job(book, job_id) for job_id in tally.submitted], book
+
+
+def _submit(book: Book, tally: Tally, chance: random.Random) -> None:
+    connection: Any = book.client
+    waiting = sum(connection.llen(f"rq:queue:{name}") for name in ("sync-high", "sync", "sync-low"))
+    for _ in range(WAITING - waiting):
+        options = Options(priority=chance.choice(PRIORITIES))
+        job = submission(SPEC, PAYLOAD, owner="ann", request_id="r", options=options)
+        book.run(submit(job, Admission(queue_max=10_000)))
+        tally.submitted.append(job.id)
+
+
+def _send(book: Book, tally: Tally, workers: Workers, name: str, signum: signal.Signals) -> None:
+    workers.signal(name, signum)
+    if signum is signal.SIGTERM:
+        tally.terms += 1
+        return
+    tally.kills += 1
+    now, connection = book.run(store.now()), cast("Any", book.client)
+    for job_id in tally.submitted:
+        if connection.hget(f"tandem:job:{job_id}", "worker") == name.encode():
+            tally.killed.setdefault(job_id, []).append(now)
+
+
+def _job(book: Book, job_id: str) -> Job:
+    job = book.run(store.fetch(job_id))
+    assert job is not None, f"{job_id} is lost"
+    return job
+
+
+def recoveries(book: Book, tally: Tally) -> Iterator[timedelta]:
+    """How long each job of a killed worker took to start elsewhere, if it had not ended by then."""
+    for job_id, kills in tally.killed.items():
+        starts = [
+            datetime.fromisoformat(data["at"])
+            for event in book.run(events.read(job_id, after=0))
+            if event.kind is Kind.STATUS and (data := _data(event))["status"] == "running"
+        ]
+        for killed in kills:
+            if later := [start for start in starts if start > killed]:
+                yield min(later) - killed
+
+
+def _data(event: events.Event) -> dict[str, str]:
+    data: dict[str, str] = json.loads(event.data)
+    return data
+
+
+def check(tally: Tally, jobs: list[Job], book: Book) -> str:
+    """Assert that nothing was lost, doubled or slow; gives a line to print."""
+    lost = [job.id for job in jobs if job.status is not Status.SUCCEEDED]
+    assert not lost, [(job.id, job.status, job.error) for job in jobs if job.id in lost][:3]
+    for job in jobs:
+        kinds = [event.kind for event in book.run(events.read(job.id, after=0))]
+        assert kinds.count(Kind.END) == 1, f"{job.id} ended {kinds.count(Kind.END)} times"
+        crashes = sum(entry["type"] == "worker_crash" for entry in job.attempts)
+        assert job.attempt == crashes + 1, f"{job.id}: a SIGTERM has burnt an attempt"
+    slowest = max(recoveries(book, tally), default=timedelta(0))
+    assert slowest < timedelta(seconds=10), f"a killed worker's job started after {slowest}"
+    return (
+        f"{tally.terms} SIGTERMs, {tally.kills} SIGKILLs, {len(jobs)} jobs in three queues: "
+        f"all succeeded once, slowest recovery {slowest.total_seconds():.1f} s"
+    )
+
+
+@contextmanager
+def _server() -> Iterator[tuple[str, Path]]:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "v").mkdir()
+        server = Valkey(Path(folder) / "v")
+        try:
+            yield server.url, Path(folder)
+        finally:
+            server.kill()
+
+
+if __name__ == "__main__":
+    with _server() as (redis_url, run_dir):
+        print(check(*run(redis_url, run_dir, terms=int(sys.argv[1]), kills=int(sys.argv[2]))))  # noqa: T201
