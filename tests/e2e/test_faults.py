@@ -15,10 +15,11 @@ from shared.catalog import load
 from shared.dispatch import Dispatcher
 from shared.errors import StoreUnavailable
 from shared.keys import ApiKey, Role
-from shared.redis import async_client, wait_until_ready
+from shared.redis import async_client, client, wait_until_ready
 from tests.api.conftest import KEYS
 from tests.conftest import Valkey, free_port
 from tests.e2e.platform import CHAT, Platform, platform
+from tests.keyspace import problems
 from tests.processes import ROOT, running, until
 from tests.shared.jobs import PLENTY
 
@@ -51,6 +52,8 @@ def test_killing_it_under_load_loses_no_accepted_job(shared_platform: Platform, 
     submitter.join()
     jobs = shared_platform.until_finished(accepted)
     assert {job["status"] for job in jobs} == {"succeeded"}
+    with client((shared_platform.folder / "redis.url").read_text().strip()) as connection:
+        until(lambda: not problems(connection), what="an orderly key space")
 
 
 def _until_more(accepted: list[str]) -> None:

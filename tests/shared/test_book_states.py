@@ -21,6 +21,7 @@ from shared.job import FINAL, TRANSITIONS, Status, Usage
 from shared.redis import client
 from shared.spec import Queue
 from shared.store import Lease
+from tests.keyspace import assert_keyspace
 from tests.shared.jobs import put
 from tests.shared.test_book import FAILURE, NOTHING, TASKS, TTL, claim, counts, expire_lease, get, succeed
 
@@ -40,6 +41,7 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "book"):
+            assert_keyspace(self.book.client)
             self.book.client.close()
 
     @rule(priority=st.sampled_from(["high", "normal", "low"]), delayed=st.booleans(), expiring=st.booleans())

@@ -1,0 +1,94 @@
+"""The key-space check: it knows the documented keys, is content with a true book, and sees what is wrong."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from llm_worker import limiter
+from shared import store
+from shared.attempt import Fail
+from shared.book import Book
+from shared.job import Usage
+from shared.scripts import KEYS
+from tests.key_patterns import PATTERNS
+from tests.keyspace import assert_keyspace, problems
+from tests.processes import ROOT
+from tests.shared.jobs import put
+from tests.shared.test_book import FAILURE, TTL, claim, succeed
+
+PAGE = (ROOT / "docs/architecture.md").read_text()
+CHANNELS = {"WATCH", "PARKED"}
+
+
+def test_the_page_names_every_key() -> None:
+    table = PAGE.split("### Keys\n", 1)[1].strip().split("\n\n", 1)[0]
+    documented = []
+    for row in (line.split(" | ") for line in table.splitlines()[2:]):
+        names, kinds = re.findall(r"`([^`]+)`", row[0]), row[1].replace("sorted set", "zset").split(", ")
+        kinds = [re.sub(r"(?<!es)s$", "", kind) for kind in kinds]
+        documented += zip(names, kinds if len(kinds) == len(names) else kinds * len(names), strict=True)
+    keys = [(name, kind) for name, kind in documented if kind != "channel"]
+    assert sorted(keys) == sorted((pattern.text, pattern.kind) for pattern in PATTERNS)
+
+
+def test_every_key_of_the_scripts_has_a_pattern() -> None:
+    stems = {re.sub(r"<.*", "", pattern.text) for pattern in PATTERNS}
+    keys = {**KEYS, **limiter.KEYS}
+    assert {key for name, key in keys.items() if name not in CHANNELS} <= stems
+
+
+@pytest.fixture
+def busy(book: Book) -> Any:
+    """A server with jobs in every state."""
+    for task, queue in (("chat", "llm"), ("report", "sync")):
+        put(book, task)
+        [good] = claim(book, queue)
+        put(book, task)
+        [bad] = claim(book, queue)
+        put(book, task)
+        claim(book, queue)
+        put(book, task)
+        succeed(book, good)
+        book.run(store.give_up(bad, Fail(FAILURE), usage=Usage(), ttl=TTL))
+    return book.client
+
+
+def waiting(client: Any, queue: str) -> bytes:
+    found: bytes = client.lindex(queue, 0)
+    return found
+
+
+BREAKS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "an unknown key": (lambda c: c.set("tandem:surprise", 1), "tandem:surprise: no documented pattern"),
+    "another type": (lambda c: (c.delete("tandem:fence"), c.lpush("tandem:fence", 1)), "tandem:fence: is a list"),
+    "no time to live": (lambda c: c.set("tandem:sent:x", "[]"), "tandem:sent:x: has no time to live"),
+    "events of nobody": (lambda c: c.xadd("tandem:events:x", {"a": "b"}), "tandem:events:x: its job has no record"),
+    "a hash of nobody": (lambda c: c.hset("rq:job:x", "a", "b"), "rq:job:x: its job has no record, and no queue"),
+    "a mortal queue": (lambda c: c.expire("arq:queue", 99), "arq:queue: has a time to live"),
+    "a mortal job": (lambda c: c.expire(b"rq:job:" + waiting(c, "rq:queue:sync"), 99), "but its job is queued"),
+    "a lost entry": (lambda c: c.lpop("rq:queue:sync"), "rq:queue:sync: does not name"),
+    "a double entry": (lambda c: c.rpush("rq:queue:sync", waiting(c, "rq:queue:sync")), "2 times"),
+    "a dead lease": (lambda c: c.zadd("tandem:leases:llm", {"x": 1}), "leases:llm: names x"),
+    "a lost lease": (lambda c: c.delete("rq:wip:sync"), "rq:wip:sync: does not name"),
+    "a lost id": (lambda c: c.delete("arq:queue"), "arq:queue: does not name"),
+    "a wrong counter": (lambda c: c.hincrby("tandem:queue:llm", "queued", 1), "tandem:queue:llm: says"),
+    "a wrong share": (lambda c: c.hset("tandem:share:sync", "bob", 1), "tandem:share:sync: says"),
+    "a dead worker": (lambda c: c.sadd("rq:workers", "rq:worker:x"), "rq:workers: names rq:worker:x"),
+    "a dead index entry": (lambda c: c.zadd("tandem:jobs", {"x": 1}), "tandem:jobs: names x"),
+    "an eternal finished job": (lambda c: c.persist(_finished(c)), "no time"),
+}
+
+
+def _finished(client: Any) -> bytes:
+    found: bytes = next(key for key in client.scan_iter("tandem:job:*") if client.hget(key, "status") == b"succeeded")
+    return found
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_it_sees_what_is_wrong(busy: Any, name: str) -> None:
+    assert_keyspace(busy)
+    change, complaint = BREAKS[name]
+    change(busy)
+    assert complaint in "\n".join(problems(busy))
