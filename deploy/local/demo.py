@@ -21,6 +21,7 @@ from shared.settings import Settings, SettingsError, load_or_exit
 
 WAIT = 60  # seconds for one job
 SHOWN = 110  # characters of a result
+LATER = {"chat", "email"}  # the one is streamed, the other needs the report's file
 
 
 class DemoFailed(Exception):
@@ -85,7 +86,8 @@ def _demonstrate(settings: Settings, url: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key.secret}"}, timeout=WAIT + 10) as client:
         started = time.monotonic()
-        done = {spec.name: _run(client, spec.name, spec.example) for spec in load() if spec.name != "email"}
+        done = {"chat": _stream(client, "chat")}
+        done |= {spec.name: _run(client, spec.name, spec.example) for spec in load() if spec.name not in LATER}
         done["email"] = _run(client, "email", _mail(done["report"]["id"]))
         print(f"\n{len(done)} jobs succeeded in {time.monotonic() - started:.1f} s")
         _save_pdf(client, done["report"], folder / "invoice.pdf")
@@ -101,14 +103,46 @@ def _mail(report_id: str) -> dict[str, Any]:
     }
 
 
+def _stream(client: httpx.Client, task: str) -> dict[str, Any]:
+    """Submit a job and print its text as it comes."""
+    spec = load()[task]
+    answer = client.post(f"/v1/{task}?stream=true", json=spec.example)
+    if not answer.is_success:
+        raise DemoFailed(f"{task}: {answer.status_code} {answer.text}")
+    print(f"{task:<10} {spec.queue:<5} ", end="", flush=True)
+    with client.stream("GET", answer.json()["links"]["events"]) as events:
+        events.raise_for_status()
+        for kind, data in _events(events.iter_lines()):
+            if kind == "delta":
+                print(data["text"].replace("\n", " "), end="", flush=True)
+            if kind == "end":
+                print("  (streamed)")
+                return _succeeded(data)
+    raise DemoFailed(f"{task}: its events ended before the job")
+
+
+def _events(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
+    """Read server-sent events: their kinds and data."""
+    kind = ""
+    for line in lines:
+        if line.startswith("event:"):
+            kind = line.removeprefix("event:").strip()
+        elif line.startswith("data:"):
+            yield kind, json.loads(line.removeprefix("data:"))
+
+
 def _run(client: httpx.Client, task: str, body: dict[str, Any]) -> dict[str, Any]:
     answer = client.post(f"/v1/{task}", json=body, headers={"Prefer": f"wait={WAIT}"})
     if not answer.is_success:
         raise DemoFailed(f"{task}: {answer.status_code} {answer.text}")
-    job: dict[str, Any] = answer.json()
-    if job["status"] != "succeeded":
-        raise DemoFailed(f"{task} is {job['status']}: {json.dumps(job['error'])}")
+    job = _succeeded(answer.json())
     print(f"{task:<10} {job['queue']:<5} {_shorten(json.dumps(job['result'], ensure_ascii=False))}")
+    return job
+
+
+def _succeeded(job: dict[str, Any]) -> dict[str, Any]:
+    if job["status"] != "succeeded":
+        raise DemoFailed(f"{job['task']} is {job['status']}: {json.dumps(job['error'])}")
     return job
 
 
