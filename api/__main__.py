@@ -1,5 +1,6 @@
 """`python -m api`: one gateway process."""
 
+import gc
 import logging
 import socket
 from types import FrameType
@@ -47,6 +48,8 @@ def main() -> None:
         listener = listen(settings.host, settings.port)
     except OSError as error:
         leave(f"PORT={settings.port}: can't listen on {settings.host}: {error.strerror}", PORT_IN_USE)
+    gc.collect()
+    gc.freeze()  # what is here stays: the collector need not look at it again and again
     config = uvicorn.Config(
         app,
         log_config=None,

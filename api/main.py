@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api import problems
+from api.lean import ShortWay
 from api.middleware import BodyLimit, RequestId
 from api.routes import events, health, jobs, tasks
 from api.strict import StrictRoute
@@ -61,13 +62,15 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app.state.keys = settings.keys
     check_keys(settings.keys, allow_private=settings.allow_private_webhooks)
     problems.install(app)
+    submissions = tasks.router(catalog)
     # The last one added sees a request first.
+    app.add_middleware(ShortWay, router=submissions, handlers=app.exception_handlers)
     app.add_middleware(BodyLimit, limit=int(settings.max_body))
     app.add_middleware(RequestId)
     app.include_router(health.router)
     app.include_router(jobs.router)
     app.include_router(events.router)
-    app.include_router(tasks.router(catalog))
+    app.include_router(submissions)
     app.openapi()  # built once, here: it takes a while, and a mistake in it fails at start
     return app
 

@@ -43,14 +43,16 @@ class RequestId:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request=request_id):
-            try:
-                await self._app(scope, receive, send_with_id)
-            except Exception:
-                log.exception("500 on %s %s", scope["method"], scope["path"])
-                if started:
-                    raise
-                await problem(500, BUG)(scope, receive, send_with_id)
+        structlog.contextvars.bind_contextvars(
+            request=request_id
+        )  # the server runs each request in a context of its own
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("500 on %s %s", scope["method"], scope["path"])
+            if started:
+                raise
+            await problem(500, BUG)(scope, receive, send_with_id)
 
 
 class BodyLimit:

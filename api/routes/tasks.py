@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.admission import HEADERS, rate_headers
 from api.door import TheDoor
+from api.lean import LeanRoute
 from api.options import SubmitOptions
 from api.parameters import IdempotencyKey, JobId, Prefer, Wait, preferred_wait
 from api.problems import responses
@@ -70,6 +71,7 @@ def _add(built: APIRouter, spec: AnySpec) -> None:
         f"/{spec.name}",
         _submitter(spec),
         methods=["POST"],
+        route_class_override=LeanRoute,
         status_code=202,
         response_model=view,
         summary=spec.summary,
