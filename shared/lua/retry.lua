@@ -6,12 +6,12 @@ if not job then return '' end
 if UNFINISHED[job.status] or not LEGAL[job.status].queued then return job.status end
 if ARGV[2] ~= '' and ARGV[2] ~= job.status then return job.status end
 redis.call('HDEL', key, 'result', 'error', 'attempts', 'crashes', 'losses', 'throttled', 'started_at', 'finished_at',
-  'progress', 'estimated_start', 'file', 'provider', 'expires_at', 'stopped', 'done')
+  'progress', 'estimated_start', 'file', 'provider', 'expires_at', 'stopped', 'done', 'front')
 redis.call('HSET', key, 'attempt', 0, 'status', 'queued', 'ready_at', now)
 redis.call('PERSIST', key)
 redis.call('DEL', EVENTS .. id)
 redis.call('ZREM', FAILED .. job.queue, id)
-job.crashes = nil
+job.crashes, job.front = nil, nil
 engine[job.queue].revive(job, now)
 engine[job.queue].enqueue(job, now, now)
 count(job, nil, 'queued')

@@ -9,7 +9,7 @@ redis.call('SET', SWEPT, #ids < most and 0 or start + most, 'PX', 86400000)
 local function is_settled(job) return now - (job.ready_at or job.created_at) > LEASE_MS end
 
 local function is_listed(job)
-  if job.queue == 'llm' then return redis.call('ZSCORE', ARQ[job.priority], job.id) end
+  if job.queue == 'llm' then return redis.call('ZSCORE', arq_queue(job), job.id) end
   if job.status == 'scheduled' then return redis.call('ZSCORE', 'rq:scheduled:' .. rq_queue(job), job.id) end
   return redis.call('LPOS', 'rq:queue:' .. rq_queue(job), job.id)
 end

@@ -46,9 +46,11 @@ def succeed(book: Book, lease: Lease) -> bool:
 def expire_lease(book: Book, lease: Lease) -> None:
     """What time does to a lease that nobody renews."""
     past = (lease_end(book, lease) or 0) - scripts.LEASE.total_seconds() * 1000
-    book.client.zadd("arq:queue", {lease.id: past}, xx=True)
+    for name in ("arq:queue:high", "arq:queue", "arq:queue:low"):
+        book.client.zadd(name, {lease.id: past}, xx=True)
     book.client.zadd("tandem:leases:llm", {lease.id: past}, xx=True)
-    book.client.zadd("rq:wip:sync", {f"{lease.id}:{lease.token}": 1}, xx=True)
+    for name in ("sync-high", "sync", "sync-low"):
+        book.client.zadd(f"rq:wip:{name}", {f"{lease.id}:{lease.token}": 1}, xx=True)
 
 
 def lease_end(book: Book, lease: Lease) -> float | None:
@@ -132,6 +134,22 @@ def test_the_job_of_a_dead_worker_goes_before_the_backlog(book: Book, queue: str
     book.run(store.tick(ttl=TTL))
     again = claim(book, queue)[0]
     assert (again.id, again.attempt) == (lease.id, 2)
+
+
+@both
+def test_what_is_given_back_goes_before_higher_priorities(book: Book, queue: str) -> None:
+    first = put(book, TASKS[queue], priority="low")
+    [lease] = claim(book, queue)
+    for _ in range(30):
+        put(book, TASKS[queue], priority="high")
+    expire_lease(book, lease)
+    book.run(store.tick(ttl=TTL))
+    again = claim_llm(book, suspects=True, limit=1)[0] if queue == "llm" else claim(book, queue)[0]
+    assert (again.id, again.attempt) == (first, 2)
+    book.run(store.give_up(again, HandBack(NOTHING), usage=Usage(), ttl=TTL))
+    assert book.run(store.cancel(first, ttl=TTL)) is Status.QUEUED
+    assert len(claim(book, queue)) == (30 if queue == "llm" else 1)
+    assert get(book, first).status is Status.CANCELLED
 
 
 def gap(book: Book, queue: str) -> None:

@@ -28,7 +28,7 @@ end
 local function job_key(id) return JOB .. id end
 
 local FIELDS = {'status', 'queue', 'task', 'owner', 'priority', 'token', 'attempt', 'created_at', 'started_at',
-  'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes'}
+  'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front'}
 
 -- What the transitions need to know of a job; nil if there is no record.
 local function load(id)

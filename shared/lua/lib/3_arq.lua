@@ -3,6 +3,9 @@
 
 local engine = {llm = {}, sync = {}}
 local ARQ = {high = 'arq:queue:high', normal = 'arq:queue', low = 'arq:queue:low'}
+-- What is given back goes before everything else, whatever its priority.
+local function arq_queue(job) return job.front and ARQ.high or ARQ[job.priority] end
+
 local FAR = 9e15  -- a score that no clock reaches
 
 local function is_suspect(job)
@@ -23,17 +26,18 @@ function engine.llm.enqueue(job, due, now, front)
     redis.call('ZADD', SUSPECTS, due, job.id)
     due = FAR
   end
-  redis.call('ZADD', ARQ[job.priority], due, job.id)
+  redis.call('ZADD', arq_queue(job), due, job.id)
 end
 
 function engine.llm.lease(job, token, now, lease_ms)
   redis.call('ZADD', LEASES, now + lease_ms, job.id)
-  redis.call('ZADD', ARQ[job.priority], now + lease_ms, job.id)
+  redis.call('ZADD', arq_queue(job), now + lease_ms, job.id)
   redis.call('SET', 'arq:in-progress:' .. job.id, token, 'PX', lease_ms)
 end
 
 function engine.llm.release(job)
   redis.call('ZREM', LEASES, job.id)
+  redis.call('ZREM', arq_queue(job), job.id)
 end
 
 -- `arq.jobs.Job.result()` of a job that came through plain arq: its own record and what became of it.
@@ -56,7 +60,6 @@ end
 function engine.llm.finish(job, _, status, now, ttl)
   if job.native == 'arq' then arq_result(job, status, now, ttl) end
   engine.llm.release(job)
-  redis.call('ZREM', ARQ[job.priority], job.id)
   redis.call('ZREM', SUSPECTS, job.id)
   redis.call('DEL', 'arq:in-progress:' .. job.id, 'arq:retry:' .. job.id)
   if job.native then

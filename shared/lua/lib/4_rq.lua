@@ -5,7 +5,8 @@ local RQ = {high = 'sync-high', normal = 'sync', low = 'sync-low'}
 local RQ_STATUS = {succeeded = 'finished', failed = 'failed', cancelled = 'canceled', expired = 'canceled'}
 local RQ_REGISTRY = {succeeded = 'finished', failed = 'failed', cancelled = 'canceled', expired = 'canceled'}
 
-local function rq_queue(job) return job.origin or RQ[job.priority] end
+-- What is given back goes before everything else, whatever its priority.
+local function rq_queue(job) return job.front and RQ.high or job.origin or RQ[job.priority] end
 local function rq_hash(job) return 'rq:job:' .. job.id end
 
 -- The queues that are ours: the three priorities, and those of plain RQ that workers serve.
@@ -31,7 +32,7 @@ function engine.sync.lease(job, token, now, lease_ms)
 end
 
 function engine.sync.started(job, worker, now)
-  redis.call('HSET', rq_hash(job), 'status', 'started', 'started_at', iso(now), 'ended_at', '', 'worker_name', worker)
+  redis.call('HSET', rq_hash(job), 'status', 'started', 'origin', rq_queue(job), 'started_at', iso(now), 'ended_at', '', 'worker_name', worker)
 end
 
 function engine.sync.release(job, token)

@@ -47,6 +47,10 @@ local function requeue(job, token, now, due, front)
   redis.call('HDEL', key, 'token', 'worker', 'run_at')
   if due > now then redis.call('HSET', key, 'run_at', due) end
   engine[job.queue].release(job, token)
+  if front and due <= now then
+    job.front = '1'
+    redis.call('HSET', key, 'front', 1)
+  end
   engine[job.queue].enqueue(job, due, now, front)
   count(job, job.status, status)
   emit_status(job.id, status, redis.call('HGET', key, 'attempt'), now)
@@ -121,6 +125,11 @@ local function claim(id, worker, now, lease_ms, ttl)
   redis.call('HSET', key, 'status', 'running', 'token', token, 'worker', worker, 'started_at', now)
   redis.call('HDEL', key, 'run_at', 'progress', 'estimated_start')
   if job.expires_at then redis.call('ZREM', EXPIRING, id) end
+  if job.front then
+    engine[job.queue].release(job, token)
+    redis.call('HDEL', key, 'front')
+    job.front = nil
+  end
   engine[job.queue].lease(job, token, now, lease_ms)
   engine[job.queue].started(job, worker, now)
   count(job, job.status, 'running')
