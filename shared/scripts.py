@@ -48,7 +48,7 @@ KEYS = {
 MAX_CRASHES = 3
 SUSPECT_AFTER = MAX_CRASHES - 1
 MAX_LOSSES = 10  # of a suspect, together with its worker
-LEASE = timedelta(seconds=8)  # a dead worker's jobs start elsewhere within 10 s
+LEASE = timedelta(seconds=6)  # a dead worker's jobs start elsewhere within 10 s, also on a busy machine
 RENEW_EVERY = timedelta(seconds=1)  # also how soon a cancelled job's work is stopped
 GAP = timedelta(seconds=3)  # without any call: Redis was away, or nobody was there
 EVENTS_KEPT = 10_000  # of a job, about; older ones are dropped
