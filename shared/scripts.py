@@ -47,7 +47,7 @@ KEYS = {
 }
 MAX_CRASHES = 3
 SUSPECT_AFTER = MAX_CRASHES - 1
-MAX_LOSSES = 10  # of a suspect, together with its worker
+MAX_LOSSES = 6  # of a job together with its worker, in the asyncio pool of a suspect
 LEASE = timedelta(seconds=6)  # a dead worker's jobs start elsewhere within 10 s, also on a busy machine
 RENEW_EVERY = timedelta(seconds=1)  # also how soon a cancelled job's work is stopped
 GAP = timedelta(seconds=3)  # without any call: Redis was away, or nobody was there

@@ -24,7 +24,7 @@ for _, queue in ipairs(rq_queues()) do
     local job = id and load(id)
     if job then redis.call('ZREM', 'rq:wip:' .. queue, member) end
     if job and job.status == 'running' and job.token == token then
-      if not crashed(job, true, now, ttl) then requeue(job, token, now, now, true) end
+      if not crashed(job, false, now, ttl) then requeue(job, token, now, now, true) end
       reaped = reaped + 1
     end
   end

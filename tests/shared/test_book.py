@@ -193,11 +193,19 @@ def test_three_crashes_are_a_crash_loop(book: Book) -> None:
     job_id = put(book, "email")
     for _ in range(3):
         [lease] = claim(book, "sync")
-        expire_lease(book, lease)
-        book.run(store.tick(ttl=TTL))
+        assert book.run(store.crash(lease, ttl=TTL, delay=NOTHING))
     assert claim(book, "sync") == []
     is_a_crash_loop(get(book, job_id), 3)
     assert counts(book, "sync") == {}
+
+
+def test_a_sync_job_that_is_lost_with_its_worker_is_not_convicted_before_long(book: Book) -> None:
+    job_id = put(book, "email")
+    for lost in range(scripts.MAX_LOSSES):
+        assert get(book, job_id).status is Status.QUEUED, lost
+        expire_lease(book, claim(book, "sync")[0])
+        book.run(store.tick(ttl=TTL))
+    is_a_crash_loop(get(book, job_id), scripts.MAX_LOSSES)
 
 
 def is_a_crash_loop(job: Job, crashes: int) -> None:

@@ -66,18 +66,20 @@ local function record_attempt(id, entry, now)
 end
 
 local CRASH = {type = 'worker_crash', message = 'its process died or lost its lease', retryable = true}
-local LOOP = {type = 'crash_loop', message = 'the job killed its worker ' .. MAX_CRASHES .. ' times',
-  retryable = false}
+local LOOP = {type = 'crash_loop', message = 'the job killed its process ' .. MAX_CRASHES .. ' times, or its worker '
+  .. MAX_LOSSES .. ' times', retryable = false}
 
--- Count a crash. A process of its own (a horse, a suspect's) convicts the job: the third is one too many.
--- A shared process that died convicts nobody: two such crashes make a suspect, which runs in a process of its
--- own; a suspect that is lost again and again together with its worker is given up in the end.
+-- Count a crash. Only a process of its own (a horse, a suspect's) that dies while its worker lives convicts the job:
+-- the third is one too many. A worker that dies convicts nobody, as workers are killed for many reasons. In the
+-- asyncio pool two such crashes make a suspect, which then runs in a process of its own. What is lost with its worker
+-- again and again is given up in the end, so that nothing goes on for ever.
 local function counts_out(job, alone)
   local key = job_key(job.id)
-  local crashes = tonumber(job.crashes or 0)
-  if not alone and crashes >= SUSPECT_AFTER then return redis.call('HINCRBY', key, 'losses', 1) >= MAX_LOSSES end
-  job.crashes = redis.call('HINCRBY', key, 'crashes', 1)
-  return job.crashes >= MAX_CRASHES
+  if alone or (job.queue == 'llm' and not is_suspect(job)) then
+    job.crashes = redis.call('HINCRBY', key, 'crashes', 1)
+    return job.crashes >= MAX_CRASHES
+  end
+  return redis.call('HINCRBY', key, 'losses', 1) >= MAX_LOSSES
 end
 
 -- The process of a running job died. True if that was one crash too many, and the job is failed.
