@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from api import problems
 from api.lean import ShortWay
 from api.middleware import BodyLimit, RequestId
-from api.routes import events, health, jobs, tasks
+from api.routes import actions, events, health, jobs, queues, tasks
 from api.strict import StrictRoute
 from api.watching import Watching
 from api.webhook_target import WebhookTargets, check_keys
@@ -70,6 +70,8 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app.include_router(health.router)
     app.include_router(jobs.router)
     app.include_router(events.router)
+    app.include_router(actions.router)
+    app.include_router(queues.router)
     app.include_router(submissions)
     app.openapi()  # built once, here: it takes a while, and a mistake in it fails at start
     return app

@@ -1,12 +1,12 @@
 """What a submitter may ask for in the query, as the outside writes it."""
 
-import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from api.moment import Moment
 from api.problems import invalid
 from shared.duration import Duration
 from shared.keys import ApiKey
@@ -16,27 +16,6 @@ from shared.submission import Options
 FARTHEST = timedelta(days=366)  # a year ahead, whatever its length
 SHORTEST = timedelta(milliseconds=1)
 
-DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ].*)?")
-LOST_PLUS = re.compile(r"(.*[Tt].*) (\d\d:?\d\d)")
-
-
-def _iso_only(value: Any) -> Any:
-    """Refuse what pydantic takes for seconds since 1970; mend a `+` that a query turned into a space."""
-    if not isinstance(value, str) or not DATE.fullmatch(value):
-        raise ValueError("must be a time in ISO 8601, such as 2026-12-24T18:00:00Z")
-    return LOST_PLUS.sub(r"\1+\2", value)
-
-
-def _in_utc(value: datetime) -> datetime:
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-Moment = Annotated[
-    datetime,
-    BeforeValidator(_iso_only),
-    AfterValidator(_in_utc),
-    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-12-24T18:00:00Z"]}),
-]
 Seconds = Annotated[
     Duration,
     Field(le=FARTHEST),

@@ -28,21 +28,21 @@ class Entry:
 
 
 class Files:
-    """The artefacts' store, for synchronous code. Keys are `owner/job/attempt/name`."""
+    """The artefacts' store, for synchronous code. Keys are `owner/job/run/name`."""
 
     def __init__(self, url: str) -> None:
         self.store = open_store(url)
         self._folder = Path(unquote(urlsplit(url).path)) if isinstance(self.store, LocalStore) else None
 
-    def put(self, *, owner: str, job: str, attempt: int, name: str, media_type: str, content: bytes) -> Artefact:
-        """Store `content` for one attempt of a job. The key holds the attempt, so that a run
-        which lost its lease can't overwrite the file of the run that holds it.
+    def put(self, *, owner: str, job: str, run: int | str, name: str, media_type: str, content: bytes) -> Artefact:
+        """Store `content` for one run of a job. The key holds the run (its lease's token, as attempts begin
+        anew with a retry), so that one which lost its lease can't overwrite the file of the one that holds it.
 
         Raises:
             ValueError: a part of the key is empty or leads elsewhere.
 
         """
-        key = f"{owner}/{job}/{attempt}/{name}"
+        key = f"{owner}/{job}/{run}/{name}"
         if not {"", ".", ".."}.isdisjoint(key.split("/")):
             raise ValueError(f"not a place for a file: {key!r}")
         obstore.put(self.store, key, content)

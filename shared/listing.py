@@ -8,12 +8,13 @@ from shared.scripts import KEYS, Call
 
 @dataclass(frozen=True)
 class Filter:
-    """What a listing shows; empty strings don't filter."""
+    """What a listing shows; empty strings and zero don't filter. `ended_after` is in milliseconds since 1970."""
 
     owner: str = ""
     task: str = ""
     queue: str = ""
     status: str = ""
+    ended_after: int = 0
 
 
 Position = tuple[str, str]  # score and id of the entry a listing goes on after
@@ -35,7 +36,8 @@ def page(which: Filter, *, after: Position = START, limit: int) -> Call[Page]:
         position = (answer[1].decode(), answer[2].decode()) if len(answer) > 1 else None
         return Page([id_.decode() for id_ in answer[0]], position)
 
-    return Call("list", [which.owner, *after, limit, which.task, which.queue, which.status], parse)
+    args = [which.owner, *after, limit, which.task, which.queue, which.status, which.ended_after]
+    return Call("list", args, parse)
 
 
 def trim(owner: str, *, start: int, dry_run: bool) -> Call[tuple[int, int | None]]:

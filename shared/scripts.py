@@ -34,6 +34,7 @@ KEYS = {
     "SUSPECTS": "tandem:suspects:llm",
     "ADOPTING": "tandem:adopting",
     "ORIGINS": "tandem:origins",
+    "SENT": "tandem:sent:",
     "LOCK": "tandem:lock:",
     "SEEN": "tandem:seen:",
     "PAUSED": "tandem:paused",

@@ -39,7 +39,7 @@ class SyncContext:
         self.file = self.files.put(
             owner=self.owner,
             job=self.job_id,
-            attempt=self.lease.attempt,
+            run=self.lease.token,
             name=name,
             media_type=media_type,
             content=content,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from shared.scripts import Call, ms
+from shared.scripts import KEYS, Call, ms
 
-SENT = "tandem:sent:"
+SENT = KEYS["SENT"]
 
 
 def mark(job_id: str, accepted: Sequence[str], *, ttl: timedelta) -> Call[bool]:

@@ -6,7 +6,7 @@ for _, id in ipairs(ARGV) do
     erased = erased + 1
     local idempotency = redis.call('HGET', job_key(id), 'idempotency')
     if idempotency then redis.call('DEL', IDEMPOTENCY .. idempotency) end
-    redis.call('DEL', job_key(id), EVENTS .. id)
+    redis.call('DEL', job_key(id), EVENTS .. id, SENT .. id)
     redis.call('ZREM', INDEX, id)
     redis.call('ZREM', INDEX .. ':' .. job.owner, id)
     redis.call('ZREM', FAILED .. job.queue, id)

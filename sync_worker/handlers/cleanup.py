@@ -11,7 +11,7 @@ from shared.listing import Filter
 from sync_worker.context import SyncContext, handles
 
 BATCH = 200
-OURS = re.compile(r"[^/]+/([0-9A-HJKMNP-TV-Z]{26})/[0-9]+/[^/]+")  # owner/job/attempt/name, the job a ULID
+OURS = re.compile(r"[^/]+/([0-9A-HJKMNP-TV-Z]{26})/[0-9]+/[^/]+")  # owner/job/run/name, the job a ULID
 
 
 @handles(CLEANUP)

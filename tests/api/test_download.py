@@ -15,7 +15,7 @@ CONTENT = bytes(range(256)) * 2000  # more than one chunk
 async def url(gateway: Gateway, worker: Book, files: Files) -> str:
     job_id = await gateway.submit("report", {"markdown": "x"})
     name = 'Übersicht "1".pdf'
-    file = files.put(owner="ann", job=job_id, attempt=1, name=name, media_type="application/pdf", content=CONTENT)
+    file = files.put(owner="ann", job=job_id, run=1, name=name, media_type="application/pdf", content=CONTENT)
     finish(worker, claim(worker, "sync"), "{}", file)
     job = (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()
     assert job["links"]["file"] == f"/v1/jobs/{job_id}/file"

@@ -61,7 +61,7 @@ async def test_the_typed_path_is_of_its_task_only(gateway: Gateway) -> None:
 
 async def test_another_owners_job_does_not_exist(gateway: Gateway, worker: Book, files: Files) -> None:
     job_id = await gateway.submit("report", {"markdown": "# Secret"})
-    file = files.put(owner="ann", job=job_id, attempt=1, name="a.pdf", media_type="application/pdf", content=b"x")
+    file = files.put(owner="ann", job=job_id, run=1, name="a.pdf", media_type="application/pdf", content=b"x")
     finish(worker, claim(worker, "sync"), "{}", file)
     for path in (f"/v1/jobs/{job_id}", f"/v1/report/{job_id}", f"/v1/jobs/{job_id}/file"):
         is_problem(await gateway.bob.get(path), 404)

@@ -31,10 +31,8 @@ def files(folder: Path) -> Files:
     return Files(folder.as_uri())
 
 
-def put(
-    files: Files, content: bytes = PDF, *, name: str = "report.pdf", job: str = "01J", attempt: int = 1
-) -> Artefact:
-    return files.put(owner="ann", job=job, attempt=attempt, name=name, media_type="application/pdf", content=content)
+def put(files: Files, content: bytes = PDF, *, name: str = "report.pdf", job: str = "01J", run: int = 1) -> Artefact:
+    return files.put(owner="ann", job=job, run=run, name=name, media_type="application/pdf", content=content)
 
 
 def on_disk(folder: Path) -> list[str]:
@@ -76,7 +74,7 @@ def test_a_missing_file_is_not_found(files: Files) -> None:
 
 
 def test_deleting_leaves_nothing_and_may_be_repeated(files: Files, folder: Path) -> None:
-    one, two = put(files), put(files, attempt=2)
+    one, two = put(files), put(files, run=2)
     files.delete(one.key)
     files.delete(one.key)
     assert [entry.key for entry in files.list()] == [two.key]
@@ -105,8 +103,8 @@ def test_more_files_than_one_batch_of_a_listing(files: Files) -> None:
 
 def test_two_attempts_keep_a_file_each(files: Files) -> None:
     """A run that lost its lease can't overwrite the file of the run that holds it."""
-    first, second = put(files, b"stale", attempt=1), put(files, b"fresh", attempt=2)
-    put(files, b"staler", attempt=1)
+    first, second = put(files, b"stale", run=1), put(files, b"fresh", run=2)
+    put(files, b"staler", run=1)
     assert first.key != second.key
     assert files.get(second.key) == b"fresh"
 
@@ -121,7 +119,7 @@ files, number = Files(sys.argv[1]), 0
 while True:
     number += 1
     content = bytes([number % 256]) * {size}
-    files.put(owner="ann", job="01J", attempt=number % 3, name="x.pdf", media_type="", content=content)
+    files.put(owner="ann", job="01J", run=number % 3, name="x.pdf", media_type="", content=content)
     print(number, flush=True)
 """
 
@@ -143,7 +141,7 @@ def test_a_writer_that_is_killed_leaves_no_half_file(files: Files, folder: Path,
         writer.kill()
         writer.communicate()
         check_whole(files, size)
-    assert put(files, b"after", attempt=0).key in {entry.key for entry in files.list()}
+    assert put(files, b"after", run=0).key in {entry.key for entry in files.list()}
     assert {folder / draft.key for draft in files.drafts()} == unfinished(folder)
     for draft in files.drafts():
         files.discard(draft)
@@ -191,7 +189,7 @@ def test_no_name_leads_out_of_the_folder(files: Files, folder: Path, tmp_path: P
     """It is stored inside, can be read back and deleted, or it is refused and nothing was written."""
     given = {"owner": "ann", "job": "01J", "name": "x.pdf", part: hostile}
     try:
-        artefact = files.put(attempt=1, media_type="", content=PDF, **given)
+        artefact = files.put(run=1, media_type="", content=PDF, **given)
     except (ValueError, obstore.exceptions.BaseError):
         assert on_disk(tmp_path) == []
         return

@@ -50,7 +50,7 @@ def files(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Files:
 
 def test_a_bucket_keeps_files_as_a_folder_does(files: Files) -> None:
     small, large = (
-        files.put(owner="ada", job="01J", attempt=n, name="ü #1.pdf", media_type="application/pdf", content=content)
+        files.put(owner="ada", job="01J", run=n, name="ü #1.pdf", media_type="application/pdf", content=content)
         for n, content in enumerate((b"%PDF", LARGE))
     )
     assert files.get(small.key) == b"%PDF"
