@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from bench import report
-from bench.lab import ROOT, NotMeasuredError
+from bench.lab import PEERS_PYTHON, ROOT, NotMeasuredError
 from bench.result import Effort, Result, not_measured
 
 MEASUREMENTS = ("pickup", "drain", "backlog", "calls", "memory", "trips", "limiter", "invoice", "gateway", "waiters")
@@ -39,6 +40,9 @@ def main() -> None:
     whole = set(chosen) == set(MEASUREMENTS) and not options.quick
     (RESULTS if whole else PARTIAL).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     print(report.table(found))
+    if whole:
+        report.publish(found)
+        subprocess.run([str(PEERS_PYTHON), "-m", "bench.plots"], cwd=ROOT, check=True)  # noqa: S603 - our own command
 
 
 def _measure(name: str, effort: Effort) -> Result:

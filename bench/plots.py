@@ -34,10 +34,11 @@ STYLE = {
 
 def main() -> None:
     found = json.loads((ROOT / "bench/results.json").read_text())
+    cores = found["about"]["machine"]["cores"]
     plt.rcParams.update(STYLE)
     for name, draw in {"pickup": pick_up, "drain": drain, "limiter": limiter}.items():
         data = found["results"].get(name, {}).get("data", {})
-        if figure := draw(data):
+        if figure := draw(data | {"cores": cores}):
             figure.savefig(DOCS / f"bench-{name}.png", dpi=150, bbox_inches="tight", pad_inches=0.25, facecolor="white")
             print(f"docs/bench-{name}.png")
 
@@ -94,7 +95,7 @@ def drain(data: dict[str, Any]) -> Any:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlim(0, 1.22 * max(*map(max, one.values()), *map(max, four.values())))
     axes.set_xlabel("no-op jobs a second, all of them waiting at the start")
-    axes.set_title("Throughput with one worker and with four (2 cores)")
+    axes.set_title(f"Throughput with one worker and with four ({data['cores']} cores)")
     return figure
 
 

