@@ -1,19 +1,17 @@
 """What a handler of the asyncio pool may use, and where it is bound."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from llm_worker.asking import Asking
+from llm_worker.reporter import Append, Reporter
 from llm_worker.router import Router
 from shared.binding import Handlers
 from shared.events import Kind
 from shared.job import Usage
 from shared.settings import Settings
 from shared.spec import Output, Queue
-
-# Appends to the job's events; False if the lease was lost.
-Append = Callable[[Sequence[tuple[Kind, dict[str, Any]]]], Awaitable[bool]]
 
 
 @dataclass(kw_only=True)
@@ -29,6 +27,7 @@ class LlmContext:
     asked: str | None = None
     append: Append | None = field(default=None, repr=False)
     streamed: bool = False
+    reporter: Reporter | None = field(default=None, repr=False)
 
     @property
     def stream(self) -> bool:
@@ -43,6 +42,16 @@ class LlmContext:
         self.streamed = True
         restart = [(Kind.ATTEMPT, {"attempt": self.attempt})] if again else []
         return await self.append([*restart, (Kind.DELTA, {"text": text})])
+
+    async def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
+        """Tell those who watch the job how far it is; written about ten times a second at most.
+
+        Raises:
+            ValueError: a number is negative, infinite or no number, or `done` exceeds `total`.
+
+        """
+        if self.reporter is not None:
+            await self.reporter.tell(done, total, message)
 
     @property
     def provider(self) -> Asking:

@@ -10,7 +10,8 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from llm_worker.context import HANDLERS, Append, LlmContext
+from llm_worker.context import HANDLERS, LlmContext
+from llm_worker.reporter import Append, Reporter
 from shared import events, scripts, store
 from shared.attempt import HandBack, decide
 from shared.book import AsyncBook
@@ -27,13 +28,15 @@ async def attempt(worker: dict[str, Any], lease: Lease) -> None:
     with structlog.contextvars.bound_contextvars(job=lease.id, task=lease.task, request=lease.request_id):
         catalog: Catalog = worker["catalog"]
         spec = catalog[lease.task]
+        append = _appender(worker["book"], lease)
         context = LlmContext(
             job_id=lease.id,
             owner=lease.owner,
             attempt=lease.attempt,
             settings=worker["settings"],
             router=worker["router"],
-            append=_appender(worker["book"], lease) if lease.stream else None,
+            append=append if lease.stream else None,
+            reporter=Reporter(append),
         )
         call = await _outcome(spec, lease, context)
         # A finished result waits for Redis as long as it takes; the lease decides if it still counts.

@@ -1,19 +1,24 @@
 """What a handler of the forking pool may use, and where it is bound."""
 
+import logging
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from shared import store
+from shared import events, store
 from shared.binding import Handlers
 from shared.book import Book
-from shared.errors import Snooze
+from shared.errors import Snooze, StoreUnavailable
 from shared.files import Files
 from shared.job import Artefact
+from shared.progress import Pace, entry
 from shared.settings import Settings
 from shared.spec import Output, Queue
 from shared.store import Lease
+
+log = logging.getLogger("tandem.sync_worker")
 
 
 @dataclass(kw_only=True)
@@ -25,6 +30,7 @@ class SyncContext:
     files: Files
     book: Book
     file: Artefact | None = None
+    _pace: Pace = field(default_factory=Pace, init=False, repr=False)
 
     @property
     def job_id(self) -> str:
@@ -45,6 +51,24 @@ class SyncContext:
             content=content,
         )
         return self.file
+
+    def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
+        """Tell those who watch the job how far it is. What comes too soon after the last step is dropped.
+
+        Raises:
+            ValueError: a number is negative, infinite or no number, or `done` exceeds `total`.
+
+        """
+        step = entry(done, total, message)
+        if done != total and self._pace.wait(time.monotonic()):
+            return
+        well = True
+        try:
+            self.book.run(events.append(self.lease, [step]))
+        except StoreUnavailable as error:
+            well = False
+            log.debug("progress not written: %s", error)  # the job goes on
+        self._pace.wrote(time.monotonic(), well=well)
 
     def hold(self, name: str) -> None:
         """Take the lock `name` for as long as this attempt's lease lasts.

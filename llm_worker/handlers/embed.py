@@ -17,12 +17,19 @@ AT_ONCE = 4
 @handles(EMBED)
 async def embed(ctx: LlmContext, job: EmbedInput) -> EmbedOutput:
     gate = asyncio.Semaphore(AT_ONCE)
+    parts = batches(job.texts)
+    done = 0
 
     async def one(texts: list[str]) -> list[list[float]]:
+        nonlocal done
         async with gate:
-            return await _vectors(ctx, job, texts)
+            vectors = await _vectors(ctx, job, texts)
+        done += len(texts)
+        if len(parts) > 1:
+            await ctx.progress(done, len(job.texts), "texts embedded")
+        return vectors
 
-    answers = await together(one(texts) for texts in batches(job.texts))
+    answers = await together(one(texts) for texts in parts)
     vectors = [fit(vector, job.dimensions) for answer in answers for vector in answer]
     return EmbedOutput(embeddings=vectors, dimensions=len(vectors[0]))
 

@@ -44,17 +44,27 @@ class _Summary:
         """Summarise as the job wants it."""
         while True:
             while estimate(text) > self._limit:
-                text = await self._shorter(text)
+                text = await self._shorter(text, told=True)
             try:
                 return await self._ask(self._prompt, text, stream=self._ctx.stream)
             except ContextTooLong as error:
                 self._lower(text, error)
 
-    async def _shorter(self, text: str) -> str:
-        """Summarise in parts that fit."""
+    async def _shorter(self, text: str, *, told: bool = False) -> str:
+        """Summarise in parts that fit; `told`: those who watch are told of each part."""
         # A megabyte takes a quarter of a second: not on the loop that the other jobs share.
-        pieces = await asyncio.to_thread(split, text, self._limit)
-        return "\n\n".join(await together(self._part(piece) for piece in pieces if piece.strip()))
+        pieces = [piece for piece in await asyncio.to_thread(split, text, self._limit) if piece.strip()]
+        done = 0
+
+        async def one(piece: str) -> str:
+            nonlocal done
+            short = await self._part(piece)
+            done += 1
+            if told:
+                await self._ctx.progress(done, len(pieces), "parts summarised")
+            return short
+
+        return "\n\n".join(await together(one(piece) for piece in pieces))
 
     async def _part(self, text: str) -> str:
         """Summarise one part, to at most half its size whatever the model does."""

@@ -30,7 +30,7 @@ def remove_files(ctx: SyncContext, job: CleanupInput, before: datetime) -> Remov
     removed = Removed()
     for old in _finished(ctx, before):
         if old.file:
-            removed = _add(removed, old.file.bytes)
+            removed = _add(ctx, "files", removed, old.file.bytes)
             if not job.dry_run:
                 ctx.files.delete(old.file.key)
                 if "records" not in job.what:  # else the record goes next, and is counted as a dry run sees it
@@ -43,7 +43,7 @@ def remove_records(ctx: SyncContext, job: CleanupInput, before: datetime) -> Rem
     removed = Removed()
     for old in _finished(ctx, before):
         uncounted = old.file.bytes if old.file and "files" not in job.what else 0
-        removed = _add(removed, ctx.book.run(store.size(old.id)) + uncounted)
+        removed = _add(ctx, "records", removed, ctx.book.run(store.size(old.id)) + uncounted)
         if not job.dry_run:
             if old.file:
                 ctx.files.delete(old.file.key)
@@ -56,12 +56,12 @@ def remove_orphans(ctx: SyncContext, job: CleanupInput, before: datetime) -> Rem
     removed = Removed()
     for entry in ctx.files.list():
         if entry.modified < before and _orphaned(ctx, entry.key):
-            removed = _add(removed, entry.bytes)
+            removed = _add(ctx, "orphans", removed, entry.bytes)
             if not job.dry_run:
                 ctx.files.delete(entry.key)
     for draft in ctx.files.drafts():
         if draft.modified < before and _orphaned(ctx, draft.key):
-            removed = _add(removed, draft.bytes)
+            removed = _add(ctx, "orphans", removed, draft.bytes)
             if not job.dry_run:
                 ctx.files.discard(draft)
     entries = _trim(ctx, "", dry_run=job.dry_run)
@@ -100,5 +100,6 @@ def _trim(ctx: SyncContext, owner: str, *, dry_run: bool) -> int:
     return total
 
 
-def _add(removed: Removed, size: int) -> Removed:
+def _add(ctx: SyncContext, kind: str, removed: Removed, size: int) -> Removed:
+    ctx.progress(removed.count + 1, message=kind)
     return Removed(count=removed.count + 1, bytes=removed.bytes + size)

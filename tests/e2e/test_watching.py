@@ -19,6 +19,8 @@ from shared.store import Lease, Success
 from tests.api.conftest import KEYS
 from tests.api.watcher import Watcher, connections, whole
 from tests.conftest import free_port
+from tests.llm_worker.conftest import serve_stub
+from tests.llm_worker.servers import Pieces, chunk
 from tests.processes import Process, running
 from tests.shared.jobs import put
 from tests.shared.test_book import TTL
@@ -108,6 +110,35 @@ async def _until(check: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not check():  # noqa: ASYNC110 - what it asks about is no asyncio's
             await asyncio.sleep(0.05)
+
+
+async def test_a_worker_killed_in_the_middle_of_a_stream(valkey: str, book: Book, tmp_path: Path) -> None:
+    """Another one goes on; whoever watches sees the second attempt begin, and neither gap nor repeat."""
+    ports = [free_port(), free_port()]
+    urls = [f"http://127.0.0.1:{port}" for port in ports]
+    slowly = Pieces(*(chunk(f"{n} ") for n in range(30)), "data: [DONE]\n\n", pause=0.1)
+    async with AsyncExitStack() as stack:
+        stub = await stack.enter_async_context(serve_stub())
+        stub.script(slowly)
+        client = await stack.enter_async_context(connections())
+        for port in ports:
+            stack.enter_context(gateway(valkey, tmp_path, port))
+        env = {"REDIS_URL": valkey, "OPENAI_BASE_URL": stub.url, "RUN_DIR": str(tmp_path)}
+        first = stack.enter_context(running("llm_worker", env=env, log=tmp_path / "first.log", says="ready"))
+        job = put(book, stream=True)
+        watchers = [Watcher(urls, job, restless=restless) for restless in (True, True, False)]
+        watching = [asyncio.create_task(watcher.run(client)) for watcher in watchers]
+        await _until(lambda: all([event.kind for event in watcher.seen].count("delta") >= 5 for watcher in watchers))
+        first.popen.kill()
+        stack.enter_context(running("llm_worker", env=env, log=tmp_path / "second.log", says="ready"))
+        async with asyncio.timeout(60):
+            await asyncio.gather(*watching)
+    assert all(whole(watcher.seen) and watcher.seen == watchers[0].seen for watcher in watchers)
+    last = max(n for n, event in enumerate(watchers[0].seen) if event.kind == "attempt")
+    assert watchers[0].seen[last].data == {"attempt": 2}
+    text = "".join(event.data["text"] for event in watchers[0].seen[last:] if event.kind == "delta")
+    assert text == "".join(f"{n} " for n in range(30))
+    assert watchers[0].seen[-1].data["result"]["text"] == text
 
 
 @asynccontextmanager

@@ -202,6 +202,21 @@ def test_an_index_longer_than_one_stretch(house: House) -> None:
     assert house.listed("ada") == {kept.id}
 
 
+def test_it_tells_how_far_it_is(house: House) -> None:
+    for _ in range(3):
+        house.finished(days=9)
+    context = house.running()
+    cleanup(context, CleanupInput(older_than=timedelta(days=7), what=("files",), dry_run=True))
+    job = house.job(context.job_id)
+    assert job
+    assert job.progress == {"done": 1, "total": None, "message": "files"}  # the others came too soon after it
+    for total in (1, 9):
+        context.progress(1, total, "mails")
+    job = house.job(context.job_id)
+    assert job
+    assert job.progress == {"done": 1, "total": 1, "message": "mails"}
+
+
 def test_more_jobs_than_one_page(house: House) -> None:
     jobs = [house.finished(days=8 + number / 1000, file=number % 2 == 0) for number in range(210)]
     young = [house.finished(days=1) for _ in range(3)]
