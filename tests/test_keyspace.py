@@ -24,7 +24,7 @@ CHANNELS = {"WATCH", "PARKED"}
 
 def test_the_page_names_every_key() -> None:
     table = PAGE.split("### Keys\n", 1)[1].strip().split("\n\n", 1)[0]
-    documented = []
+    documented: list[tuple[str, str]] = []
     for row in (line.split(" | ") for line in table.splitlines()[2:]):
         names, kinds = re.findall(r"`([^`]+)`", row[0]), row[1].replace("sorted set", "zset").split(", ")
         kinds = [re.sub(r"(?<!es)s$", "", kind) for kind in kinds]

@@ -57,6 +57,8 @@ def test_schemathesis_finds_no_fault(valkey: str, tmp_path: Path) -> None:
     with running("api", env=env, log=tmp_path / "api.log", says="listening"):
         command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"http://127.0.0.1:{port}/openapi.json"]
         command += ["--header", "Authorization: Bearer root-key-0123456789ab", "--checks", CHECKS, "--seed", "7"]
-        command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "25", "--no-color"]
+        # Events of a job that nobody runs never end: tests/api/test_events.py asks for those.
+        command += ["--exclude-path-regex", "/events$"]
+        command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--no-color"]
         result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode == 0, result.stdout[-6000:]

@@ -116,7 +116,8 @@ async def test_a_worker_killed_in_the_middle_of_a_stream(valkey: str, book: Book
     """Another one goes on; whoever watches sees the second attempt begin, and neither gap nor repeat."""
     ports = [free_port(), free_port()]
     urls = [f"http://127.0.0.1:{port}" for port in ports]
-    slowly = Pieces(*(chunk(f"{n} ") for n in range(30)), "data: [DONE]\n\n", pause=0.1)
+    pieces = [*(chunk(f"{n} ") for n in range(30)), chunk("", finish="stop"), "data: [DONE]\n\n"]
+    slowly = Pieces(*pieces, pause=0.1)
     async with AsyncExitStack() as stack:
         stub = await stack.enter_async_context(serve_stub())
         stub.script(slowly)
