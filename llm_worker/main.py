@@ -7,7 +7,8 @@ from arq.worker import func
 from llm_worker.context import HANDLERS
 from llm_worker.deliverer import Deliverer
 from llm_worker.endpoints import endpoints
-from llm_worker.gate import OpenGate
+from llm_worker.limited import LimitedGate, Scopes
+from llm_worker.limiter import Limiter
 from llm_worker.router import Router
 from llm_worker.run import attempt
 from llm_worker.worker import LlmWorker
@@ -30,13 +31,19 @@ async def startup(ctx: dict[Any, Any]) -> None:
     ctx["webhook_bell"] = async_client(settings.redis, timeout=None, connections=1)
     ctx["deliverer"] = Deliverer(settings, book=ctx["book"], bell=ctx["webhook_bell"])
     await ctx["deliverer"].__aenter__()
-    ctx["router"] = Router.open(settings, OpenGate())
+    ctx["limits"] = async_client(settings.redis, connections=1)  # whose requests go one after the other
+    ctx["parks"] = async_client(settings.redis, timeout=None, connections=1)
+    ctx["limiter"] = Limiter.open(ctx["limits"], ctx["parks"])
+    ctx["router"] = Router.open(settings, LimitedGate(ctx["limiter"], Scopes.of(settings)))
 
 
 async def shutdown(ctx: dict[Any, Any]) -> None:
     await ctx["deliverer"].__aexit__()
     await ctx["webhook_bell"].aclose()
     await ctx["router"].aclose()
+    await ctx["limiter"].aclose()
+    await ctx["limits"].aclose()
+    await ctx["parks"].aclose()
     await ctx["bell"].aclose()
     await ctx["book"].aclose()
 

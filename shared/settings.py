@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     model: str = Field(default="gpt-5.4-mini", validation_alias="TANDEM_MODEL")
     embed_model: str = Field(default="text-embedding-3-small", validation_alias="TANDEM_EMBED_MODEL")
     llm_concurrency: int = Field(default=100, ge=1, le=10_000, validation_alias="TANDEM_LLM_CONCURRENCY")
+    llm_rpm: int | None = Field(default=None, ge=1, le=10**9, validation_alias="TANDEM_LLM_RPM")
+    llm_tpm: int | None = Field(default=None, ge=1, le=10**9, validation_alias="TANDEM_LLM_TPM")
     llm_timeout: Duration = Field(default=timedelta(seconds=60), validation_alias="TANDEM_LLM_TIMEOUT")
     context_window: int = Field(default=128_000, ge=256, validation_alias="TANDEM_CONTEXT_WINDOW")
 
@@ -204,8 +206,6 @@ class Settings(BaseSettings):
 # Named in the contract, built by a later version: accepted, and said to have no effect yet.
 PLANNED = frozenset(
     {
-        "TANDEM_LLM_RPM",
-        "TANDEM_LLM_TPM",
         "TANDEM_METRICS_PUBLIC",
     }
 )
