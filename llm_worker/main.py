@@ -1,36 +1,54 @@
-"""The asyncio pool's settings, in arq's form."""
+"""The asyncio pool's settings in arq's form: `arq llm_worker.main.WorkerSettings` starts what `make llm-worker` does.
 
+`WorkerSettings` is made when it is asked for, from the environment. A subclass of it in a module of your own may add
+`functions` and `cron_jobs`.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from arq.worker import func
+import arq.worker
+import uvloop
+from arq.connections import ArqRedis
 
+from llm_worker import wire
+from llm_worker.arq_redis import redis_settings
 from llm_worker.context import HANDLERS
 from llm_worker.deliverer import Deliverer
 from llm_worker.endpoints import endpoints
 from llm_worker.limited import LimitedGate, Scopes
 from llm_worker.limiter import Limiter
 from llm_worker.router import Router
-from llm_worker.run import attempt
 from llm_worker.worker import LlmWorker
+from shared.binding import BindingError
 from shared.book import BatchingBook
 from shared.catalog import load
 from shared.redis import async_client
-from shared.settings import Settings
+from shared.settings import BAD_SETTING, Settings, SettingsError, load_or_exit
 from shared.spec import Queue
+from shared.start import leave, prepare
 
 CATALOG = load()
+HEALTH_EVERY = 5  # seconds; the key that `arq --check` reads lives one more
+ArqWorker = arq.worker.Worker
+job_serializer, job_deserializer = wire.job_serializer, wire.job_deserializer
+
+
+def context(settings: Settings) -> dict[Any, Any]:
+    """What attempts are given. Raises BindingError or SettingsError."""
+    HANDLERS.load("llm_worker.handlers", CATALOG)
+    endpoints(settings)
+    return {"settings": settings, "catalog": CATALOG}
 
 
 async def startup(ctx: dict[Any, Any]) -> None:
     """Open what all attempts of this process share."""
     settings: Settings = ctx["settings"]
-    ctx["catalog"] = CATALOG
-    ctx["attempt"] = attempt
     ctx["book"] = BatchingBook(async_client(settings.redis))
-    ctx["bell"] = async_client(settings.redis, timeout=None, connections=1)
-    ctx["webhook_bell"] = async_client(settings.redis, timeout=None, connections=1)
-    ctx["deliverer"] = Deliverer(settings, book=ctx["book"], bell=ctx["webhook_bell"])
-    await ctx["deliverer"].__aenter__()
     ctx["limits"] = async_client(settings.redis, connections=1)  # whose requests go one after the other
     ctx["parks"] = async_client(settings.redis, timeout=None, connections=1)
     ctx["limiter"] = Limiter.open(ctx["limits"], ctx["parks"])
@@ -38,13 +56,11 @@ async def startup(ctx: dict[Any, Any]) -> None:
 
 
 async def shutdown(ctx: dict[Any, Any]) -> None:
-    await ctx["deliverer"].__aexit__()
-    await ctx["webhook_bell"].aclose()
+    """Close what `startup` opened."""
     await ctx["router"].aclose()
     await ctx["limiter"].aclose()
-    await ctx["limits"].aclose()
-    await ctx["parks"].aclose()
-    await ctx["bell"].aclose()
+    for name in ("limits", "parks"):
+        await ctx[name].aclose()
     await ctx["book"].aclose()
 
 
@@ -53,15 +69,95 @@ async def _never(ctx: dict[Any, Any]) -> None:
     raise AssertionError(ctx)
 
 
-def worker(settings: Settings, *, burst: bool = False) -> LlmWorker:
-    """Build a worker; handlers and specs are checked first. Raises BindingError or SettingsError."""
-    HANDLERS.load("llm_worker.handlers", CATALOG)
-    endpoints(settings)
-    return LlmWorker(
-        functions=[func(_never, name=spec.name) for spec in CATALOG.of(Queue.LLM)],
-        on_startup=startup,
-        on_shutdown=shutdown,
-        max_jobs=settings.llm_concurrency,
-        burst=burst,
-        ctx={"settings": settings},
-    )
+class TandemWorker(LlmWorker):
+    """The worker that `make llm-worker` and the `arq` command build. Options are those of arq's Worker."""
+
+    __signature__ = inspect.signature(ArqWorker)  # arq takes the options of this signature from the settings class
+
+    def __init__(self, functions: Sequence[Any] = (), *, ctx: dict[Any, Any] | None = None, **options: Any) -> None:
+        settings = prepare()
+        _take_over_logs()
+        try:
+            own = context(settings)
+        except (BindingError, SettingsError) as error:
+            leave(str(error), BAD_SETTING)
+        _choose_loop()
+        tasks = [arq.worker.func(_never, name=spec.name) for spec in CATALOG.of(Queue.LLM)]
+        options.setdefault("max_jobs", settings.llm_concurrency)
+        options.setdefault("health_check_interval", HEALTH_EVERY)
+        options |= {"job_serializer": job_serializer, "job_deserializer": job_deserializer, "allow_abort_jobs": True}
+        super().__init__(functions=[*functions, *tasks], ctx={**(ctx or {}), **own}, **options)
+
+    async def open(self) -> None:
+        url = self.settings.redis
+        await startup(self.ctx)
+        self.ctx["bell"] = async_client(url, timeout=None, connections=1)
+        self.ctx["webhook_bell"] = async_client(url, timeout=None, connections=1)
+        self.ctx["deliverer"] = Deliverer(self.settings, book=self.book, bell=self.ctx["webhook_bell"])
+        await self.ctx["deliverer"].__aenter__()
+        connections = async_client(url).connection_pool
+        self._pool = ArqRedis(connections, job_serializer=job_serializer, job_deserializer=job_deserializer)
+        self.ctx["redis"] = self._pool
+
+    async def close_shared(self) -> None:
+        if self._pool is None:
+            return
+        await self.ctx["deliverer"].__aexit__()
+        for name in ("webhook_bell", "bell"):
+            await self.ctx[name].aclose()
+        await self._pool.aclose(close_connection_pool=True)
+        self._pool = None
+        await shutdown(self.ctx)
+
+
+def _choose_loop() -> None:
+    """uvloop, unless a loop runs already (`arq --watch`)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.set_event_loop(uvloop.new_event_loop())
+
+
+def _take_over_logs() -> None:
+    """Let `arq --verbose` mean our lines; arq's own handler would show each twice, with arguments."""
+    logger = logging.getLogger("arq")
+    if any(handler.level == logging.DEBUG for handler in logger.handlers):
+        logging.getLogger().setLevel(logging.DEBUG)
+    logger.handlers.clear()
+
+
+class Base:
+    """arq reads a settings class's own attributes and no inherited ones: a subclass gets them as its own."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        inherited = {name: value for base in reversed(cls.__mro__[1:-1]) for name, value in vars(base).items()}
+        for name in inspect.signature(TandemWorker).parameters:
+            if name in inherited and name not in vars(cls):
+                setattr(cls, name, inherited[name])
+
+
+@cache
+def worker_settings() -> Any:
+    """Make the settings class and see to it that arq builds our worker from it."""
+    settings = load_or_exit()
+    try:
+        url = settings.redis
+    except SettingsError as error:
+        leave(str(error), BAD_SETTING)
+    # The `arq` command builds `arq.worker.Worker` by this name and offers no other way to name a subclass.
+    arq.worker.Worker = TandemWorker  # type: ignore[misc]
+    attributes = {
+        "__doc__": "Give this to the `arq` command.",
+        "functions": (),
+        "redis_settings": redis_settings(url),
+        "job_serializer": staticmethod(job_serializer),
+        "job_deserializer": staticmethod(job_deserializer),
+    }
+    return type("WorkerSettings", (Base,), attributes)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "WorkerSettings":
+        return worker_settings()
+    raise AttributeError(name)

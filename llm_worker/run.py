@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from llm_worker.context import HANDLERS, LlmContext
 from llm_worker.reporter import Append, Reporter
 from shared import events, scripts, store
-from shared.attempt import HandBack, decide
+from shared.attempt import Decision, HandBack, decide
 from shared.book import AsyncBook
 from shared.catalog import Catalog
 from shared.errors import AttemptTimeout, FinalError
@@ -23,7 +23,10 @@ from shared.store import Lease, Success
 log = logging.getLogger("tandem.llm_worker")
 
 
-async def attempt(worker: dict[str, Any], lease: Lease) -> None:
+Outcome = Success | Decision
+
+
+async def attempt(worker: dict[str, Any], lease: Lease) -> Outcome:
     """Run `lease` and write what became of it. Nothing the handler raises gets past this function."""
     with structlog.contextvars.bound_contextvars(job=lease.id, task=lease.task, request=lease.request_id):
         catalog: Catalog = worker["catalog"]
@@ -38,15 +41,16 @@ async def attempt(worker: dict[str, Any], lease: Lease) -> None:
             append=append if lease.stream else None,
             reporter=Reporter(append),
         )
-        call = await _outcome(spec, lease, context)
+        outcome = await _outcome(spec, lease, context)
+        call = _call(outcome, lease, context)
         # A finished result waits for Redis as long as it takes; the lease decides if it still counts.
-        writing = asyncio.ensure_future(worker["book"].insist(call))
         try:
-            written = await asyncio.shield(writing)
+            written = await worker["book"].insist(call)
         except asyncio.CancelledError:
-            written = await writing  # the worker shuts down; what is known is still written
+            written = await worker["book"].insist(call)  # the worker shuts down; writing twice is writing once
         if not written:
             log.warning("the lease was lost, the outcome is dropped")
+        return outcome
 
 
 def _appender(book: AsyncBook, lease: Lease) -> Append:
@@ -56,28 +60,34 @@ def _appender(book: AsyncBook, lease: Lease) -> Append:
     return append
 
 
-async def _outcome(spec: AnySpec, lease: Lease, context: LlmContext) -> scripts.Call[bool]:
+def _call(outcome: Outcome, lease: Lease, context: LlmContext) -> scripts.Call[bool]:
     ttl = context.settings.job_ttl
+    if isinstance(outcome, Success):
+        return store.succeed(lease, outcome, usage=context.usage, ttl=ttl)
+    return store.give_up(lease, outcome, usage=context.usage, ttl=ttl)
+
+
+async def _outcome(spec: AnySpec, lease: Lease, context: LlmContext) -> Outcome:
     try:
         output = await _run(spec, lease, context)
-        success = Success(output.model_dump_json(by_alias=True), provider=context.asked)
-        log.info("succeeded")
-        return store.succeed(lease, success, usage=context.usage, ttl=ttl)
+        result = output.model_dump_json(by_alias=True)
     except asyncio.CancelledError:
         # Only the worker cancels an attempt: it shuts down, or the lease is lost and this writes nothing.
         log.info("handed back")
-        return store.give_up(lease, HandBack(timedelta(0)), usage=context.usage, ttl=ttl)
+        return HandBack(timedelta(0))
     except BaseException as error:  # noqa: BLE001 - SystemExit in a handler must not end the other jobs
         decision = decide(error, spec.retry, attempt=lease.attempt, throttled=lease.throttled, jitter=random.random())  # noqa: S311
         log.warning("attempt %d failed, %s", lease.attempt, decision)
-        return store.give_up(lease, decision, usage=context.usage, ttl=ttl)
+        return decision
+    log.info("succeeded")
+    return Success(result, provider=context.asked)
 
 
 async def _run(spec: AnySpec, lease: Lease, context: LlmContext) -> Output:
     try:
         payload = spec.input.model_validate_json(lease.payload)
     except ValidationError as error:
-        raise FinalError(f"the stored input is not valid: {error}", type="invalid_input") from None
+        raise FinalError(_explain(error), type="invalid_input") from None
     seconds = spec.timeout.total_seconds()
     try:
         async with asyncio.timeout(seconds) as limit:
@@ -86,3 +96,9 @@ async def _run(spec: AnySpec, lease: Lease, context: LlmContext) -> Output:
         if not limit.expired():
             raise
         raise AttemptTimeout(f"{spec.name} did not end within {seconds:g} s") from None
+
+
+def _explain(error: ValidationError) -> str:
+    """Name the fields and not what they hold."""
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'the input'}: {fault['msg']}" for fault in faults)

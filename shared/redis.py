@@ -53,8 +53,8 @@ def _options(url: str, retry: Any, timeout: float | None) -> dict[str, Any]:
 def client(url: str, *, timeout: float | None = TIMEOUT) -> Client:
     """Open a client for synchronous code; `timeout` None is for blocking commands."""
     options = _options(url, Retry, timeout)
-    if sentinel := _sentinel(url):
-        hosts, name, login = sentinel
+    if found := sentinel(url):
+        hosts, name, login = found
         watcher = redis.sentinel.Sentinel(hosts, **login, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
         return cast("Client", watcher.master_for(name, **login, **options))  # type: ignore[no-untyped-call]  # as above
     return redis.Redis.from_url(url, **options)
@@ -63,8 +63,8 @@ def client(url: str, *, timeout: float | None = TIMEOUT) -> Client:
 def async_client(url: str, *, timeout: float | None = TIMEOUT, connections: int = 50) -> AsyncClient:
     """Open a client for asyncio code; at most `connections`, further callers wait for one."""
     options = _options(url, AsyncRetry, timeout)
-    if sentinel := _sentinel(url):
-        hosts, name, login = sentinel
+    if found := sentinel(url):
+        hosts, name, login = found
         watcher = redis.asyncio.sentinel.Sentinel(hosts, **login, **options)  # type: ignore[no-untyped-call]  # as above
         pooled = {**options, "max_connections": connections, "timeout": TIMEOUT}
         return cast("AsyncClient", watcher.master_for(name, connection_pool_class=_SentinelPool, **login, **pooled))
@@ -76,7 +76,7 @@ class _SentinelPool(redis.asyncio.sentinel.SentinelConnectionPool, redis.asyncio
     """Connections to the master of the day, at most so many."""
 
 
-def _sentinel(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]] | None:
+def sentinel(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]] | None:
     """Parse `redis+sentinel://[user:password@]host1[:port],host2/name[/db]`; None for other schemes."""
     parts = urlsplit(url)
     if parts.scheme != "redis+sentinel":

@@ -46,6 +46,7 @@ KEYS = {
     "TRIMMED": "tandem:trimmed",
     "SWEPT": "tandem:swept",
 }
+RAN = "ran"  # in `arq:in-progress:<id>`: a cron job that is over
 MAX_CRASHES = 3
 SUSPECT_AFTER = MAX_CRASHES - 1
 MAX_LOSSES = 6  # of a job together with its worker, in the asyncio pool of a suspect
@@ -99,7 +100,7 @@ def _constants() -> str:
         f"{status} = {{{', '.join(f'{target} = true' for target in sorted(targets))}}}"
         for status, targets in TRANSITIONS.items()
     )
-    lines = [f"local {name} = '{key}'" for name, key in KEYS.items()]
+    lines = [f"local {name} = '{key}'" for name, key in {**KEYS, "RAN": RAN}.items()]
     numbers = {**NUMBERS, **{name: ms(duration) for name, duration in DURATIONS.items()}}
     lines += [f"local {name} = {value}" for name, value in numbers.items()]
     return "\n".join([*lines, f"local LEGAL = {{{legal}}}"])

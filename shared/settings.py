@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     llm_rpm: int | None = Field(default=None, ge=1, le=10**9, validation_alias="TANDEM_LLM_RPM")
     llm_tpm: int | None = Field(default=None, ge=1, le=10**9, validation_alias="TANDEM_LLM_TPM")
     llm_timeout: Duration = Field(default=timedelta(seconds=60), validation_alias="TANDEM_LLM_TIMEOUT")
+    llm_max_block: Duration = Field(default=timedelta(seconds=30), validation_alias="TANDEM_LLM_MAX_BLOCK")
+    llm_max_jobs: int | None = Field(default=None, ge=1, validation_alias="TANDEM_LLM_MAX_JOBS")
+    llm_max_memory: ByteSize | None = Field(default=None, ge=64 * 1024**2, validation_alias="TANDEM_LLM_MAX_MEMORY")
     context_window: int = Field(default=128_000, ge=256, validation_alias="TANDEM_CONTEXT_WINDOW")
 
     config: Annotated[Config | None, NoDecode] = Field(default=None, validation_alias="TANDEM_CONFIG", repr=False)
@@ -193,6 +196,13 @@ class Settings(BaseSettings):
     def _signs(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not SIGNING_SECRET.fullmatch(value.get_secret_value()):
             raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
+        return value
+
+    @field_validator("llm_max_block")
+    @classmethod
+    def _longer_than_noticed(cls, value: timedelta) -> timedelta:
+        if value < timedelta(seconds=2):
+            raise ValueError("must be at least 2s")
         return value
 
     @field_validator("job_ttl", "llm_timeout")

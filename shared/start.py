@@ -12,12 +12,12 @@ from shared.settings import BAD_SETTING, Settings, SettingsError, load_or_exit
 OUTAGE = 1
 
 
-def prepare() -> Settings:
-    """Read the settings, configure the logs and wait for Redis.
+def prepare(settings: Settings | None = None) -> Settings:
+    """Read the settings (or take those), configure the logs and wait for Redis.
 
     Exits with 2 on a bad or missing setting, with 1 if Redis does not answer or is unfit for jobs.
     """
-    settings = load_or_exit()
+    settings = settings or load_or_exit()
     log.configure(settings)
     try:
         wait_until_ready(settings.redis)

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.attempt import Decision, Fail, Failure, HandBack, RetryIn
 from shared.job import RECORD, Artefact, Job, Status, Usage, at
-from shared.scripts import JOB, KEYS, LEASE, Call, ms
+from shared.scripts import BELL, JOB, LEASE, Call, ms
 
 HOST = socket.gethostname()
 
@@ -40,10 +40,11 @@ class Lease:
 
 @dataclass(frozen=True)
 class Unknown:
-    """A queue entry that is not in the job book; `record` is what arq keeps of it, or the name of its RQ queue."""
+    """A queue entry that is not in the job book, its queue in its engine, and what arq keeps of it."""
 
     id: str
-    record: bytes
+    queue: str
+    record: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -211,9 +212,14 @@ def hold(name: str, *, job_id: str, token: str) -> Call[bool]:
     return Call("hold", [name, job_id, token], bool)
 
 
-def leave(worker: str, queue: str) -> Call[int]:
-    """Forget a worker that has stopped."""
-    return Call("ZREM", [KEYS["WORKERS"] + queue, worker], int, command=True)
+def leave(worker: str, queue: str, *, health: str = "") -> Call[int]:
+    """Forget a worker that has stopped; with the last one goes arq's key `health`. Answers how many are left."""
+    return Call("leave", [queue, worker, health], int)
+
+
+def ring(queue: str) -> Call[int]:
+    """Ring the bell of a queue: somebody heard it who has no room."""
+    return Call("LPUSH", [BELL + queue, "1"], int, command=True)
 
 
 def _status(answer: Any) -> Status | None:
@@ -221,7 +227,8 @@ def _status(answer: Any) -> Status | None:
 
 
 def _claimed(answer: Any, due: timedelta | None = None) -> Claimed:
-    return Claimed([_lease(item) for item in answer[0]], [Unknown(id_.decode(), rest) for id_, rest in answer[1]], due)
+    unknown = [Unknown(id_.decode(), queue.decode(), *record) for id_, queue, *record in answer[1]]
+    return Claimed([_lease(item) for item in answer[0]], unknown, due)
 
 
 def _lease(item: Any) -> Lease:

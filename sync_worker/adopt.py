@@ -18,7 +18,7 @@ log = logging.getLogger("tandem.sync_worker")
 
 def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
     """Adopt a queue entry that is not in the job book, or refuse it: then RQ shows it as failed, with the reason."""
-    origin = entry.record.decode()
+    origin = entry.queue
     fields = cast("Mapping[bytes, bytes]", book.client.hgetall(f"rq:job:{entry.id}"))
     try:
         call = NativeCall.read(fields, settings.rq_imports or ())

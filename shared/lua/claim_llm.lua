@@ -1,6 +1,6 @@
 -- Claim up to `limit` due jobs of the asyncio pool.
 -- ARGV: worker, lease_ms, ttl_ms, limit, '1' if the worker may take a suspect.
--- Returns {leases, ids that are not in the job book and what arq keeps of them, ms until the next due id or -1}.
+-- Returns {leases, ids that are not in the job book, their queues and what arq keeps of them, ms until the next due id or -1}.
 local now, ttl, limit = now_ms(), tonumber(ARGV[3]), tonumber(ARGV[4])
 if was_away('llm', now) then prolong_all(LEASES, 1, now) end
 
@@ -24,12 +24,13 @@ local function take(id, queue)
   elseif why == 'unknown' then
     -- Not in the job book: to be adopted, or left to its owner, out of the way of the others.
     redis.call('ZREM', SUSPECTS, id)
-    local record = redis.call('GET', 'arq:job:' .. id)
-    if record then
-      redis.call('ZADD', queue, now + LEASE_MS, id)
-      unknown[#unknown + 1] = {id, record}
-    else
+    local record, running = redis.call('GET', 'arq:job:' .. id), redis.call('GET', 'arq:in-progress:' .. id)
+    if not record or running == RAN then
       redis.call('ZREM', queue, id)
+      redis.call('DEL', 'arq:job:' .. id)
+    else
+      redis.call('ZADD', queue, now + LEASE_MS, id)
+      if not running then unknown[#unknown + 1] = {id, queue, record} end
     end
   elseif why == 'running' then
     -- arq's own abort() moves scores.

@@ -312,7 +312,7 @@ def test_finished_and_unknown_ids_in_the_queues_stop_nobody(book: Book) -> None:
     book.client.zadd("tandem:leases:llm", {done: 1})
     put(book, "email")
     answer = book.run(store.claim_llm(worker="w", limit=100, ttl=TTL))
-    assert [(entry.id, entry.record) for entry in answer.unknown] == [("stranger", b"{}")]
+    assert [(entry.id, entry.queue, entry.record) for entry in answer.unknown] == [("stranger", "arq:queue", b"{}")]
     assert book.client.zscore("arq:queue", done) is None
     assert book.client.zscore("arq:queue", "orphan") is None
     answer = book.run(store.claim_sync(worker="w", ttl=TTL))
