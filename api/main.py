@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from api import problems
 from api.lean import ShortWay
 from api.middleware import BodyLimit, RequestId
-from api.routes import actions, events, health, jobs, queues, tasks
+from api.routes import actions, events, health, jobs, metrics, queues, tasks
 from api.strict import StrictRoute
 from api.watching import Watching
 from api.webhook_target import WebhookTargets, check_keys
@@ -60,6 +60,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app.state.catalog = catalog
     app.state.settings = settings
     app.state.keys = settings.keys
+    app.state.metrics_public = settings.metrics_public
     check_keys(settings.keys, allow_private=settings.allow_private_webhooks)
     problems.install(app)
     submissions = tasks.router(catalog)
@@ -72,6 +73,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app.include_router(events.router)
     app.include_router(actions.router)
     app.include_router(queues.router)
+    app.include_router(metrics.router)
     app.include_router(submissions)
     app.openapi()  # built once, here: it takes a while, and a mistake in it fails at start
     return app

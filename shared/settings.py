@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     key_share: Percentage = Field(default=1.0, validation_alias="TANDEM_KEY_SHARE")
     idempotency_ttl: Duration = Field(default=timedelta(hours=24), validation_alias="TANDEM_IDEMPOTENCY_TTL")
     webhook_secret: SecretStr | None = Field(default=None, validation_alias="TANDEM_WEBHOOK_SECRET")
+    metrics_public: bool = Field(default=False, validation_alias="TANDEM_METRICS_PUBLIC")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TANDEM_ALLOW_PRIVATE_WEBHOOKS")
     grace: Duration = Field(default=timedelta(seconds=25), validation_alias="TANDEM_GRACE")
     max_body: ByteSize = Field(default=ByteSize(1024 * 1024), ge=1024, validation_alias="TANDEM_MAX_BODY")
@@ -213,12 +214,6 @@ class Settings(BaseSettings):
         return value
 
 
-# Named in the contract, built by a later version: accepted, and said to have no effect yet.
-PLANNED = frozenset(
-    {
-        "TANDEM_METRICS_PUBLIC",
-    }
-)
 PREFIX = "TANDEM_"
 SECRET = frozenset({"webhook_secret", "redis_url", "openai_api_key", "api_keys", "smtp_url", "database_url"})
 HINTS = {"byte_size": "must be a size such as 512 KiB, 1 MiB or 2MB"}  # where pydantic does not say what is allowed
@@ -276,14 +271,11 @@ def _explain(item: Any) -> str:
 def _check_names() -> None:
     """A misspelt name must not pass as a default. Its value is not shown: it may be a key."""
     known = {variable(field) for field in Settings.model_fields}
-    words = {name.removeprefix(PREFIX): name for name in known | PLANNED}
+    words = {name.removeprefix(PREFIX): name for name in known}
     for name in sorted(_given() - known):
-        if name in PLANNED:
-            sys.stderr.write(f"{name} has no effect in this version\n")
-        elif close := difflib.get_close_matches(name.removeprefix(PREFIX), words, n=1):
+        if close := difflib.get_close_matches(name.removeprefix(PREFIX), words, n=1):
             raise SettingsError(f"{name}: no such setting; did you mean {words[close[0]]}?")
-        else:
-            sys.stderr.write(f"{name} is not a setting of this version and is ignored\n")
+        sys.stderr.write(f"{name} is not a setting of this version and is ignored\n")
 
 
 def _given() -> set[str]:

@@ -14,7 +14,7 @@ import pytest
 
 from shared.catalog import load
 from shared.keys import make_key_files
-from shared.settings import PLANNED, Settings, variable
+from shared.settings import Settings, variable
 from tests.conftest import free_port
 from tests.processes import ROOT, Process, until
 
@@ -121,18 +121,13 @@ def section(start: str, end: str) -> str:
 
 
 def test_the_settings_table_is_complete_and_its_defaults_are_right() -> None:
-    table = {row[0].strip("`"): row[1] for row in rows(section("<!-- settings:", "These are named for later"))}
+    table = {row[0].strip("`"): row[1] for row in rows(section("<!-- settings:", "## Scaling"))}
     assert set(table) == {variable(field) for field in Settings.model_fields}
     given = {name: cell.strip("`") for name, cell in table.items() if not cell.startswith("unset")}
     documented = Settings.model_validate(given)
     for field, info in Settings.model_fields.items():
         assert getattr(documented, field) == info.default, field
         assert (variable(field) in given) == (info.default is not None), field
-
-
-def test_settings_for_later_versions_are_named() -> None:
-    planned = section("<!-- planned:", "<!-- end of planned -->").split("-->", 1)[1]
-    assert set(re.findall(r"`(TANDEM_\w+)`", planned)) == PLANNED
 
 
 def test_the_tasks_table_is_the_catalogue() -> None:

@@ -260,7 +260,7 @@ def resolved(service: Mapping[str, Any]) -> dict[str, str]:
 
 
 def known() -> set[str]:
-    return {settings.variable(field) for field in settings.Settings.model_fields} | settings.PLANNED
+    return {settings.variable(field) for field in settings.Settings.model_fields}
 
 
 def test_compose_speaks_of_known_settings_only() -> None:
