@@ -87,6 +87,7 @@ PATTERNS = [
     Pattern("arq:result:<id>", "string", Life.TTL),
     Pattern("arq:in-progress:<id>", "string", Life.TTL),
     Pattern("arq:abort", "zset"),
+    Pattern("arq:queue:health-check", "string", Life.TTL),
     Pattern("rq:queues", "set"),
     Pattern("rq:queue:<name>", "list"),
     Pattern("rq:scheduled:<name>", "zset"),

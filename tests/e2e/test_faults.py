@@ -53,7 +53,7 @@ def test_killing_it_under_load_loses_no_accepted_job(shared_platform: Platform, 
     jobs = shared_platform.until_finished(accepted)
     assert {job["status"] for job in jobs} == {"succeeded"}
     with client((shared_platform.folder / "redis.url").read_text().strip()) as connection:
-        until(lambda: not problems(connection), what="an orderly key space")
+        until(lambda: not problems(connection), what=f"an orderly key space: {problems(connection)[:5]}")
 
 
 def _until_more(accepted: list[str]) -> None:
