@@ -41,6 +41,6 @@ async def may_read(
 async def metrics(book: TheBook) -> Response:
     counters = await book.run(COUNTERS)
     queues = await book.run_all([look(name) for name in QueueName])
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(BookMetrics(counters, queues))
-    return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    shown = CollectorRegistry(auto_describe=False)
+    shown.register(BookMetrics(counters, queues))
+    return Response(generate_latest(shown), headers={"Content-Type": CONTENT_TYPE_LATEST})
