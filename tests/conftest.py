@@ -1,6 +1,5 @@
 """A real Valkey for the whole run, empty for each test that asks for it."""
 
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -76,8 +75,3 @@ async def async_book(valkey: str) -> AsyncIterator[AsyncBook]:
     book = AsyncBook(async_client(valkey))
     yield book
     await book.aclose()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

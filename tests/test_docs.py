@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.local.ports import free_port
 from shared.catalog import load
 from shared.keys import make_key_files
 from shared.settings import Settings, variable
-from tests.conftest import free_port
 from tests.processes import ROOT, Process, until
 
 README = (ROOT / "README.md").read_text()

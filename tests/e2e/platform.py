@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.conftest import free_port
+from deploy.local.ports import free_port
 from tests.processes import ROOT, Process, until
 
 CHAT = {"messages": [{"role": "user", "content": "Hello"}]}

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.local.ports import free_port
 from shared.book import AsyncBook
 from shared.catalog import load
 from shared.dispatch import Dispatcher
@@ -17,7 +18,7 @@ from shared.errors import StoreUnavailable
 from shared.keys import ApiKey, Role
 from shared.redis import async_client, client, wait_until_ready
 from tests.api.conftest import KEYS
-from tests.conftest import Valkey, free_port
+from tests.conftest import Valkey
 from tests.e2e.platform import CHAT, Platform, platform
 from tests.keyspace import problems
 from tests.processes import ROOT, running, until

@@ -16,7 +16,7 @@ import psutil
 import pypdf
 import pytest
 
-from tests.conftest import free_port
+from deploy.local.ports import free_port
 from tests.e2e.platform import CHAT, PARTS, Platform, platform
 from tests.processes import ROOT, Process, clean_environment, running, until
 

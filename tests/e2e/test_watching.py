@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.ports import free_port
 from shared import events, store
 from shared.attempt import HandBack
 from shared.book import AsyncBook, Book
@@ -18,7 +19,6 @@ from shared.job import Usage
 from shared.store import Lease, Success
 from tests.api.conftest import KEYS
 from tests.api.watcher import Watcher, connections, whole
-from tests.conftest import free_port
 from tests.llm_worker.conftest import serve_stub
 from tests.llm_worker.servers import Pieces, chunk
 from tests.processes import Process, running

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from obstore.exceptions import BaseError
 
+from deploy.local.ports import free_port
 from shared.files import Files
-from tests.conftest import free_port
 from tests.processes import until
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI"

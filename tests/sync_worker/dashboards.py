@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from deploy.local.ports import free_port
 from shared import store
 from shared.attempt import Fail, Failure
 from shared.book import Book
@@ -17,7 +18,6 @@ from shared.dispatch import submission
 from shared.job import Status, Usage
 from shared.store import Lease
 from shared.submission import submit
-from tests.conftest import free_port
 from tests.processes import running
 from tests.shared.jobs import PLENTY
 

@@ -14,6 +14,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from deploy.local.ports import free_port
+
 USER, PASSWORD = "ada@example.com", "p@ss:w/rd #1"
 
 
@@ -119,11 +121,6 @@ def _recite(listener: socket.socket, answers: Sequence[str | None]) -> None:
                 lines.read()
             elif answer:
                 connection.sendall(answer.encode() + b"\r\n")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:

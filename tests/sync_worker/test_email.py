@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from deploy.local.ports import free_port
 from shared import store
 from shared.attempt import Decision, Fail, Failure, RetryIn
 from shared.book import Book
@@ -23,7 +24,7 @@ from sync_worker.context import SyncContext
 from sync_worker.handlers.email import email
 from sync_worker.sent import SENT
 from tests.sync_worker.conftest import Start
-from tests.sync_worker.smtp_server import Inbox, free_port, serve
+from tests.sync_worker.smtp_server import Inbox, serve
 
 MAIL: dict[str, Any] = {"to": ["bob@example.com"], "subject": "Your report", "text": "Here it is."}
 TTL = timedelta(days=7)

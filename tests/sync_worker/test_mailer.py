@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.ports import free_port
 from shared.errors import FinalError, JobError, TransientError
 from sync_worker import mailer
 from sync_worker.mail import Delivery, Mail
 from sync_worker.mailer import send
 from sync_worker.smtp_url import Server
-from tests.sync_worker.smtp_server import PASSWORD, USER, Inbox, certificate, free_port, scripted, serve
+from tests.sync_worker.smtp_server import PASSWORD, USER, Inbox, certificate, scripted, serve
 
 Tls = tuple[Path, ssl.SSLContext]
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
