@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help run demo test check bench profile api llm-worker sync-worker clock dashboard redis llm-stub mailbox \
+.PHONY: help run demo test check bench profile chaos api llm-worker sync-worker clock dashboard redis llm-stub mailbox \
 	install install-dev lock clean
 
 help: ## List the targets.
@@ -31,6 +31,9 @@ bench: install-dev ## Measure the platform beside its peers; ONLY=pickup,drain m
 profile: install-dev ## Show where gateway and workers spend their time under load; ONLY=gateway,llm-calls as above.
 	@sh bench/peers.sh
 	@exec $(PY) -m bench.profile --only "$(ONLY)"
+
+chaos: install-dev ## Kill, stop and cut off everything under load and check that nothing is lost; SEED=n JOBS=n WRITE=1.
+	@exec $(PY) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(WRITE),--write)
 
 api: install ## One gateway process.
 	@$(PY) -m deploy.local.files

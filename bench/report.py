@@ -26,8 +26,8 @@ def assemble(results: dict[str, Result], *, quick: bool, only: str) -> dict[str,
             "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "command": "make bench" + (f" ONLY={only}" if only else "") + (" QUICK=1" if quick else ""),
             "quick": quick,
-            "commit": _commit(),
-            "machine": _machine(),
+            "commit": commit(),
+            "machine": machine(),
             "versions": {name: version(name) for name in LIBRARIES} | _peers(),
         },
         "results": {name: result.as_json() for name, result in results.items()},
@@ -71,13 +71,13 @@ def _cell(finding: dict[str, Any], column: str) -> str:
     return MET[value] if column == "met" else str(value).replace("|", "·").replace("\n", " ")
 
 
-def _commit() -> str:
+def commit() -> str:
     command = ["git", "-c", "safe.directory=*", "describe", "--always", "--dirty"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
     return done.stdout.strip() or "unknown"
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     cpu = platform.processor()
     try:
         with open("/proc/cpuinfo") as lines:  # noqa: PTH123 - read line by line

@@ -1,0 +1,58 @@
+"""`make chaos SEED=n JOBS=n`: jobs of both pools, while all that runs them is killed, stopped, restarted and cut off.
+
+The seed gives the plan: what is submitted when, and what is done to whom. The run ends with a table, and with 1 if
+anything in it is not as it must be.
+"""
+
+import argparse
+import secrets
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos import plan, report
+from tests.chaos.run import run
+
+JOBS, RATE, EVERY = 20_000, 45.0, 3.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=None, help="of the plan; default: a random one, which is shown")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="how many are submitted (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=RATE, help="submissions a second (default: %(default)s)")
+    parser.add_argument("--every", type=float, default=EVERY, help="seconds between faults (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, help="keep the logs of all processes and their data there")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # end what was started, too
+    seed = secrets.randbelow(10_000) if options.seed is None else options.seed
+    made = plan.make(seed, jobs=options.jobs, rate=options.rate, every=options.every)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
+        facts, rows = run(made, options.folder or Path(temporary), _say)
+    summary = report.summary(facts, command=_command(options, seed), seconds=time.monotonic() - began)
+    _say(f"\n{summary}\n\n{report.table(rows)}\n")
+    if options.write:
+        report.publish(summary, rows)
+    if faults := report.wrong(rows):
+        _say(faults)
+        sys.exit(1)
+
+
+def _command(options: argparse.Namespace, seed: int) -> str:
+    sizes = f" --rate {options.rate:g} --every {options.every:g}"
+    if (options.rate, options.every) != (RATE, EVERY):
+        return f"python -m tests.chaos --seed {seed} --jobs {options.jobs}{sizes}"
+    return f"make chaos SEED={seed} JOBS={options.jobs}"
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The table of a run: for the terminal, and for docs/reliability.md."""
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from bench.report import LIBRARIES, commit, machine
+from tests.chaos.facts import Facts
+from tests.chaos.invariants import Row
+from tests.processes import ROOT
+
+PAGE, BEGIN, END = ROOT / "docs/reliability.md", "<!-- chaos:begin -->", "<!-- chaos:end -->"
+SHOWN = 5  # of what is wrong with one goal
+
+
+def table(rows: list[Row]) -> str:
+    """Write the rows as a Markdown table, which a terminal shows as well."""
+    cells = [["goal", "measured", "met"], *([row.goal, row.measured, "yes" if row.met else "NO"] for row in rows)]
+    widths = [max(len(line[place]) for line in cells) for place in range(3)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in cells
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def wrong(rows: list[Row]) -> str:
+    """List what is wrong, a few lines for each goal."""
+    lines = []
+    for row in rows:
+        lines += [f"{row.goal}: {fault}" for fault in row.faults[:SHOWN]]
+        if (more := len(row.faults) - SHOWN) > 0:
+            lines.append(f"{row.goal}: and {more} more")
+    return "\n".join(lines)
+
+
+def summary(facts: Facts, *, command: str, seconds: float) -> str:
+    """Say what was run where, and what was done to it."""
+    system = machine()
+    done = ", ".join(f"{n} {what}" for what, n in sorted(facts.damage.done.items()))
+    where = f"{system['cores']} cores, {system['cpu']}, {system['memory_gb']} GB"
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M UTC}, `{command}`, {where}: {seconds / 60:.1f} minutes.\n\n"
+        f"{sum(facts.damage.done.values())} faults: {done}; {facts.damage.deaths} workers died, "
+        f"{len(facts.damage.hits):,} times a job was hit; Redis was away for {facts.outages.seconds:.0f} s."
+    )
+
+
+def publish(summary: str, rows: list[Row]) -> None:
+    """Put the table and the versions into docs/reliability.md."""
+    head, begin, rest = PAGE.read_text().partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{PAGE} lacks the comments between which the table goes")
+    versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    system = machine()
+    about = f"Commit {commit()}; {system['system']}, Python {system['python']}, {versions}."
+    PAGE.write_text("\n".join([head + begin, "", summary, "", table(rows), "", about, "", end + tail]))
