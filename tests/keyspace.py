@@ -15,7 +15,7 @@ ARQ_QUEUES = {"high": "arq:queue:high", "normal": "arq:queue", "low": "arq:queue
 RQ_QUEUES = {"high": "sync-high", "normal": "sync", "low": "sync-low"}
 RQ_REGISTRIES = ("finished", "failed", "canceled")
 WAITING = ("queued", "scheduled")
-FIELDS = ("status", "queue", "owner", "priority", "token", "expires_at", "origin", "crashes")
+FIELDS = ("status", "queue", "owner", "priority", "token", "expires_at", "origin", "crashes", "front")
 STEP = 1000
 
 Record = dict[str, str]
@@ -153,7 +153,7 @@ def _unfinished(space: Space) -> Iterator[str]:
     """Each unfinished job stands in exactly one place of its engine, and nothing else does."""
     foreign = {id_ for id_ in _listed(space) if id_ not in space.records}
     for priority, key in ARQ_QUEUES.items():
-        unfinished = {id_ for id_ in space.of("llm", *WAITING, "running") if space.records[id_]["priority"] == priority}
+        unfinished = {id_ for id_ in space.of("llm", *WAITING, "running") if _priority(space.records[id_]) == priority}
         yield from _compare(key, set(space.scores(key)) - foreign, unfinished)
     names = {name.split(":")[2] for kind in ("queue", "scheduled", "wip") for name in space.named(f"rq:{kind}:")}
     for name in sorted(names | set(RQ_QUEUES.values())):
@@ -166,8 +166,13 @@ def _unfinished(space: Space) -> Iterator[str]:
         yield from _compare(f"rq:wip:{name}", set(running), own & space.of("sync", "running"))
 
 
+def _priority(job: Record) -> str:
+    """What was given back waits before everything else."""
+    return "high" if "front" in job else job["priority"]
+
+
 def _rq_queue(job: Record) -> str:
-    return job.get("origin") or RQ_QUEUES[job["priority"]]
+    return RQ_QUEUES["high"] if "front" in job else job.get("origin") or RQ_QUEUES[job["priority"]]
 
 
 def _counters(space: Space) -> Iterator[str]:
