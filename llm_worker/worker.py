@@ -31,6 +31,7 @@ log = logging.getLogger("tandem.llm_worker")
 
 IDLE_POLL = timedelta(milliseconds=500)  # jobs of plain arq ring no bell, and a bell may get lost
 OUTAGE_PAUSE = timedelta(milliseconds=500)
+SUSPECTS = 4  # at once, each in a process of its own: a poison job makes suspects of all its neighbours
 SHOWN_EVERY = 5  # heartbeats of an idle worker
 HAND_BACK = timedelta(seconds=5)  # for the last writes
 
@@ -109,8 +110,8 @@ class LlmWorker(PlainArq):
         if (free := self._free) <= 0:
             await self.news.wait()
             return
-        apart = any(lease.suspect for lease in self.leases.values())
-        call = store.claim_llm(worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=not apart)
+        suspects = SUSPECTS - sum(lease.suspect for lease in self.leases.values())
+        call = store.claim_llm(worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects)
         claimed = await self.book.run(call)
         for lease in claimed.leases:
             self._start(lease)
@@ -151,6 +152,8 @@ class LlmWorker(PlainArq):
             log.error("%s %s broke: %r", lease.task, lease.id, error)
         else:
             self._count(task.result())
+        if lease.suspect:
+            self.news.set()  # the next one
         self.freed()
 
     def _count(self, outcome: Outcome | None) -> None:

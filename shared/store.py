@@ -75,14 +75,14 @@ class Tick:
     trimmed: int
 
 
-def claim_llm(*, worker: str, limit: int, ttl: timedelta, suspects: bool = False) -> Call[Claimed]:
-    """Claim up to `limit` due jobs of the asyncio pool, `suspects`: one of them may be a suspect."""
+def claim_llm(*, worker: str, limit: int, ttl: timedelta, suspects: int = 0) -> Call[Claimed]:
+    """Claim up to `limit` due jobs of the asyncio pool; `suspects` says how many of them may be suspects."""
 
     def parse(answer: Any) -> Claimed:
         due = None if answer[2] < 0 else timedelta(milliseconds=answer[2])
         return _claimed(answer, due)
 
-    return Call("claim_llm", [worker, ms(LEASE), ms(ttl), limit, int(suspects)], parse)
+    return Call("claim_llm", [worker, ms(LEASE), ms(ttl), limit, suspects], parse)
 
 
 def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Call[Claimed]:

@@ -1,7 +1,7 @@
 -- Claim up to `limit` due jobs of the asyncio pool.
--- ARGV: worker, lease_ms, ttl_ms, limit, '1' if the worker may take a suspect.
+-- ARGV: worker, lease_ms, ttl_ms, limit, how many of them may be suspects.
 -- Returns {leases, ids that are not in the job book, their queues and what arq keeps of them, ms until the next due id or -1}.
-local now, ttl, limit = now_ms(), tonumber(ARGV[3]), tonumber(ARGV[4])
+local now, ttl, limit, suspects = now_ms(), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 if was_away('llm', now) then prolong_all(LEASES, 1, now) end
 
 -- Jobs of dead workers first: back to the front of their queue, or fenced off.
@@ -40,12 +40,11 @@ local function take(id, queue)
   end
 end
 
-if ARGV[5] == '1' then
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', SUSPECTS, '-inf', now, 'LIMIT', 0, 1)) do
-    redis.call('ZREM', SUSPECTS, id)
-    take(id, 'arq:queue')
-  end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', SUSPECTS, '-inf', now, 'LIMIT', 0, math.min(suspects, limit))) do
+  redis.call('ZREM', SUSPECTS, id)
+  take(id, 'arq:queue')
 end
+local room = suspects > #leases  -- for another one
 
 local waiting, busy = {}, {}
 for priority, queue in pairs(ARQ) do
@@ -71,7 +70,7 @@ end
 -- Nothing is left: who waits for a bell need not look.
 if #leases < limit then redis.call('DEL', BELL .. 'llm') end
 local due = -1
-for _, queue in pairs({ARQ.high, ARQ.normal, ARQ.low, ARGV[5] == '1' and #leases == 0 and SUSPECTS or nil}) do
+for _, queue in pairs({ARQ.high, ARQ.normal, ARQ.low, room and SUSPECTS or nil}) do
   local head = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
   local wait = head[2] and math.max(0, tonumber(head[2]) - now)
   if wait and (due < 0 or wait < due) then due = wait end

@@ -32,7 +32,7 @@ def get(book: Book, job_id: str) -> Job:
 
 def claim(book: Book, queue: str = "llm") -> list[Lease]:
     call = (
-        store.claim_llm(worker="w", limit=100, ttl=TTL, suspects=True)
+        store.claim_llm(worker="w", limit=100, ttl=TTL, suspects=1)
         if queue == "llm"
         else store.claim_sync(worker="w", ttl=TTL)
     )
@@ -144,7 +144,7 @@ def test_what_is_given_back_goes_before_higher_priorities(book: Book, queue: str
         put(book, TASKS[queue], priority="high")
     expire_lease(book, lease)
     book.run(store.tick(ttl=TTL))
-    again = claim_llm(book, suspects=True, limit=1)[0] if queue == "llm" else claim(book, queue)[0]
+    again = claim_llm(book, suspects=1, limit=1)[0] if queue == "llm" else claim(book, queue)[0]
     assert (again.id, again.attempt) == (first, 2)
     book.run(store.give_up(again, HandBack(NOTHING), usage=Usage(), ttl=TTL))
     assert book.run(store.cancel(first, ttl=TTL)) is Status.QUEUED
@@ -218,32 +218,47 @@ def is_a_crash_loop(job: Job, crashes: int) -> None:
 def crash_worker(book: Book, leases: list[Lease]) -> None:
     for lease in leases:
         expire_lease(book, lease)
-    assert claim_llm(book, suspects=False, limit=0) == []  # finds what expired and takes nothing
+    assert claim_llm(book, suspects=0, limit=0) == []  # finds what expired and takes nothing
 
 
-def claim_llm(book: Book, *, suspects: bool, limit: int = 100) -> list[Lease]:
+def claim_llm(book: Book, *, suspects: int, limit: int = 100) -> list[Lease]:
     return book.run(store.claim_llm(worker="w", limit=limit, ttl=TTL, suspects=suspects)).leases
 
 
 def test_a_shared_process_that_dies_convicts_nobody(book: Book) -> None:
     ids = {put(book) for _ in range(3)}
     for _ in range(2):
-        crash_worker(book, claim_llm(book, suspects=False))
-    assert claim_llm(book, suspects=False) == [], "after two crashes they are suspects"
-    [suspect] = claim_llm(book, suspects=True)
+        crash_worker(book, claim_llm(book, suspects=0))
+    assert claim_llm(book, suspects=0) == [], "after two crashes they are suspects"
+    [suspect] = claim_llm(book, suspects=1)
     assert suspect.suspect
     assert suspect.id in ids
     for _ in range(3):  # its worker is killed, again and again
         crash_worker(book, [suspect])
-        [suspect] = [lease for lease in claim_llm(book, suspects=True) if lease.id == suspect.id]
+        [suspect] = [lease for lease in claim_llm(book, suspects=1) if lease.id == suspect.id]
     assert succeed(book, suspect), "that is not its fault"
+
+
+def test_a_worker_takes_as_many_suspects_as_it_has_room_for(book: Book) -> None:
+    """One poison job makes suspects of all its neighbours: they must not wait for each other."""
+    for _ in range(5):
+        put(book)
+    for _ in range(2):
+        crash_worker(book, claim_llm(book, suspects=0))
+    put(book)
+    first = book.run(store.claim_llm(worker="w", limit=3, ttl=TTL, suspects=2))
+    assert [lease.suspect for lease in first.leases] == [True, True, False]
+    assert first.next_due is not None
+    assert first.next_due > timedelta(seconds=5), "suspects that it has no room for are no reason to look again"
+    rest = book.run(store.claim_llm(worker="w", limit=9, ttl=TTL, suspects=4))
+    assert [lease.suspect for lease in rest.leases] == [True, True, True]
 
 
 def test_a_suspect_whose_own_process_dies_is_convicted(book: Book) -> None:
     put(book)
     for _ in range(2):
-        crash_worker(book, claim_llm(book, suspects=False))
-    [suspect] = claim_llm(book, suspects=True)
+        crash_worker(book, claim_llm(book, suspects=0))
+    [suspect] = claim_llm(book, suspects=1)
     assert book.run(store.crash(suspect, ttl=TTL, delay=NOTHING))
     is_a_crash_loop(get(book, suspect.id), 3)
     assert counts(book, "llm") == {}
@@ -252,7 +267,7 @@ def test_a_suspect_whose_own_process_dies_is_convicted(book: Book) -> None:
 
 def test_a_suspect_that_is_lost_with_each_worker_is_given_up(book: Book) -> None:
     job_id = put(book)
-    while leases := claim_llm(book, suspects=True):
+    while leases := claim_llm(book, suspects=1):
         crash_worker(book, leases)
     is_a_crash_loop(get(book, job_id), scripts.SUSPECT_AFTER + scripts.MAX_LOSSES)
 
