@@ -6,10 +6,14 @@ from bench.contenders import ARQ, OURS_LLM, Contender, Trial
 from bench.counting import counting
 from bench.lab import Lab, NotMeasuredError, lab, until
 from bench.result import Effort, Finding, Result, Spread, alternating
+from shared.book import Book
+from shared.queues import QueueName, look, pause
+from shared.redis import client
 
 SHORT, LONG = 1000, 100_000
 RATIO, IDLE_REQUESTS = 0.9, 5
 BUSY = (0, 10, 50, 100)
+WARM_UP, TURNS = 2, 5  # turns; of the latter for each repeat
 SETTLE, WATCH = 3.0, 5.0  # seconds
 
 
@@ -39,30 +43,48 @@ def measure(effort: Effort) -> Result:
 
 
 def _rates(one: Lab, other: Lab, effort: Effort) -> tuple[Spread, Spread]:
-    """Give the rates of the first thousand jobs of fresh workers, with a short and with a long queue behind them."""
+    """Give the rates of a thousand jobs in a row, with nothing and with a long queue behind them."""
     waiting = effort.size(LONG)
-    Trial(other, OURS_LLM, "fill").run("fill", jobs=waiting, patience=240)
-    rates: dict[int, list[float]] = {SHORT: [], LONG: []}
-    for turn, size in alternating([SHORT, LONG], max(1, 2 * effort.repeats - 1)):
-        trial = Trial(one if size == SHORT else other, OURS_LLM, f"turn-{turn}")
-        if size == SHORT:
-            one.flush()
-            trial.run("fill", jobs=SHORT)
-        rates[size].append(_first(trial, SHORT))
-    short, long = Spread(rates[SHORT]), Spread(rates[LONG])
-    effort.say(f"  {SHORT:,} waiting: {short.show('jobs/s')}; {waiting:,} waiting: {long.show('jobs/s')}")
-    return short, long
+    short, long = _Bursts(one, "short"), _Bursts(other, "long")
+    long.trial.run("fill", jobs=waiting, patience=240)
+    rates: dict[str, list[float]] = {"short": [], "long": []}
+    for turn, bursts in alternating([short, long], WARM_UP + TURNS * effort.repeats):
+        if bursts is short:
+            short.trial.run("fill", jobs=SHORT)
+        rate = bursts.burst()
+        if turn >= WARM_UP:
+            rates[bursts.name].append(rate)
+    effort.say(f"  {SHORT:,} waiting: {Spread(rates['short']).show('jobs/s')}")
+    effort.say(f"  {waiting:,} waiting: {Spread(rates['long']).show('jobs/s')}")
+    return Spread(rates["short"]), Spread(rates["long"])
 
 
-def _first(trial: Trial, jobs: int) -> float:
-    """Run a worker for its first `jobs` jobs, let it end well, and give their rate."""
-    (worker,) = trial.workers(1)
-    trial.open()
-    until(lambda: trial.count() >= jobs, what=f"{jobs} jobs", every=0.005)
-    worker.popen.terminate()
-    worker.wait()
-    entries = trial.entries()[:jobs]
-    return (jobs - 1) / (entries[-1].began - entries[0].began)
+class _Bursts:
+    """One worker that runs a thousand jobs at a time: its queue is paused between two bursts."""
+
+    def __init__(self, made: Lab, name: str) -> None:
+        self.name = name
+        self.trial = Trial(made, OURS_LLM, name)
+        self._book = Book(client(made.redis_url))
+        self._pause(paused=True)
+        self.trial.workers(1)
+        self.trial.open()
+
+    def burst(self) -> float:
+        """Give jobs a second, from the first one's start to the thousandth's."""
+        before = self.trial.count()
+        self._pause(paused=False)
+        until(lambda: self.trial.count() >= before + SHORT, what=f"{SHORT} jobs", every=0.005)
+        self._pause(paused=True)
+        until(self._quiet, what="the end of what had begun")
+        entries = self.trial.entries()[before : before + SHORT]
+        return (SHORT - 1) / (entries[-1].began - entries[0].began)
+
+    def _pause(self, *, paused: bool) -> None:
+        self._book.run(pause(QueueName.LLM, paused=paused))
+
+    def _quiet(self) -> bool:
+        return self._book.run(look(QueueName.LLM)).running == 0
 
 
 def _idle(made: Lab, contender: Contender, effort: Effort) -> dict[int, float]:
