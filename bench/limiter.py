@@ -4,9 +4,11 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
+import redis
+
 from bench import provider
 from bench.contenders import OURS_LLM, Trial
-from bench.lab import Lab, NotMeasuredError, lab, until
+from bench.lab import Lab, Running, interrupt, lab, until
 from bench.provider import Provider
 from bench.result import Effort, Finding, Result
 from bench.stub import Served
@@ -15,7 +17,7 @@ RPM, TPM = 600, 24_000
 PROCESSES, DELAY = 4, 1.0
 SECONDS, MINUTE = 180.0, 60.0
 SHARE, REFUSED, WINDOW = 0.98, 0.001, 1.01
-NO_EFFECT = "has no effect in this version"
+RESERVATIONS, LEASE = "tandem:limit:deadlines", 10.0  # the ids of what is under way; seconds
 
 
 @dataclass
@@ -38,29 +40,49 @@ def measure(effort: Effort) -> Result:
             Side("RPM", RPM, one, provider.start(one, delay=DELAY, name="rpm", rpm=RPM)),
             Side("TPM", TPM, other, provider.start(other, delay=DELAY, name="tpm", tpm=TPM)),
         ]
-        for side in sides:
-            _start(side, jobs=round(RPM * (seconds / MINUTE + 1) * 1.5))
+        workers = [_start(side, jobs=round(RPM * (seconds / MINUTE + 1) * 1.5)) for side in sides]
         for side in sides:
             until(lambda side=side: side.provider.count() > 0, what=f"the first call under {side.unit}")  # type: ignore[misc]
         effort.say(f"  {seconds:g} s with {RPM} RPM and {TPM:,} TPM, {PROCESSES} processes each")
         time.sleep(seconds + DELAY + 1)
         logs = {side.unit: side.provider.served() for side in sides}
+        left = [_left_behind(side, running[0]) for side, running in zip(sides, workers, strict=True)]
     result = Result()
     for side in sides:
         result.findings += _findings(side, logs[side.unit], seconds)
         result.data[side.unit] = {"limit": side.limit, "per_second": _per_second(side, logs[side.unit], seconds)}
+    result.findings += left
     return result
 
 
-def _start(side: Side, *, jobs: int) -> None:
+def _start(side: Side, *, jobs: int) -> list[Running]:
     trial = Trial(side.lab, OURS_LLM, side.unit)
     trial.run("fill", jobs=jobs, kind="ask")
     limit = {f"TANDEM_LLM_{side.unit}": str(side.limit)}
     workers = trial.workers(PROCESSES, kind="ask", **side.provider.env, **limit)
     trial.open()
-    until(lambda: side.provider.count() or any(NO_EFFECT in worker.output for worker in workers), what="a call")
-    if any(NO_EFFECT in worker.output for worker in workers):
-        raise NotMeasuredError(f"TANDEM_LLM_{side.unit} {NO_EFFECT}")
+    return workers
+
+
+def _left_behind(side: Side, worker: Running) -> Finding:
+    """Kill a worker in the midst of its calls; see when what it had reserved is free again."""
+    with redis.Redis.from_url(side.lab.redis_url) as client:
+
+        def reserved() -> set[bytes]:
+            return set(client.zrange(RESERVATIONS, 0, -1))
+
+        before = reserved()
+        interrupt(worker)
+        killed = time.monotonic()
+        until(lambda: not before & reserved(), what="the end of a killed worker's reservations", every=0.1)
+        took = time.monotonic() - killed
+    goal = f"6 {side.unit}: reservations of a worker after kill -9"
+    return Finding(
+        goal,
+        f"back within its lease, {LEASE:g} s",
+        f"{len(before)} under way, all back in {took:.1f} s",
+        met=took <= LEASE + 1,
+    )
 
 
 def _per_second(side: Side, log: list[Served], seconds: float) -> list[int]:
