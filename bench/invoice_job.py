@@ -21,8 +21,7 @@ class Context:
         self._files = Files(self.settings.files)
 
     def save(self, *, name: str, media_type: str, content: bytes) -> Artefact:
-        place = {"owner": "bench", "job": self.job_id, "attempt": 1}
-        return self._files.put(**place, name=name, media_type=media_type, content=content)  # type: ignore[arg-type]
+        return self._files.put(owner="bench", job=self.job_id, run=1, name=name, media_type=media_type, content=content)
 
 
 def invoice(_: float) -> dict[str, Any]:
