@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Protocol
 
+from llm_worker import forecast
 from llm_worker.endpoints import endpoints
-from llm_worker.forecast import Forecast
 from llm_worker.gate import Ask, Exchange
 from llm_worker.limiter import Limiter
 from llm_worker.limits import Grant, Limits, Scope, seen
@@ -65,7 +65,6 @@ class LimitedGate:
     def __init__(self, limiter: Limiter, scopes: Scopes) -> None:
         self._limiter = limiter
         self._scopes = scopes
-        self._forecast = Forecast()
         self._tickets: set[str] = set()
         self._said: set[tuple[str, str]] = set()
 
@@ -83,9 +82,11 @@ class LimitedGate:
 
         """
         scope, exchange = self._scopes.scope(ask.provider, ask.model), Exchange()
-        tokens = self._forecast.tokens(ask) if scope.limited else 1
+        tokens, sort = (forecast.tokens(ask), forecast.sort(ask)) if scope.limited else (1, "")
         with self._ticket(ask) as ticket:
-            async with self._limiter.admitted(scope, ticket=ticket, tokens=tokens, may_snooze=not ask.begun) as grant:
+            async with self._limiter.admitted(
+                scope, ticket=ticket, tokens=tokens, sort=sort, may_snooze=not ask.begun
+            ) as grant:
                 try:
                     yield exchange
                     self._said.difference_update({(ask.provider, kind) for kind in OPERATOR})
@@ -96,7 +97,7 @@ class LimitedGate:
                     self._say(ask, error)
                     raise
                 finally:
-                    self._settle(ask, exchange, grant)
+                    self._settle(exchange, grant)
 
     @contextmanager
     def _ticket(self, ask: Ask) -> Iterator[str]:
@@ -110,7 +111,7 @@ class LimitedGate:
         finally:
             self._tickets.discard(ticket)
 
-    def _settle(self, ask: Ask, exchange: Exchange, grant: Grant) -> None:
+    def _settle(self, exchange: Exchange, grant: Grant) -> None:
         if grant.ticket is None:
             return
         used: int | None = grant.tokens  # sent, and nobody knows what became of it
@@ -118,7 +119,6 @@ class LimitedGate:
             used = None
         elif exchange.usage:
             used = exchange.usage.input_tokens + exchange.usage.output_tokens
-            self._forecast.learn(ask, exchange.usage)
         elif exchange.status is not None and exchange.status >= REFUSED:
             used = 0
         self._limiter.settle(grant, tokens=used, seen=seen(exchange.headers))

@@ -57,6 +57,8 @@ NUMBERS = {
     "LAPSED": timedelta(minutes=10) // US,  # who missed a booked time, but comes by then, goes before new ones
     "LEARN": 0.1,  # weight of the newest in a mean
     "SAMPLES": 50,  # settlements that the mean of what reservations use is taken over
+    "LEAST_SHARE": 0.01,
+    "MOST_SHARE": 50,
     "COLD": 3,  # settlements until that mean is trusted
     "COLD_WAIT": timedelta(seconds=2) // US,
     "RAMP": 20_000,  # between two starts after a park
@@ -108,11 +110,13 @@ class Limiter:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._batch.drain(CLOSING)
 
-    async def acquire(self, scope: Scope, *, ticket: str, tokens: int, urgent: bool = False) -> Grant | Wait:
+    async def acquire(
+        self, scope: Scope, *, ticket: str, tokens: int, sort: str = "", urgent: bool = False
+    ) -> Grant | Wait:
         """Reserve one request of `tokens` with all limits of `scope`, or with none of them; one round trip.
 
-        Come again with the same ticket after a Wait. `urgent` goes before those who wait. While Redis is away, this
-        waits for it.
+        Of each `sort` of requests it learns which share of the tokens is really used, and charges that. Come again
+        with the same ticket after a Wait. `urgent` goes before those who wait. While Redis is away, this waits for it.
 
         Raises:
             RequestTooLarge: no minute has room for so many tokens.
@@ -120,7 +124,7 @@ class Limiter:
         """
         if not scope.limited and not self.parked(scope):
             return Grant(None, tokens)
-        operation = {"op": "acquire", "ticket": ticket, "tokens": tokens, "urgent": urgent}
+        operation = {"op": "acquire", "ticket": ticket, "tokens": tokens, "sort": sort, "urgent": urgent}
         operation |= {"by": self._id, "levels": scope.levels(), "park": scope.name}
         try:
             answer = await self._batch.post(operation)
@@ -175,7 +179,9 @@ class Limiter:
         return timedelta(seconds=max(0.0, end - time.monotonic()))
 
     @asynccontextmanager
-    async def admitted(self, scope: Scope, *, ticket: str, tokens: int, may_snooze: bool) -> AsyncIterator[Grant]:
+    async def admitted(
+        self, scope: Scope, *, ticket: str, tokens: int, sort: str = "", may_snooze: bool
+    ) -> AsyncIterator[Grant]:
         """Wait until one request may be sent; the block sends it and settles the grant.
 
         A block that ends without settling is taken as one that sent the request and does not know what it cost:
@@ -186,16 +192,17 @@ class Limiter:
             RequestTooLarge: no minute has room for so many tokens.
 
         """
-        grant = await self._until_granted(scope, ticket, tokens, may_snooze=may_snooze)
+        patience = IN_PLACE if may_snooze else HOPELESS
+        grant = await self._until_granted(scope, ticket, tokens, sort, patience)
         try:
             yield grant
         finally:
             if grant.ticket in self._held:
                 self.settle(grant, tokens=grant.tokens)
 
-    async def _until_granted(self, scope: Scope, ticket: str, tokens: int, *, may_snooze: bool) -> Grant:
-        while isinstance(place := await self.acquire(scope, ticket=ticket, tokens=tokens), Wait):
-            if place.delay > (IN_PLACE if may_snooze else HOPELESS):
+    async def _until_granted(self, scope: Scope, ticket: str, tokens: int, sort: str, patience: timedelta) -> Grant:
+        while isinstance(place := await self.acquire(scope, ticket=ticket, tokens=tokens, sort=sort), Wait):
+            if place.delay > patience:
                 log.debug("waits %.1f s for %s", place.delay.total_seconds(), place.reason)
                 raise Snooze(place.delay)
             await self._sleep(ticket, place.delay)

@@ -49,16 +49,16 @@ function Rate:get(field, default) return self.level[self.kind .. field] or defau
 function Rate:set(field, value) self.level[self.kind .. field] = value end
 function Rate:span(n) return n * MINUTE / self.limit end
 
--- What a request is charged when it starts: its tokens times the share that such reservations really used so far.
--- Charged in full, a generous max_output_tokens would leave most of the limit unused until it is settled.
+-- What a request is charged when it starts: its tokens times the share that reservations of its kind really used so
+-- far. Charged in full, a generous max_output_tokens would leave most of the limit unused until it is settled.
 function Rate:charge()
-  local reserved = self:get('_reserved')
-  local share = reserved > 0 and self:get('_used') / reserved or 1
-  return self.n * math.min(math.max(share, 0.01), 2)
+  local reserved = self:get('_reserved:' .. self.sort)
+  local share = reserved > 0 and self:get('_used:' .. self.sort) / reserved or 1
+  return self.n * math.min(math.max(share, LEAST_SHARE), MOST_SHARE)
 end
 
 -- Nothing is known yet of what is used: who waits looks again soon.
-function Rate:cold() return self.kind == 'tpm' and self:get('_settled') < COLD end
+function Rate:cold() return self.kind == 'tpm' and self:get('_settled:' .. self.sort) < COLD end
 
 function Rate:start(now, who)
   local booked = who.booked[self.key]
@@ -80,7 +80,7 @@ function Rate:take(now, who)
   self:set('_tat', tat + span)
   self:set('_v', math.max(v, tat + span))
   self:send(now, self.n)
-  return {number(self:charge() * 1000), number(self:get('_sent'))}
+  return {number(self:charge() * 1000), number(self:get('_sent')), self:cold() and number(tat + span + 1) or '0'}
 end
 
 -- Returns the place, for `unbook`. Who comes to its place and finds tat ahead of it gets a new one: what was to start
@@ -98,17 +98,22 @@ function Rate:leave() end  -- a place whose time has come is gone by itself
 function Rate:unbook(booked) self:set(booked[1], self:get(booked[1]) - tonumber(booked[2])) end
 
 -- Charge what was used instead of what `taken` says. What lies before now is void: max(tat, now) is what counts.
+-- The first ones are charged far too much: once others have started behind one of them, what it gives back is lost, or
+-- a minute would get more than it holds.
 function Rate:settle(taken, used)
-  local span = self:span(tonumber(taken[1]) / 1000 - used)
+  local span, cold = self:span(tonumber(taken[1]) / 1000 - used), tonumber(taken[3])
+  if cold > 0 and self:get('_tat') > cold then span = math.min(span, 0) end
   self:set('_tat', self:get('_tat') - span)
   self:set('_v', math.max(self:get('_v') - span, self:get('_tat')))
 end
 
 function Rate:learn(used)
-  local settled = math.min(self:get('_settled') + 1, SAMPLES)
-  self:set('_settled', settled)
-  self:set('_used', self:get('_used') + (used - self:get('_used')) / settled)
-  self:set('_reserved', self:get('_reserved') + (self.n - self:get('_reserved')) / settled)
+  local settled = math.min(self:get('_settled:' .. self.sort) + 1, SAMPLES)
+  for field, value in pairs({['_used:'] = used, ['_reserved:'] = self.n}) do
+    local mean = self:get(field .. self.sort)
+    self:set(field .. self.sort, mean + (value - mean) / settled)
+  end
+  self:set('_settled:' .. self.sort, settled)
 end
 
 -- The provider's own bucket, once its headers have told of it. All that is sent is counted, so that what a header
@@ -171,18 +176,19 @@ function Slots:release(now, ticket, since)
   end
 end
 
-local function rate(l, kind, limit, n)
+local function rate(l, kind, limit, n, sort)
   local burst = math.max(1, math.floor(limit * DEPTH))
-  return setmetatable({level = l, kind = kind, key = l.name .. ' ' .. kind, limit = limit, n = n, burst = burst}, Rate)
+  local self = {level = l, kind = kind, key = l.name .. ' ' .. kind, limit = limit, n = n, burst = burst, sort = sort}
+  return setmetatable(self, Rate)
 end
 
 -- All limits that a request must pass, as `levels` names them: {name, rpm?, tpm?, concurrency?}.
-local function gates(specs, tokens)
+local function gates(specs, tokens, sort)
   local list = {}
   for _, spec in ipairs(specs) do
     local l = level(spec)
-    if spec.rpm then list[#list + 1] = rate(l, 'rpm', spec.rpm, 1) end
-    if spec.tpm then list[#list + 1] = rate(l, 'tpm', spec.tpm, tokens) end
+    if spec.rpm then list[#list + 1] = rate(l, 'rpm', spec.rpm, 1, '') end
+    if spec.tpm then list[#list + 1] = rate(l, 'tpm', spec.tpm, tokens, sort) end
     if spec.concurrency then
       local slots = {level = l, kind = 'concurrency', key = l.name .. ' concurrency', limit = spec.concurrency, n = 1}
       list[#list + 1] = setmetatable(slots, Slots)

@@ -1,5 +1,5 @@
 -- ARGV[1]: JSON list of operations, done in order. Returns a list of answers.
---   acquire  ticket, by, tokens, levels, park, urgent  -> {1, us until it may start} | {0, us to wait, why}
+--   acquire  ticket, by, tokens, sort, levels, park, urgent  -> {1, us until it may start} | {0, us to wait, why}
 --                                                         | {-1, the limit's name, the limit}
 --   settle   ticket, by, tokens? (none: nothing was sent), seen?  -> {}
 --   renew    tickets, by                               -> {}
@@ -31,14 +31,14 @@ local function forget(ticket)
 end
 
 local function unbook(ticket, r)
-  for _, gate in ipairs(gates(r.levels, r.tokens)) do
+  for _, gate in ipairs(gates(r.levels, r.tokens, r.sort)) do
     if r.booked[gate.key] then gate:unbook(r.booked[gate.key], ticket) end
   end
 end
 
 -- What was held is over, having used so many requests and tokens. `known`: that is what the provider said.
 local function release(ticket, r, requests, tokens, known)
-  for _, gate in ipairs(gates(r.levels, r.tokens)) do
+  for _, gate in ipairs(gates(r.levels, r.tokens, r.sort)) do
     if gate.kind == 'concurrency' then
       gate:release(now, ticket, known and r.at)
     elseif r.taken[gate.key] then
@@ -74,7 +74,7 @@ local function park_of(name)
 end
 
 local function reserve(op, who, fields, deadline)
-  fields.levels, fields.tokens, fields.since = op.levels, op.tokens, who.since
+  fields.levels, fields.tokens, fields.sort, fields.since = op.levels, op.tokens, op.sort, who.since
   write(op.ticket, fields, deadline)
 end
 
@@ -125,7 +125,7 @@ local function acquire(op)
   if r and r.state == 'held' and r.by == op.by then return {1, math.max(r.at - now, 0)} end
   if r and r.state == 'held' then release(op.ticket, r, 1, r.tokens, false) end  -- who held it died
   if r and r.state == 'waiting' and r.at > now + EARLY then return {0, r.at - now, r.why} end
-  local who, list = known(op, r), gates(op.levels, op.tokens)
+  local who, list = known(op, r), gates(op.levels, op.tokens, op.sort)
   for _, gate in ipairs(list) do
     if gate.n > gate.limit then return {-1, gate.key, gate.limit} end
   end
@@ -144,7 +144,7 @@ end
 local function observe(r, seen)
   for kind, word in pairs(seen) do
     local best
-    for _, gate in ipairs(gates(r.levels, r.tokens)) do
+    for _, gate in ipairs(gates(r.levels, r.tokens, r.sort)) do
       if gate.kind == kind then best = gate end  -- the last is the most special one
     end
     if best and r.taken[best.key] then best:observe(now, r.at, r.taken[best.key], word[1], word[2]) end

@@ -28,8 +28,10 @@ class Clocked:
         answers: list[Any] = self.script(args=[json.dumps(operations), self.now])
         return answers
 
-    def acquire(self, scope: Scope, ticket: str, tokens: int = 0, *, urgent: bool = False, by: str = "a") -> list[Any]:
-        operation = {"op": "acquire", "ticket": ticket, "by": by, "tokens": tokens, "urgent": urgent}
+    def acquire(
+        self, scope: Scope, ticket: str, tokens: int = 0, *, sort: str = "", urgent: bool = False, by: str = "a"
+    ) -> list[Any]:
+        operation = {"op": "acquire", "ticket": ticket, "by": by, "tokens": tokens, "sort": sort, "urgent": urgent}
         [answer] = self.run(operation | {"levels": scope.levels(), "park": scope.name})
         return list(answer)
 
