@@ -45,9 +45,17 @@ class LeanRoute(StrictRoute):
         if self._for_admins:
             await require_admin(caller)
         try:
+            await request.body()  # before the turn: a slow caller must hold up nobody
+        except ClientDisconnect:
+            return None
+        async with request.app.state.book.turns.turn():
+            return await self._answer(request, caller)
+
+    async def _answer(self, request: StrictRequest, caller: ApiKey) -> Response | None:
+        try:
             values = {name: await read(request, caller) for name, read in self._readers.items()}
             values[self._body] = self._body_type.validate_python(await request.json())
-        except (ValidationError, json.JSONDecodeError, ClientDisconnect):
+        except (ValidationError, json.JSONDecodeError):
             return None
         response: Response = await self.endpoint(**values)
         return response

@@ -14,6 +14,7 @@ from shared import scripts
 from shared.errors import StoreUnavailable
 from shared.redis import AsyncClient, Client, unavailable
 from shared.scripts import Call
+from shared.turns import Turns, end_of_turn
 
 T = TypeVar("T")
 log = logging.getLogger("tandem.book")
@@ -90,18 +91,22 @@ class AsyncBook:
         await self.client.aclose()
 
 
+_Waiting = tuple[Call[Any], asyncio.Future[Any], Callable[[], None]]
+
+
 class BatchingBook(AsyncBook):
     """A job book that sends all calls of one tick of the event loop in one round trip."""
 
     def __init__(self, client: AsyncClient) -> None:
         super().__init__(client)
-        self._waiting: list[tuple[Call[Any], asyncio.Future[Any]]] = []
+        self.turns = Turns()
+        self._waiting: list[_Waiting] = []
         self._sending: set[asyncio.Task[None]] = set()
 
     async def run(self, call: Call[T]) -> T:
         """Run one call, together with those of its neighbours."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, future))
+        self._waiting.append((call, future, end_of_turn()))
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self._send)
         return await future
@@ -112,9 +117,11 @@ class BatchingBook(AsyncBook):
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _deliver(self, batch: list[tuple[Call[Any], asyncio.Future[Any]]]) -> None:
-        outcomes = await self.attempt_all([call for call, _ in batch])
-        for (_, future), outcome in zip(batch, outcomes, strict=True):
+    async def _deliver(self, batch: list[_Waiting]) -> None:
+        for _, _, end_turn in batch:
+            end_turn()
+        outcomes = await self.attempt_all([call for call, _, _ in batch])
+        for (_, future, _), outcome in zip(batch, outcomes, strict=True):
             if future.done():
                 continue  # its caller was cancelled
             if isinstance(outcome, Exception):

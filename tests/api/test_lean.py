@@ -1,12 +1,15 @@
 """The short way for submissions answers as FastAPI's own way does, and is the one that good requests take."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from fastapi import Depends
 
 from api.lean import LeanRoute
+from shared.turns import PLACES
 from tests.api.conftest import CHAT, Gateway
 
 SHORT, LONG = "application/json", "application/json; charset=utf-8"  # only the plain one takes the short way
@@ -60,6 +63,36 @@ async def test_a_good_request_does_not_go_through_the_router(gateway: Gateway) -
     finally:
         gateway.app.router.routes = routes
     assert (answer.status_code, lost.status_code) == (202, 404)
+
+
+async def test_slow_callers_hold_up_nobody(gateway: Gateway) -> None:
+    """More of them than may prepare a call at a time; then a bad request, an error and a good one end their turns."""
+    arrived, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        arrived.release()
+        yield b'{"messages": [{"role": "user", '
+        await go_on.wait()
+        yield b'"content": "Hello"}]}'
+
+    many = 3 * PLACES
+    headers = {"Content-Type": SHORT}
+    asking = [asyncio.create_task(gateway.ann.post("/v1/chat", content=slow(), headers=headers)) for _ in range(many)]
+    for _ in range(many):
+        await arrived.acquire()
+    async with asyncio.timeout(20):
+        for _ in range(2 * PLACES):
+            assert (await gateway.ann.post("/v1/chat", json={})).status_code == 422
+            assert (await gateway.ann.post("/v1/nothing", json=CHAT)).status_code == 404
+        assert (await gateway.ann.post("/v1/chat", json=CHAT)).status_code == 202
+        go_on.set()
+        assert {(await answer).status_code for answer in asking} == {202}
+
+
+async def test_turns_end_when_a_submission_is_refused(gateway: Gateway) -> None:
+    async with asyncio.timeout(20):
+        answers = [await gateway.ann.post("/v1/chat", json=CHAT) for _ in range(50 + 2 * PLACES)]
+    assert [answer.status_code for answer in answers[50:]] == [503] * 2 * PLACES  # 50 places in the queue
 
 
 async def nothing(text: str) -> None:
