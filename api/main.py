@@ -11,6 +11,7 @@ from api.lean import ShortWay
 from api.middleware import BodyLimit, RequestId
 from api.routes import actions, events, health, jobs, metrics, queues, tasks
 from api.strict import StrictRoute
+from api.traffic import Counted, Traffic
 from api.watching import Watching
 from api.webhook_target import WebhookTargets, check_keys
 from shared.book import BatchingBook
@@ -47,7 +48,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
         app.state.dispatcher = Dispatcher(book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl)
         app.state.webhook_targets = WebhookTargets(allow_private=settings.allow_private_webhooks)
         app.state.files = open_store(settings.files)
-        async with Watching(subscriber, book) as app.state.watching:
+        async with Watching(subscriber, book) as app.state.watching, app.state.traffic.handed_to(book):
             yield
         await subscriber.aclose()
         await book.aclose()
@@ -60,6 +61,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app.state.catalog = catalog
     app.state.settings = settings
     app.state.keys = settings.keys
+    app.state.traffic = Traffic()
     app.state.metrics_public = settings.metrics_public
     check_keys(settings.keys, allow_private=settings.allow_private_webhooks)
     problems.install(app)
@@ -68,6 +70,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app.add_middleware(ShortWay, router=submissions, handlers=app.exception_handlers)
     app.add_middleware(BodyLimit, limit=int(settings.max_body))
     app.add_middleware(RequestId)
+    app.add_middleware(Counted, traffic=app.state.traffic)
     app.include_router(health.router)
     app.include_router(jobs.router)
     app.include_router(events.router)

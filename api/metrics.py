@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from shared.queues import QueueState
+from shared.scripts import BOUNDS
 
 COUNTERS = {
     "jobs": ("tandem_jobs", "Jobs that ended.", ("task", "queue", "status")),
@@ -17,7 +18,16 @@ COUNTERS = {
     "crashes": ("tandem_crashes", "Attempts whose process died.", ("task", "queue")),
     "lease_losses": ("tandem_lease_losses", "Leases that a worker found lost, by cancellation too.", ("queue",)),
     "usage": ("tandem_llm_usage", "Tokens and requests that jobs cost.", ("task", "kind")),
+    "throttled": ("tandem_llm_throttled", "Answers of providers with status 429.", ("provider", "model")),
+    "limit_used": ("tandem_limit_used", "Requests or tokens that a limit let pass.", ("limit", "kind")),
+    "limit_waits": ("tandem_limit_waits", "Requests that had to wait for a limit or a park.", ("limit", "kind")),
+    "limit_waited": ("tandem_limit_waited_milliseconds", "How long they waited together.", ("limit", "kind")),
     "deliveries": ("tandem_webhook_deliveries", "Tries to deliver a webhook.", ("outcome",)),
+    "http": ("tandem_http_requests", "Answers of the gateways.", ("method", "route", "status")),
+}
+LEVELS = {
+    "limit": ("tandem_limit", "Requests or tokens a minute, or requests at once, that a limit allows."),
+    "limit_held": ("tandem_limit_held", "Requests under way that a limit on concurrency counts."),
 }
 HISTOGRAMS = {
     "wait": ("tandem_queue_wait_seconds", "From when a job was due to its start."),
@@ -52,6 +62,11 @@ class BookMetrics(Collector):
                 if len(values) == len(labels):
                     counter.add_metric(list(values), value)
             yield counter
+        for group, (name, text) in LEVELS.items():
+            level = GaugeMetricFamily(name, text, labels=["limit", "kind"])
+            for values, value in sorted(self._groups[group].items()):
+                level.add_metric(list(values), value)
+            yield level
         for group, (name, text) in HISTOGRAMS.items():
             yield _histogram(name, text, self._groups[group])
         for name, text in GAUGES.items():
@@ -72,7 +87,7 @@ def _histogram(name: str, text: str, values: Mapping[tuple[str, ...], int]) -> M
             bounds[task, queue][float(bucket) / 1000] = value
     for labels, counts in sorted(bounds.items()):
         total, buckets = 0, []
-        for bound in sorted({*counts, float("inf")}):
+        for bound in (*(bound / 1000 for bound in BOUNDS), float("inf")):
             total += counts.get(bound, 0)
             buckets.append(("+Inf" if bound == float("inf") else f"{bound:g}", float(total)))
         family.add_metric(list(labels), buckets, sums.get(labels, 0.0))

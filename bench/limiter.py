@@ -17,7 +17,7 @@ RPM, TPM = 600, 24_000
 PROCESSES, DELAY = 4, 1.0
 SECONDS, MINUTE = 180.0, 60.0
 SHARE, REFUSED, WINDOW = 0.98, 0.001, 1.01
-RESERVATIONS, LEASE = "tandem:limit:deadlines", 10.0  # the ids of what is under way; seconds
+RESERVATIONS, LEASE = "tandem:limit:reserved", 10.0  # ids and states of what is reserved; seconds
 
 
 @dataclass
@@ -69,7 +69,7 @@ def _left_behind(side: Side, worker: Running) -> Finding:
     with redis.Redis.from_url(side.lab.redis_url) as client:
 
         def reserved() -> set[bytes]:
-            return set(client.zrange(RESERVATIONS, 0, -1))
+            return {id_ for id_, state in client.hgetall(RESERVATIONS).items() if b'"held"' in state}
 
         before = reserved()
         interrupt(worker)

@@ -1,7 +1,7 @@
 """The gate that keeps limits: each HTTP request reserves before it is sent, and is settled after."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Protocol
@@ -24,9 +24,12 @@ REFUSED = 400  # from this status on nothing was used
 class Scopes:
     """Whose limits a request must pass, by the settings."""
 
-    def __init__(self, providers: Mapping[str, Limits], models: Mapping[str, Limits]) -> None:
+    def __init__(
+        self, providers: Mapping[str, Limits], models: Mapping[str, Limits], *, defaults: Sequence[str] = ()
+    ) -> None:
         self._providers = providers
         self._models = models
+        self._known = {*models, *defaults}
 
     @classmethod
     def of(cls, settings: Settings) -> "Scopes":
@@ -38,12 +41,14 @@ class Scopes:
         providers[default] = Limits(
             rpm=own.rpm or settings.llm_rpm, tpm=own.tpm or settings.llm_tpm, concurrency=own.concurrency
         )
-        return cls(providers, {title: _limits(part) for title, part in (config.models if config else {}).items()})
+        models = {title: _limits(part) for title, part in (config.models if config else {}).items()}
+        return cls(providers, models, defaults=(settings.model, settings.embed_model))
 
     def scope(self, provider: str, model: str) -> Scope:
         """Name a provider's model with its limits."""
         none = Limits()
-        return Scope(provider, model, self._providers.get(provider, none), self._models.get(model, none))
+        limits = self._providers.get(provider, none), self._models.get(model, none)
+        return Scope(provider, model, *limits, known=model in self._known)
 
 
 class _Limited(Protocol):

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from llm_worker.batch import Answer, Batch, Operation
 from llm_worker.limits import Grant, RequestTooLarge, Scope, Seen, Wait
+from shared import scripts
 from shared.errors import Snooze
 from shared.redis import AsyncClient
 
@@ -38,6 +39,7 @@ KEYS = {
     "PARK": "tandem:park:",
     "PARKS": "tandem:limit:parks",
     "PARKED": PARKED,
+    "METRICS": scripts.KEYS["METRICS"],
 }
 NUMBERS = {
     "MINUTE": timedelta(minutes=1) // US,
@@ -165,7 +167,7 @@ class Limiter:
 
         None: the provider did not say; a second first, each time twice as long, at most a minute.
         """
-        operation: Operation = {"op": "park", "park": scope.name}
+        operation: Operation = {"op": "park", "park": scope.name, "label": scope.label}
         if delay is not None:
             operation["delay"] = delay // US
         answer = await self._batch.post(operation)

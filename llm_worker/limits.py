@@ -29,6 +29,13 @@ class Scope:
     model: str
     provider_limits: Limits = Limits()
     model_limits: Limits = Limits()
+    known: bool = True  # the settings name the model; jobs may name any
+
+    @property
+    def label(self) -> str:
+        """Its provider and model in metrics, which must not grow with what jobs name."""
+        names = (self.provider, self.model if self.known else "other")
+        return "|".join(name.replace("|", "/") for name in names)
 
     @property
     def name(self) -> str:

@@ -62,6 +62,8 @@ NUMBERS = {
     "MAX_LOSSES": MAX_LOSSES,
     "EVENTS_KEPT": EVENTS_KEPT,
 }
+# Of the histograms in /metrics, in ms.
+BOUNDS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000)
 DURATIONS = {"LEASE_MS": LEASE, "GAP_MS": GAP, "WORKER_KEPT_MS": WORKER_KEPT, "DELIVERY_KEPT_MS": DELIVERY_KEPT}
 
 
@@ -103,4 +105,5 @@ def _constants() -> str:
     lines = [f"local {name} = '{key}'" for name, key in {**KEYS, "RAN": RAN}.items()]
     numbers = {**NUMBERS, **{name: ms(duration) for name, duration in DURATIONS.items()}}
     lines += [f"local {name} = {value}" for name, value in numbers.items()]
+    lines.append(f"local BOUNDS = {{{', '.join(map(str, BOUNDS))}}}")
     return "\n".join([*lines, f"local LEGAL = {{{legal}}}"])

@@ -38,7 +38,8 @@ async def may_read(
     response_class=Response,
     responses={**responses(401, 403, 503), 200: {"content": {"text/plain": {}}, "description": "All metrics."}},
 )
-async def metrics(book: TheBook) -> Response:
+async def metrics(request: Request, book: TheBook) -> Response:
+    await request.app.state.traffic.flush(book)
     counters = await book.run(COUNTERS)
     queues = await book.run_all([look(name) for name in QueueName])
     shown = CollectorRegistry(auto_describe=False)

@@ -3,11 +3,35 @@
 --                                                         | {-1, the limit's name, the limit}
 --   settle   ticket, by, tokens? (none: nothing was sent), seen?  -> {}
 --   renew    tickets, by                               -> {}
---   park     park, delay? (us; none: longer each time) -> {us}
+--   park     park, label, delay? (us; none: longer each time) -> {us}
 --   parks                                              -> {name, us left, …}
 -- Each may be repeated when its answer got lost.
 
 local now = now_us()
+
+-- --- counters for /metrics
+
+local function tally(field, by) redis.call('HINCRBY', METRICS, field, by) end
+local function labels(gate) return (string.gsub(gate.level.name, '|', '/')) .. '|' .. gate.kind end
+
+-- A place was found at last, for whose sake it waited so long.
+local function tally_wait(r)
+  local name = r.why == 'parked' and '|park' or string.gsub(string.gsub(r.why, '|', '/'), ' (%w+)$', '|%1')
+  tally('limit_waits|' .. name, 1)
+  tally('limit_waited|' .. name, math.max(0, math.floor((now - r.since) / 1000)))
+end
+
+local function tally_held(gate)
+  redis.call('HSET', METRICS, 'limit_held|' .. labels(gate), redis.call('ZCARD', HELD .. gate.level.name))
+end
+
+local function tally_start(list)
+  for _, gate in ipairs(list) do
+    redis.call('HSET', METRICS, 'limit|' .. labels(gate), gate.limit)
+    if gate.kind == 'rpm' then tally('limit_used|' .. labels(gate), 1) end
+    if gate.kind == 'concurrency' then tally_held(gate) end
+  end
+end
 
 -- --- reservations: `waiting` for a booked time, `held` by a request on its way, or `lapsed`
 
@@ -41,9 +65,13 @@ local function release(ticket, r, requests, tokens, known)
   for _, gate in ipairs(gates(r.levels, r.tokens, r.sort)) do
     if gate.kind == 'concurrency' then
       gate:release(now, ticket, known and r.at)
+      tally_held(gate)
     elseif r.taken[gate.key] then
       gate:settle(r.taken[gate.key], gate.kind == 'tpm' and tokens or requests)
-      if known and gate.kind == 'tpm' then gate:learn(tokens) end
+      if known and gate.kind == 'tpm' then
+        gate:learn(tokens)
+        tally('limit_used|' .. labels(gate), tokens)
+      end
       if requests == 0 then gate:send(now, -gate.n) end
     end
   end
@@ -90,6 +118,7 @@ local function grant(op, who, list, start)
   local taken = {}
   for _, gate in ipairs(list) do taken[gate.key] = gate:take(now, who) end
   reserve(op, who, {state = 'held', by = op.by, at = start, taken = taken}, now + LEASE)
+  tally_start(list)
   return {1, start - now}
 end
 
@@ -137,7 +166,10 @@ local function acquire(op)
     if at[i] > start then start, why = at[i], gate.key end
     if gate.kind == 'concurrency' then near = at[i] > now and 0 or math.min(near, NEAR_SLOTS) end
   end
-  if start <= now + near then return grant(op, who, list, start) end
+  if start <= now + near then
+    if r and r.why then tally_wait(r) end
+    return grant(op, who, list, start)
+  end
   return wait(op, who, list, at, start, why)
 end
 
@@ -178,6 +210,7 @@ local function renew(op)
 end
 
 local function park(op)
+  tally('throttled|' .. op.label, 1)
   local key, ends = PARK .. op.park, park_of(op.park)
   local delay = op.delay
   if not delay then

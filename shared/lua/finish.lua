@@ -10,11 +10,12 @@ if f[1] == token then return f[2] == token and 0 or 1 end
 local holds = job and job.status == 'running' and job.token == token
 if not holds and f[2] ~= token then return 0 end
 redis.call('HSET', key, 'done', token)
+local KINDS = {'input_tokens', 'output_tokens', 'requests'}
 for i, field in ipairs({'usage_input', 'usage_output', 'usage_requests'}) do
   local spent = tonumber(ARGV[6 + i])
   if spent > 0 then
     redis.call('HINCRBY', key, field, spent)
-    tally('usage|' .. job.task .. '|' .. field, spent)
+    tally('usage|' .. job.task .. '|' .. KINDS[i], spent)
   end
 end
 if not holds then return 0 end  -- it was cancelled meanwhile: what it cost still counts

@@ -1,12 +1,19 @@
 """Metrics as Prometheus reads them."""
 
+import re
+
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.routes.metrics import COUNTERS
+from api.traffic import Traffic
 from shared import store
 from shared.attempt import Fail
-from shared.book import Book
+from shared.book import AsyncBook, Book
 from shared.job import Usage
-from tests.api.conftest import Gateway
+from shared.redis import async_client
+from tests.api.conftest import CHAT, Gateway
+from tests.conftest import Valkey
+from tests.processes import ROOT
 from tests.shared.jobs import put
 from tests.shared.test_book import FAILURE, TTL, claim, succeed
 
@@ -33,12 +40,56 @@ async def test_what_happened_is_counted(gateway: Gateway, book: Book) -> None:
     found = await samples(gateway)
     assert found["tandem_jobs_total{queue=llm,status=succeeded,task=chat}"] == 1
     assert found["tandem_jobs_total{queue=llm,status=failed,task=chat}"] == 1
-    assert found["tandem_llm_usage_total{kind=usage_input,task=chat}"] == 8
+    assert found["tandem_llm_usage_total{kind=input_tokens,task=chat}"] == 8
     assert found["tandem_queue_running{queue=llm}"] == 1
     assert found["tandem_queue_waiting{queue=sync}"] == 1
     assert found["tandem_queue_failed{queue=llm}"] == 1
     assert found["tandem_queue_wait_seconds_count{queue=llm,task=chat}"] == 3
     assert found["tandem_run_seconds_bucket{le=+Inf,queue=llm,task=chat}"] == 2
+
+
+async def test_requests_are_counted_by_route_over_all_gateways(gateway: Gateway, async_book: AsyncBook) -> None:
+    job_id = await gateway.submit()
+    for path in (f"/v1/jobs/{job_id}", "/v1/jobs/none", "/no/such/path", "/nor/this?x=1"):
+        await gateway.ann.get(path)
+    await gateway.ann.request("BREW", "/v1/jobs/none")
+    await gateway.nobody.post("/v1/chat", json=CHAT)
+    other = Traffic()  # another gateway's; what it has counted is handed over when it ends
+    async with other.handed_to(async_book):
+        other.count({"method": "GET"}, 404)
+    found = await samples(gateway)
+    expected = {
+        ("POST", "/v1/chat", 202): 1,
+        ("POST", "/v1/chat", 401): 1,
+        ("GET", "/v1/jobs/{job_id}", 200): 1,
+        ("GET", "/v1/jobs/{job_id}", 404): 1,
+        ("GET", "unknown", 404): 3,
+        ("unknown", "/v1/jobs/{job_id}", 405): 1,
+    }
+    for (method, route, status), count in expected.items():
+        assert found[f"tandem_http_requests_total{{method={method},route={route},status={status}}}"] == count
+
+
+async def test_what_redis_did_not_take_is_counted_later(own_valkey: Valkey) -> None:
+    traffic, book = Traffic(), AsyncBook(async_client(own_valkey.url))
+    scope = {"type": "http", "method": "GET"}
+    traffic.count(scope, 200)
+    own_valkey.kill()
+    await traffic.flush(book)
+    own_valkey.start()
+    traffic.count(scope, 200)
+    await traffic.flush(book)
+    await traffic.flush(book)
+    assert await book.run(COUNTERS) == {"http|GET|unknown|200": 2}
+    await book.aclose()
+
+
+async def test_the_page_lists_all_metrics(gateway: Gateway) -> None:
+    answer = await gateway.admin.get("/metrics")
+    page = (ROOT / "docs/metrics.md").read_text()
+    documented = re.findall(r"^\| `(tandem_\w+)` \| (\w+) \|", page, re.MULTILINE)
+    shown = re.findall(r"^# TYPE (tandem_\w+) (\w+)$", answer.text, re.MULTILINE)
+    assert sorted(documented) == sorted(shown)
 
 
 async def test_only_admins_read_them(gateway: Gateway) -> None:

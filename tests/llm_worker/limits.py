@@ -42,7 +42,7 @@ class Clocked:
         self.run(operation)
 
     def park(self, scope: Scope, delay: int | None = None) -> int:
-        operation: dict[str, Any] = {"op": "park", "park": scope.name}
+        operation: dict[str, Any] = {"op": "park", "park": scope.name, "label": scope.label}
         [[left]] = self.run(operation if delay is None else operation | {"delay": delay})
         return int(left)
 

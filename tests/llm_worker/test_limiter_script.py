@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from llm_worker.limiter import KEYS, LEASE
 from llm_worker.limits import Limits, Scope
+from shared import scripts
 from shared.redis import Client, client
 from tests.llm_worker.limits import SECOND, START, Clocked, scope
 
@@ -249,12 +250,42 @@ def test_what_the_provider_says_is_left_lowers_the_bucket(clocked: Clocked) -> N
     assert delay == pytest.approx(29.5 * SECOND, rel=0.05)
 
 
+def test_what_limits_do_is_counted(clocked: Clocked, redis: Client) -> None:
+    both = Scope("a|b", "m", Limits(rpm=60, concurrency=5), Limits(tpm=10**7))
+    clocked.acquire(both, "one", 100)
+    came = clocked.now
+    while (answer := clocked.acquire(both, "two", 100))[0] == 0:
+        clocked.now += answer[1]
+    waited = (clocked.now - came) // 1000
+    assert waited > 800
+    clocked.settle("one", 40)
+    free = Scope("q", "m", known=False)
+    clocked.park(free, SECOND)
+    assert clocked.acquire(free, "three", 100) == [0, SECOND, b"parked"]
+    clocked.now += SECOND
+    assert clocked.acquire(free, "three", 100)[0] == 1
+    counted = {name.decode(): int(value) for name, value in redis.hgetall(scripts.KEYS["METRICS"]).items()}
+    assert counted == {
+        "limit|a/b|rpm": 60,
+        "limit|a/b|concurrency": 5,
+        "limit|a/b:m|tpm": 10**7,
+        "limit_used|a/b|rpm": 2,
+        "limit_used|a/b:m|tpm": 40,
+        "limit_held|a/b|concurrency": 1,
+        "limit_waits|a/b|rpm": 1,
+        "limit_waited|a/b|rpm": waited,
+        "limit_waits||park": 1,
+        "limit_waited||park": 1000,
+        "throttled|q|other": 1,
+    }
+
+
 def test_every_key_has_a_ttl(clocked: Clocked, redis: Client) -> None:
     limit = scope(rpm=60, tpm=600, concurrency=1)
     clocked.acquire(limit, "a", 100)
     clocked.acquire(limit, "b", 100)
     clocked.park(limit)
-    keys = cast("list[bytes]", redis.keys("*"))
+    keys = set(cast("list[bytes]", redis.keys("*"))) - {scripts.KEYS["METRICS"].encode()}
     assert len(keys) >= 6
     for key in keys:
         assert cast("int", redis.pttl(key)) > 0, key

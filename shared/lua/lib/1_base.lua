@@ -61,8 +61,6 @@ end
 -- Counters for /metrics, kept here so that forked processes and several gateways give right totals.
 local function tally(name, by) redis.call('HINCRBY', METRICS, name, by or 1) end
 
-local BOUNDS = {5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000}
-
 local function observe(name, job, ms)
   local label = name .. '|' .. job.task .. '|' .. job.queue
   local bucket = 'inf'
