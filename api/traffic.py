@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,7 +35,9 @@ class Traffic:
     async def flush(self, book: AsyncBook) -> None:
         """Hand over what was counted; what Redis did not take is kept."""
         counts, self._counts = self._counts, Counter()
-        calls = [Call("HINCRBY", [KEYS["METRICS"], name, by], int, command=True) for name, by in counts.items()]
+        calls: list[Call[Any]] = [
+            Call("HINCRBY", [KEYS["METRICS"], name, by], int, command=True) for name, by in counts.items()
+        ]
         for (name, by), outcome in zip(counts.items(), await book.attempt_all(calls), strict=True):
             if isinstance(outcome, StoreUnavailable):
                 self._counts[name] += by

@@ -264,7 +264,10 @@ def test_what_limits_do_is_counted(clocked: Clocked, redis: Client) -> None:
     assert clocked.acquire(free, "three", 100) == [0, SECOND, b"parked"]
     clocked.now += SECOND
     assert clocked.acquire(free, "three", 100)[0] == 1
-    counted = {name.decode(): int(value) for name, value in redis.hgetall(scripts.KEYS["METRICS"]).items()}
+    counted = {
+        name.decode(): int(value)
+        for name, value in cast("dict[bytes, bytes]", redis.hgetall(scripts.KEYS["METRICS"])).items()
+    }
     assert counted == {
         "limit|a/b|rpm": 60,
         "limit|a/b|concurrency": 5,
