@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 LLM_PART = 0.75  # of the jobs
-LIMIT = 0.8  # of the LLM pool's demand that the provider's limit lets pass: jobs wait for it all the time
-POISONS = 3  # of each pool in a run
+LIMIT = 0.9  # of the LLM pool's demand that the provider's limit lets pass: jobs wait for it all the time
+POISONS = (3, 2000)  # of each pool in a run: at least so many, and one for so many jobs
 WARM_UP = 2.0  # seconds before the first fault
 
 
@@ -130,7 +130,8 @@ def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
     for number in range(jobs):
         at += chance.expovariate(rate)
         submissions.append(_submission(chance, seed, number, at))
-    places = chance.sample(range(jobs // 10, jobs * 7 // 10), 2 * POISONS)
+    least, share = POISONS
+    places = chance.sample(range(jobs // 10, jobs * 7 // 10), 2 * max(least, jobs // share))
     for i, place in enumerate(places):
         submissions[place] = _poison(submissions[place], "async" if i % 2 else "sync")
     return Plan(seed, submissions, _faults(chance, at, every), round(60 * rate * LLM_PART * LIMIT))

@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from bench.report import LIBRARIES, commit, machine
 from tests.chaos.facts import Facts
-from tests.chaos.invariants import Row
+from tests.chaos.row import Row
 from tests.processes import ROOT
 
 PAGE, BEGIN, END = ROOT / "docs/reliability.md", "<!-- chaos:begin -->", "<!-- chaos:end -->"

@@ -12,12 +12,12 @@ import redis
 from tests.chaos import facts, invariants
 from tests.chaos.facts import Facts
 from tests.chaos.faults import Faults
-from tests.chaos.invariants import Row
 from tests.chaos.load import Load
 from tests.chaos.outages import Outages
 from tests.chaos.plan import Plan
 from tests.chaos.platform import Platform, platform
 from tests.chaos.probes import Picks, probe
+from tests.chaos.row import Row
 from tests.keyspace import problems
 from tests.processes import until
 
