@@ -9,6 +9,8 @@ LLM_PART = 0.75  # of the jobs
 LIMIT = 0.9  # of the LLM pool's demand that the provider's limit lets pass: jobs wait for it all the time
 POISONS = (3, 2000)  # of each pool in a run: at least so many, and one for so many jobs
 WARM_UP = 2.0  # seconds before the first fault
+SLOW = 8.0  # seconds that a slow answer takes: longer than a lease
+LONG_WORK = 6  # jobs
 
 
 class Role(StrEnum):
@@ -75,7 +77,7 @@ class Plan:
         return self.submissions[-1].at
 
 
-# Of the jobs, in per cent. A slow answer takes longer than a lease.
+# Of the jobs, in per cent.
 SHARES = {
     "chat": 32,
     "chat slow": 3,
@@ -91,7 +93,7 @@ SHARES = {
 FAULTS = [
     (16, Role.LLM, Act.KILL, (0.1, 1)),
     (10, Role.LLM, Act.RESTART, (0, 0.5)),
-    (6, Role.LLM, Act.STOP, (8, 11)),  # longer than a lease
+    (6, Role.LLM, Act.STOP, (8.5, 11)),  # longer than a lease
     (6, Role.LLM, Act.STOP, (0.5, 3)),
     (14, Role.SYNC, Act.KILL, (0.1, 1)),
     (8, Role.SYNC, Act.RESTART, (0, 0.5)),
@@ -134,7 +136,23 @@ def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
     places = chance.sample(range(jobs // 10, jobs * 7 // 10), 2 * max(least, jobs // share))
     for i, place in enumerate(places):
         submissions[place] = _poison(submissions[place], "async" if i % 2 else "sync")
-    return Plan(seed, submissions, _faults(chance, at, every), round(60 * rate * LLM_PART * LIMIT))
+    faults = _faults(chance, at, every)
+    return Plan(seed, _with_long_work(submissions, faults), faults, round(60 * rate * LLM_PART * LIMIT))
+
+
+def _with_long_work(submissions: list[Submission], faults: list[Fault]) -> list[Submission]:
+    """Before an LLM worker is stopped, let some slow answers be under way.
+
+    They come while it is stopped, and while others have its jobs: when it goes on, it must not write them.
+    """
+    stops = [fault.at for fault in faults if (fault.role, fault.act) == (Role.LLM, Act.STOP) and fault.seconds > SLOW]
+    changed = list(submissions)
+    for stop in stops:
+        near = [i for i, job in enumerate(changed) if stop - 1.5 < job.at < stop - 0.3 and not job.poison]
+        for i in near[:LONG_WORK]:
+            was = changed[i]
+            changed[i] = Submission(was.at, was.marker, "chat", _body("chat slow", was.marker), {"priority": "high"})
+    return changed
 
 
 def _faults(chance: random.Random, until: float, every: float) -> list[Fault]:

@@ -18,11 +18,12 @@ from typing import Any, TextIO
 
 from aiohttp import web
 
+from tests.chaos.plan import SLOW
 from tests.llm_worker.servers import chunk, refused, said
 
 MARKER = re.compile(r"job-\d+-\d+\.")
 SAID = re.compile(r"answer (\d+) to (job-\d+-\d+\.)")
-DELAY, SLOW = (0.02, 0.25), 8.0  # seconds; slow is longer than a lease
+DELAY = (0.02, 0.25)  # seconds
 FAULTS = {"error": 1.0, "unavailable": 0.5, "limited": 0.1, "cut": 0.5, "garbage": 0.3, "late": 0.5}  # per cent
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2}
 
