@@ -16,6 +16,7 @@ import uvloop
 from arq.connections import ArqRedis
 
 from llm_worker import wire
+from llm_worker.apart import Apart
 from llm_worker.arq_redis import redis_settings
 from llm_worker.context import HANDLERS
 from llm_worker.deliverer import Deliverer
@@ -91,6 +92,7 @@ class TandemWorker(LlmWorker):
     async def open(self) -> None:
         url = self.settings.redis
         await startup(self.ctx)
+        self.ctx["apart"] = Apart()
         self.ctx["bell"] = async_client(url, timeout=None, connections=1)
         self.ctx["webhook_bell"] = async_client(url, timeout=None, connections=1)
         self.ctx["deliverer"] = Deliverer(self.settings, book=self.book, bell=self.ctx["webhook_bell"])
@@ -102,6 +104,7 @@ class TandemWorker(LlmWorker):
     async def close_shared(self) -> None:
         if self._pool is None:
             return
+        await self.ctx["apart"].aclose()
         await self.ctx["deliverer"].__aexit__()
         for name in ("webhook_bell", "bell"):
             await self.ctx[name].aclose()

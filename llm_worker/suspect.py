@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-import os
 import signal
-import sys
 from datetime import timedelta
 from typing import Any
 
-from llm_worker import quarantine
+from llm_worker.apart import Apart, Run
 from shared import store
 from shared.attempt import Decision, HandBack, decide
 from shared.book import AsyncBook
@@ -30,56 +28,53 @@ async def attempt_apart(worker: dict[str, Any], lease: Lease) -> None:
     """Run `lease` in a process of its own, which writes the outcome; if it dies instead, that is a crash."""
     settings: Settings = worker["settings"]
     book: AsyncBook = worker["book"]
+    apart: Apart = worker["apart"]
     log.info("runs in a process of its own", extra={"job": lease.id, "task": lease.task})
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", quarantine.__name__, str(os.getpid())),
-        stdin=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
+    run = apart.start(lease)
     decision: Decision | None = None
     try:
-        decision = await _watch(process, lease, book=book, catalog=worker["catalog"])
+        decision = await _watch(run, lease, book=book, catalog=worker["catalog"])
     except asyncio.CancelledError:
         decision = HandBack(timedelta(0))
     finally:
-        await _end(process)
-    if process.returncode == quarantine.NOT_STARTED:
+        await _end(apart, run)
+    if not run.started:
         decision = HandBack(PAUSE)
     if decision:
         await book.insist(store.give_up(lease, decision, usage=Usage(), ttl=settings.job_ttl))
-    elif process.returncode:
-        log.warning("its process ended with %d", process.returncode, extra={"job": lease.id, "task": lease.task})
+    elif run.code is None:
+        # Not its doing, as far as anybody knows: it is lost as with its worker, when its lease is over.
+        log.warning("the quarantine ended with it", extra={"job": lease.id, "task": lease.task})
+    elif run.code:
+        log.warning("its process ended with %d", run.code, extra={"job": lease.id, "task": lease.task})
         await book.insist(store.crash(lease, ttl=settings.job_ttl, delay=PAUSE))
 
 
-async def _watch(
-    process: asyncio.subprocess.Process, lease: Lease, *, book: AsyncBook, catalog: Catalog
-) -> Decision | None:
+async def _watch(run: Run, lease: Lease, *, book: AsyncBook, catalog: Catalog) -> Decision | None:
     """Wait for the end; what blocks its own loop, and so its own time limit, is decided here."""
     spec = catalog[lease.task]
-    waiting = asyncio.ensure_future(process.communicate(quarantine.to_json(lease)))
-    try:
-        await asyncio.wait([waiting], timeout=(spec.timeout + START).total_seconds())
-        if waiting.done():
-            return None
-        await book.insist(store.now())  # it may have ended, and wait for Redis
-        await asyncio.wait([waiting], timeout=WRITE.total_seconds())
-        if waiting.done():
-            return None
-    finally:
-        waiting.cancel()
+    if await _over(run, spec.timeout + START):
+        return None
+    await book.insist(store.now())  # it may have ended, and wait for Redis
+    if await _over(run, WRITE):
+        return None
     late = AttemptTimeout(f"{spec.name} did not end within {spec.timeout.total_seconds():g} s")
     return decide(late, spec.retry, attempt=lease.attempt, jitter=0.5)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End the process and what it started; first politely, so that it closes its connections."""
-    if process.returncode is None:
-        process.send_signal(signal.SIGTERM)
-        waiting = asyncio.ensure_future(process.wait())
-        await asyncio.wait([waiting], timeout=FAREWELL.total_seconds())
+async def _over(run: Run, within: timedelta) -> bool:
     try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        log.debug("nothing is left of process %d", process.pid)
-    await process.wait()
+        async with asyncio.timeout(within.total_seconds()):
+            await run.over.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _end(apart: Apart, run: Run) -> None:
+    """End the process and what it started; first politely, so that it closes its connections."""
+    if not run.over.is_set():
+        apart.signal(run, signal.SIGTERM)
+        if not await _over(run, FAREWELL):
+            apart.signal(run, signal.SIGKILL)
+    await run.over.wait()

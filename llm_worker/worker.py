@@ -31,7 +31,7 @@ log = logging.getLogger("tandem.llm_worker")
 
 IDLE_POLL = timedelta(milliseconds=500)  # jobs of plain arq ring no bell, and a bell may get lost
 OUTAGE_PAUSE = timedelta(milliseconds=500)
-SUSPECTS = 4  # at once, each in a process of its own: a poison job makes suspects of all its neighbours
+SUSPECTS = 16  # at once, each in a process of its own: a poison job makes suspects of all its neighbours
 SHOWN_EVERY = 5  # heartbeats of an idle worker
 HAND_BACK = timedelta(seconds=5)  # for the last writes
 
@@ -39,7 +39,8 @@ HAND_BACK = timedelta(seconds=5)  # for the last writes
 class LlmWorker(PlainArq):
     """One process of the asyncio pool.
 
-    `ctx` holds `settings` and `catalog`, and once `open` has run `book` and `bell` (a client for blocking reads).
+    `ctx` holds `settings` and `catalog`, and once `open` has run `book`, `apart` and `bell` (a client for blocking
+    reads).
     """
 
     ctx: dict[Any, Any]

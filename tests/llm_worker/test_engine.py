@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from shared.book import Book
@@ -89,23 +90,53 @@ def test_poison_jobs_are_fenced_and_their_neighbours_succeed(workers: Pool) -> N
     assert survivor.popen.poll() is None
 
 
-def test_suspects_are_stopped_with_their_worker_and_handed_back(workers: Pool) -> None:
-    ids = [workers.put("wait", seconds=1.5) for _ in range(5)]
-    for number in range(2):
+def suspects(workers: Pool, number: int, *, seconds: float) -> list[str]:
+    """Let jobs be there twice when their worker is killed."""
+    ids = [workers.put("wait", seconds=seconds) for _ in range(number)]
+    for round_ in (1, 2):
         worker = workers.start()
-        until(lambda: len(workers.runs()) == 5 * (number + 1), what="all in flight")  # noqa: B023 - called here
+        until(lambda: len(workers.runs()) == number * round_, what="all in flight")  # noqa: B023 - called here
         worker.stop(signal.SIGKILL)
+    return ids
+
+
+def test_suspects_are_stopped_with_their_worker_and_handed_back(workers: Pool) -> None:
+    ids = suspects(workers, 18, seconds=1.5)
     worker = workers.start(TANDEM_GRACE="0.1")
-    until(lambda: len(workers.runs()) == 14, what="the runs of four suspects")
+    until(lambda: len(workers.runs()) == 36 + 16, what="the runs of 16 suspects")
     assert worker.stop() == 0
     assert {workers.job(job_id).status for job_id in ids} == {Status.QUEUED}
     workers.start()
     jobs = workers.finished(ids)
     assert {(job.status, job.attempt, len(job.attempts)) for job in jobs} == {(Status.SUCCEEDED, 3, 2)}
-    apart = workers.runs()[10:]
-    assert len({pid for _, pid in apart}) == len(apart), "each in a process of its own"
-    assert len(apart) == 9, "four, and all five again"
-    assert apart[-1][0] - apart[4][0] >= 1.5, "four at a time"
+    apart = workers.runs()[36:]
+    assert len({pid for _, pid in apart}) == len(apart) == 16 + 18, "each in a process of its own"
+    assert apart[32][0] - apart[16][0] >= 1.5, "16 at a time"
+
+
+def test_suspects_die_with_their_worker_and_a_lost_quarantine_convicts_nobody(workers: Pool) -> None:
+    ids = suspects(workers, 3, seconds=1.5)
+    worker = workers.start()
+    until(lambda: len(workers.runs()) == 9, what="the suspects' runs")
+    [quarantine] = psutil.Process(worker.popen.pid).children()
+    apart = quarantine.children()
+    assert sorted(process.pid for process in apart) == sorted(pid for _, pid in workers.runs()[6:])
+    quarantine.kill()
+    until(lambda: not any(map(alive, apart)), what="the end of the suspects' processes")
+    until(lambda: len(workers.runs()) == 12, what="runs in another quarantine")
+    [other] = psutil.Process(worker.popen.pid).children()
+    apart = [other, *other.children()]
+    worker.stop(signal.SIGKILL)
+    until(lambda: not any(map(alive, apart)), what="the end of all that the worker had started")
+    workers.start()
+    assert {job.status for job in workers.finished(ids)} == {Status.SUCCEEDED}
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize("how", ["exit beside", "exit alone"])
