@@ -1,5 +1,6 @@
 """A submission on its way in: what was asked is checked, then stored, or found stored by an earlier request."""
 
+import logging
 from typing import Annotated
 
 from fastapi import Depends
@@ -14,6 +15,8 @@ from shared.errors import ServiceError
 from shared.job import Job
 from shared.keys import ApiKey
 from shared.spec import AnySpec, Input
+
+log = logging.getLogger("tandem.api")
 
 TRIES = 5  # of a key whose job goes away between the answer and the look
 
@@ -52,6 +55,7 @@ class Door:
             )
             # A job that was erased since has freed its key: the same request then makes a new one.
             if job := receipt.job or await self._book.run(store.fetch(receipt.id)):
+                log.info("repeated" if receipt.replayed else "accepted", extra={"job": job.id, "task": job.task})
                 return job, receipt
         raise ServiceError("the job of this Idempotency-Key is being erased")
 

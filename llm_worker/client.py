@@ -1,6 +1,7 @@
 """The only file that imports the SDK: one HTTP client of one provider."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Self
@@ -8,6 +9,7 @@ from typing import Any, Self
 import aiohttp
 import httpx2
 import openai
+import structlog
 
 from llm_worker.endpoints import Endpoint
 from llm_worker.gate import Exchange
@@ -19,6 +21,7 @@ from shared.errors import AttemptTimeout, TransientError
 KEEPALIVE = 4.0
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 OPENAI = "api.openai.com"
+TRACEABLE = re.compile(r"[A-Za-z0-9._-]{1,100}")  # nothing else may become a header
 LINGER = 0.5  # seconds for the end of a body that has said all
 BROKEN = (httpx2.HTTPError, aiohttp.ClientError, OSError)  # what a broken connection is; TimeoutError is an OSError
 
@@ -65,7 +68,7 @@ class Client:
             exchange.sent = True
             # The SDK's time-out starts anew with every byte; this one is for the whole answer.
             async with asyncio.timeout(self._endpoint.timeout.total_seconds()):
-                response = await self._sdk.post(path, body=body, cast_to=httpx2.Response)
+                response = await self._sdk.post(path, body=body, cast_to=httpx2.Response, options=_traced())
         exchange.status, exchange.headers = response.status_code, response.headers
         return response.content
 
@@ -80,7 +83,12 @@ class Client:
             exchange.sent = True
             async with asyncio.timeout(self._endpoint.timeout.total_seconds()):
                 stream = await self._sdk.post(
-                    path, body=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
+                    path,
+                    body=body,
+                    cast_to=object,
+                    options=_traced(),
+                    stream=True,
+                    stream_cls=openai.AsyncStream[object],
                 )
                 response = stream.response
                 exchange.status, exchange.headers = response.status_code, response.headers
@@ -147,6 +155,12 @@ class Client:
     def _timed_out(self) -> AttemptTimeout:
         name, seconds = self._endpoint.name, self._endpoint.timeout.total_seconds()
         return AttemptTimeout(f"no complete answer from {name} within {seconds:g} s", type="provider_timeout")
+
+
+def _traced() -> Any:  # the SDK's RequestOptions, which it keeps private
+    """Tell the provider the request id that our logs know the call by, in OpenAI's header for that."""
+    request_id = str(structlog.contextvars.get_contextvars().get("request") or "")
+    return {"headers": {"X-Client-Request-Id": request_id}} if TRACEABLE.fullmatch(request_id) else {}
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

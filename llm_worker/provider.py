@@ -1,7 +1,10 @@
 """One OpenAI-compatible provider: what it is asked, and what it has shown that it can't do."""
 
+import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -14,6 +17,8 @@ from llm_worker.gate import Ask, Exchange, Gate
 from llm_worker.question import Model, Question
 from llm_worker.stream import Collected
 from shared.job import Usage
+
+log = logging.getLogger("tandem.llm_worker")
 
 COMPLETIONS = "/chat/completions"
 EMBEDDINGS = "/embeddings"
@@ -168,11 +173,24 @@ class Provider:
         )
         async with self._gate.admit(ask) as exchange:
             attempt.spend(ONE_REQUEST, provider=self.name)
-            read = await send(replace(request, body=request.body | limit), exchange)
+            with self._logged(request.model, exchange):
+                read = await send(replace(request, body=request.body | limit), exchange)
             if read.usage:
                 exchange.usage = read.usage.usage()
                 attempt.spend(exchange.usage, provider=self.name)
         return read
+
+    @contextmanager
+    def _logged(self, model: Model, exchange: Exchange) -> Iterator[None]:
+        """Write one line about the call: how it was answered, and the provider's own id for it."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            said = {"model": model.title, "seconds": round(time.monotonic() - began, 3)}
+            if theirs := exchange.headers.get("x-request-id"):
+                said["provider_request"] = theirs[:100]
+            log.info("%s answered %s", self.name, exchange.status or "nothing", extra=said)
 
     async def _post(self, shape: type[Read], request: _Request, exchange: Exchange) -> Read:
         content = await self._client.post(request.path, request.body, exchange, request.texts)

@@ -1,0 +1,83 @@
+"""One request can be followed by its id through every part, and what is private stays out of the logs."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.platform import Platform, platform
+
+KEY, PROMPT, PAGE = "sk-secret-of-the-test", "a very private prompt", "a very private page"
+ANSWER = {
+    "id": "1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Well."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+}
+
+
+class Provider(BaseHTTPRequestHandler):
+    """Answers everything alike and keeps the headers that came."""
+
+    seen: list[dict[str, str]]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.seen.append({name.lower(): value for name, value in self.headers.items()})
+        body = json.dumps(ANSWER).encode()
+        self.send_response(200)
+        for name, value in (("Content-Type", "application/json"), ("x-request-id", "req_theirs")):
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def provider() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    handler = type("Handler", (Provider,), {"seen": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1", handler.seen
+        server.shutdown()
+
+
+def lines(started: Platform, request_id: str) -> list[tuple[str, dict[str, Any]]]:
+    """The log lines that carry a request id, each with the part that wrote it."""
+    found = []
+    for line in started.process.output.splitlines():
+        part, _, text = line.partition(" | ")
+        if text.startswith("{") and (entry := json.loads(text)).get("request") == request_id:
+            found.append((part.strip(), entry))
+    return found
+
+
+def test_a_request_can_be_followed_through_all_parts(tmp_path: Path) -> None:
+    settings = {"TANDEM_LOG_FORMAT": "json", "OPENAI_API_KEY": KEY}
+    with provider() as (url, seen), platform(tmp_path, OPENAI_BASE_URL=url, **settings) as started:
+        jobs = {
+            "chat": ("llm-worker", {"messages": [{"role": "user", "content": PROMPT}]}),
+            "report": ("sync-worker", {"html": f"<p>{PAGE}</p>"}),
+        }
+        for task, (worker, body) in jobs.items():
+            with started.client() as client:
+                headers = {"Prefer": "wait=60", "X-Request-ID": f"follow-{task}"}
+                answer = client.post(f"/v1/{task}", json=body, headers=headers)
+            assert (answer.status_code, answer.headers["x-request-id"]) == (200, f"follow-{task}")
+            mine = lines(started, f"follow-{task}")
+            assert {entry["job"] for _, entry in mine} == {answer.json()["id"]}
+            said = [(part, entry["event"]) for part, entry in mine]
+            assert ("api", "accepted") in said
+            assert (worker, "succeeded") in said
+        [call] = [entry for _, entry in lines(started, "follow-chat") if "provider_request" in entry]
+        assert (call["event"], call["provider_request"]) == ("127.0.0.1 answered 200", "req_theirs")
+        assert [headers["x-client-request-id"] for headers in seen] == ["follow-chat"]
+    assert not [secret for secret in (KEY, PROMPT, PAGE) if secret in started.process.output]
