@@ -18,7 +18,19 @@ from bench import report
 from bench.lab import PEERS_PYTHON, ROOT, NotMeasuredError
 from bench.result import Effort, Result, not_measured
 
-MEASUREMENTS = ("pickup", "drain", "backlog", "calls", "memory", "trips", "limiter", "invoice", "gateway", "waiters")
+MEASUREMENTS = (
+    "pickup",
+    "drain",
+    "backlog",
+    "calls",
+    "memory",
+    "trips",
+    "limiter",
+    "invoice",
+    "isolation",
+    "gateway",
+    "waiters",
+)
 RESULTS = ROOT / "bench/results.json"  # of a whole run
 PARTIAL = ROOT / "bench/results.partial.json"
 

@@ -24,11 +24,11 @@ MILLISECONDS = 1000
 def measure(effort: Effort) -> Result:
     jobs = effort.size(JOBS)
     with lab(effort.folder / "waiters") as made:
-        gateway = _gateway(made)
+        gateway = extended_gateway(made)
         trial = Trial(made, OURS_LLM, "waiters")
         (_,) = trial.workers(1, TANDEM_LLM_CONCURRENCY=str(jobs))
         ids = [
-            _submit(gateway, "/v1/llm_noop", json.dumps({"seconds": FIRST + number * APART})) for number in range(jobs)
+            submit(gateway, "/v1/llm_noop", json.dumps({"seconds": FIRST + number * APART})) for number in range(jobs)
         ]
         watchers = _watch(made, gateway, ids)
         memory = gateway.process.memory()
@@ -43,14 +43,14 @@ def measure(effort: Effort) -> Result:
     return Result(_findings(jobs, memory.pss, connections, late, answers), data)
 
 
-def _gateway(made: Lab) -> Endpoint:
+def extended_gateway(made: Lab) -> Endpoint:
     port = free_port()
     process = made.python("bench.extended", "api", env={"PORT": str(port), "TANDEM_LOG_LEVEL": "info"})
     process.until_says("listening on port")
     return Endpoint(process, port, "/v1/score")
 
 
-def _submit(gateway: Endpoint, path: str, body: str) -> str:
+def submit(gateway: Endpoint, path: str, body: str) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
     connection.request("POST", path, body, HEADERS)
     answer = connection.getresponse()
@@ -87,7 +87,7 @@ def _submissions(gateway: Endpoint, *, seconds: float) -> list[float]:
     latencies, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
         began = time.perf_counter()
-        _submit(gateway, gateway.path, BODY)
+        submit(gateway, gateway.path, BODY)
         latencies.append((time.perf_counter() - began) * MILLISECONDS)
         time.sleep(0.2)
     return latencies

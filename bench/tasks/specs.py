@@ -1,6 +1,7 @@
 """Tasks of the measurements; `bench.extended` adds them to the catalogue of a process."""
 
 from datetime import timedelta
+from typing import Literal
 
 from shared.spec import Input, Output, Queue, TaskSpec
 
@@ -8,6 +9,10 @@ from shared.spec import Input, Output, Queue, TaskSpec
 class Sent(Input):
     sent: float = 0.0
     seconds: float = 0.0
+
+
+class Hurt(Input):
+    how: Literal["segfault", "memory"]
 
 
 class Nothing(Output):
@@ -30,5 +35,14 @@ SYNC_NOOP = TaskSpec(
     input=Sent,
     output=Nothing,
     example={"sent": 0.0},
+    timeout=timedelta(minutes=5),
+)
+SYNC_HURT = TaskSpec(
+    name="sync_hurt",
+    queue=Queue.SYNC,
+    summary="End badly.",
+    input=Hurt,
+    output=Nothing,
+    example={"how": "segfault"},
     timeout=timedelta(minutes=5),
 )
