@@ -43,10 +43,11 @@ class Provider(BaseHTTPRequestHandler):
 
 @contextmanager
 def provider() -> Iterator[tuple[str, list[dict[str, str]]]]:
-    handler = type("Handler", (Provider,), {"seen": []})
+    seen: list[dict[str, str]] = []
+    handler = type("Handler", (Provider,), {"seen": seen})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/v1", handler.seen
+        yield f"http://127.0.0.1:{server.server_port}/v1", seen
         server.shutdown()
 
 
@@ -61,8 +62,10 @@ def lines(started: Platform, request_id: str) -> list[tuple[str, dict[str, Any]]
 
 
 def test_a_request_can_be_followed_through_all_parts(tmp_path: Path) -> None:
-    settings = {"TANDEM_LOG_FORMAT": "json", "OPENAI_API_KEY": KEY}
-    with provider() as (url, seen), platform(tmp_path, OPENAI_BASE_URL=url, **settings) as started:
+    with (
+        provider() as (url, seen),
+        platform(tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY=KEY, TANDEM_LOG_FORMAT="json") as started,
+    ):
         jobs = {
             "chat": ("llm-worker", {"messages": [{"role": "user", "content": PROMPT}]}),
             "report": ("sync-worker", {"html": f"<p>{PAGE}</p>"}),
