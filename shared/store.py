@@ -227,7 +227,8 @@ def _status(answer: Any) -> Status | None:
 
 
 def _claimed(answer: Any, due: timedelta | None = None) -> Claimed:
-    unknown = [Unknown(id_.decode(), queue.decode(), *record) for id_, queue, *record in answer[1]]
+    # Anybody may have put them there: what is no UTF-8 is nobody's job, and must stop nobody.
+    unknown = [Unknown(id_.decode(errors="replace"), queue.decode(), *record) for id_, queue, *record in answer[1]]
     return Claimed([_lease(item) for item in answer[0]], unknown, due)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import cast
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from shared import store
 from shared.book import Book
@@ -19,10 +19,12 @@ log = logging.getLogger("tandem.sync_worker")
 def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
     """Adopt a queue entry that is not in the job book, or refuse it: then RQ shows it as failed, with the reason."""
     origin = entry.queue
-    fields = cast("Mapping[bytes, bytes]", book.client.hgetall(f"rq:job:{entry.id}"))
     try:
+        fields = cast("Mapping[bytes, bytes]", book.client.hgetall(f"rq:job:{entry.id}"))
         call = NativeCall.read(fields, settings.rq_imports or ())
-    except ValueError as error:
+        payload = call.model_dump_json()
+        NativeCall.model_validate_json(payload)  # what is nested too deeply can be written, but not be read
+    except (ValueError, ResponseError) as error:  # a hash that is none is no outage
         why = str(error) if isinstance(error, Refused) else "its record can't be read"
         log.warning("refused %s of RQ's queue %s: %s", entry.id, origin, why)
         book.run(store.reject(entry.id, origin=origin, why=why))
@@ -32,7 +34,7 @@ def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
             entry.id,
             queue="sync",
             task=call.function,
-            payload=call.model_dump_json(),
+            payload=payload,
             max_attempts=call.max_attempts,
             native="rq",
             priority="normal",

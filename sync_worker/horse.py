@@ -10,13 +10,13 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from types import FrameType
 
 from shared.lifeline import die_with
-from sync_worker import memory
+from sync_worker import keeper, memory
 from sync_worker.output import Output
 
 BLINK = 0.01  # seconds between two looks where the kernel can't tell us of a process's end
-GONE_WITHIN = 5.0  # seconds; what is killed and still there after that hangs in the kernel
 
 
 class Horse:
@@ -68,7 +68,7 @@ class Horse:
         _, self._status = os.waitpid(self.pid, 0)
         if self._end is not None:
             os.close(self._end)
-        self._sweep()
+        keeper.end(self._strays)
         self._output.close()
 
     def _ended(self) -> bool:
@@ -93,17 +93,6 @@ class Horse:
     def _strays(self) -> list[int]:
         """List the orphans among its descendants: this process has adopted them (see `lifeline.adopt`)."""
         return [pid for pid in _children() if pid != self.pid and pid not in self._strangers]
-
-    def _sweep(self) -> None:
-        """End the orphans, and theirs in turn."""
-        deadline = time.monotonic() + GONE_WITHIN
-        while (strays := self._strays()) and time.monotonic() < deadline:
-            for pid in strays:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-                with suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
-            time.sleep(BLINK)
 
 
 def _end_of(pid: int) -> int | None:
@@ -135,8 +124,7 @@ def _run(work: Callable[[], None]) -> None:
 
 def _saddle(work: Callable[[], None], parent: int, output: Output, limit: int) -> None:
     os.setpgrp()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _heed_nobody()
     # A horse without its parent would run beside the retry of its job.
     die_with(parent, signal.SIGKILL)
     output.take()
@@ -144,6 +132,19 @@ def _saddle(work: Callable[[], None], parent: int, output: Output, limit: int) -
     faulthandler.enable()  # a segmentation fault says where
     memory.bound(limit)
     work()
+
+
+def _heed_nobody() -> None:
+    """Only its worker ends a job. Who stops a service tells all its processes, and a job has time to end."""
+    horse = os.getpid()
+
+    def shrug(signum: int, _frame: FrameType | None) -> None:
+        if os.getpid() != horse:  # a fork of the job's own; in other programs that it starts the kernel does this
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+
+    signal.signal(signal.SIGTERM, shrug)
+    signal.signal(signal.SIGINT, shrug)
 
 
 def _no_input() -> None:

@@ -11,7 +11,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Self
+from typing import Annotated, Any, NoReturn, Self
 
 from pydantic import BaseModel, Field
 
@@ -21,7 +21,9 @@ from shared.spec import RetryPolicy
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 CALLBACKS = ("success_callback_name", "failure_callback_name", "stopped_callback_name")
 DEFAULT_TIMEOUT = 180  # seconds, RQ's own
-LONGEST = timedelta(days=1)  # for a job without a limit
+UNLIMITED = timedelta(days=1)  # for a job without a limit
+LONGEST = timedelta(days=365).total_seconds()  # of a job, or between two of its attempts
+MOST_ATTEMPTS = 1_000_000
 LARGEST = 16 * 1024 * 1024  # bytes of a job's arguments, unpacked
 RESULTS = "rq:results:"
 
@@ -36,9 +38,9 @@ class NativeCall(BaseModel):
     function: str
     positional: list[Any] = []
     named: dict[str, Any] = {}
-    timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0)
-    max_attempts: int = 1
-    delays: list[float] = []
+    timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0, le=LONGEST)
+    max_attempts: int = Field(default=1, ge=1, le=MOST_ATTEMPTS)
+    delays: list[Annotated[float, Field(ge=0, le=LONGEST)]] = []
 
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes], allowed: Sequence[str]) -> Self:
@@ -61,8 +63,8 @@ class NativeCall(BaseModel):
             function=function,
             positional=list(positional),
             named=dict(named),
-            timeout=timeout if timeout > 0 else LONGEST.total_seconds(),
-            max_attempts=retries + 1,
+            timeout=timeout if timeout > 0 else UNLIMITED.total_seconds(),
+            max_attempts=max(retries, 0) + 1,
             delays=json.loads(fields.get(b"retry_intervals") or b"[]") or ([0] if retries else []),
         )
 
@@ -120,9 +122,14 @@ def _decode(data: bytes) -> tuple[Any, Any, Sequence[Any], Mapping[str, Any]]:
     except zlib.error:
         text = data
     try:
-        function, instance, args, kwargs = json.loads(text)
+        function, instance, args, kwargs = json.loads(text, parse_constant=_refuse)
     except (ValueError, TypeError, RecursionError):
         raise Refused('it is not JSON: enqueue it with serializer="json"') from None
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise Refused("its arguments are not a list and a dictionary")
     return function, instance, args, kwargs
+
+
+def _refuse(constant: str) -> NoReturn:
+    """JSON has no NaN and no infinity; they could not be kept as they are."""
+    raise ValueError(constant)

@@ -6,14 +6,15 @@ holder of the lease write the outcome.
 """
 
 import logging
+import os
 import random
 import signal
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from redis.exceptions import RedisError
 from rq import Queue, Worker
@@ -23,10 +24,11 @@ from rq.worker.base import WorkerStatus
 from shared import scripts, store
 from shared.attempt import HandBack, decide
 from shared.book import Book
-from shared.errors import AttemptTimeout, JobError, StoreUnavailable
+from shared.errors import AttemptTimeout, StoreUnavailable, TandemError
 from shared.job import Usage
 from shared.redis import Client
 from shared.settings import Settings
+from shared.spec import RetryPolicy
 from shared.store import Lease
 from sync_worker.adopt import adopt
 from sync_worker.horse import Horse
@@ -60,7 +62,10 @@ class SyncWorker(Worker):
         self.settings = settings
         self.book = Book(connection)
         self._bell = bell
+        self._horse: Horse | None = None
+        self._parent = os.getppid()
         self._deadline: float | None = None  # when a draining worker hands its job back
+        self.broken = False  # by an error that nobody foresaw: RQ's loop logs it and ends as if all were well
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Claim the next job: its lease and its queue, or None if it is time to end.
@@ -70,6 +75,10 @@ class SyncWorker(Worker):
             max_idle_time: end after so many idle seconds.
 
         """
+        with self._noting():
+            return self._dequeue(timeout, max_idle_time)
+
+    def _dequeue(self, timeout: int | None, max_idle_time: int | None) -> Any:
         self.set_state(WorkerStatus.IDLE)
         idle_since = time.monotonic()
         while not self._stop_requested:
@@ -86,31 +95,51 @@ class SyncWorker(Worker):
                 time.sleep(OUTAGE_PAUSE)
         return None
 
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.broken = True
+            raise
+
     def _claim(self) -> Lease | None:
         call = store.claim_sync(worker=self.name, ttl=self.settings.job_ttl, queues=self._rq_queues)
         while True:
             claimed = self.book.run(call)
-            adopted = [adopt(self.book, self.settings, entry) for entry in claimed.unknown]
-            if claimed.leases or not any(adopted):
+            for entry in claimed.unknown:
+                adopt(self.book, self.settings, entry)
+            if claimed.leases or not claimed.unknown:
                 return claimed.leases[0] if claimed.leases else None
 
     def execute_job(self, job: Job | Lease, _queue: Queue) -> None:
         """Run one lease in a horse and see it to its end."""
-        lease = job
+        with self._noting():
+            self._execute(job)
+
+    def _execute(self, lease: Job | Lease) -> None:
         assert isinstance(lease, Lease)  # noqa: S101 - what dequeue returned; RQ's signature says Job
         self.set_state(WorkerStatus.BUSY)
-        name = f"{lease.task} {lease.id}"
-        horse = Horse(lambda: attempt(self.settings, lease), name=name, memory=self.settings.sync_memory)
-        if call := self._watch(lease, horse):
+        if call := self._ride(lease):
             try:
                 self.book.insist(call, unless=self._out_of_grace)
             except StoreUnavailable as error:
                 log.warning("%s is left to the clock: %s", lease.id, error)
         self.set_state(WorkerStatus.IDLE)
 
-    def _watch(self, lease: Lease, horse: Horse) -> scripts.Call[bool] | None:
-        """Wait for the horse, renew its lease, enforce its timeout. Says what to write in its place, if anything."""
-        plan, started, renewed = plan_of(lease), time.monotonic(), time.monotonic()
+    def _ride(self, lease: Lease) -> scripts.Call[bool] | None:
+        """Run a lease. Says what to write in its horse's place, if anything."""
+        try:
+            plan = plan_of(lease)
+        except TandemError as error:
+            return self._gave_up(lease, RetryPolicy(), error)
+        name = f"{lease.task} {lease.id}"
+        self._horse = Horse(lambda: attempt(self.settings, lease), name=name, memory=self.settings.sync_memory)
+        return self._watch(lease, plan, self._horse)
+
+    def _watch(self, lease: Lease, plan: Plan, horse: Horse) -> scripts.Call[bool] | None:
+        """Wait for the horse, renew its lease, enforce its timeout."""
+        started = renewed = time.monotonic()
         while not horse.wait(LOOK_EVERY):
             now = time.monotonic()
             if now - started > plan.timeout.total_seconds():
@@ -118,7 +147,7 @@ class SyncWorker(Worker):
                 return self._timed_out(lease, plan)
             if used := horse.excess():
                 horse.kill()
-                return self._gave_up(lease, plan, over_memory(used, self.settings.sync_memory))
+                return self._gave_up(lease, plan.retry, over_memory(used, self.settings.sync_memory))
             if self._out_of_grace():
                 horse.kill()
                 log.info("handing back %s", lease.id)
@@ -138,10 +167,10 @@ class SyncWorker(Worker):
 
     def _timed_out(self, lease: Lease, plan: Plan) -> scripts.Call[bool]:
         error = AttemptTimeout(f"{lease.task} did not end within {plan.timeout.total_seconds():g} s")
-        return self._gave_up(lease, plan, error)
+        return self._gave_up(lease, plan.retry, error)
 
-    def _gave_up(self, lease: Lease, plan: Plan, error: JobError) -> scripts.Call[bool]:
-        decision = decide(error, plan.retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
+    def _gave_up(self, lease: Lease, policy: RetryPolicy, error: TandemError) -> scripts.Call[bool]:
+        decision = decide(error, policy, attempt=lease.attempt, jitter=random.random())  # noqa: S311
         log.warning("%s: attempt %d failed, %s", lease.id, lease.attempt, decision)
         return store.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
 
@@ -156,9 +185,18 @@ class SyncWorker(Worker):
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Note the wish; it is heeded between two jobs, or when the grace time of the running one is over."""
         del frame
+        if os.getppid() != self._parent:  # it was killed, and so are we
+            self._vanish()
         log.info("%s: stopping", signal.Signals(signum).name)
         self._stop_requested = True
         self._deadline = self._deadline or time.monotonic() + self.settings.grace.total_seconds()
+
+    def _vanish(self) -> NoReturn:
+        """End the horse and everything it started, and this process, wherever it is; the clock sees to the job."""
+        with suppress(OSError):  # the worker was about to do the same
+            if self._horse:
+                self._horse.kill()
+        os._exit(1)
 
     @property
     def told_to_stop(self) -> bool:
