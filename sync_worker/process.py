@@ -4,6 +4,8 @@ import argparse
 import gc
 import logging
 import os
+from collections.abc import Sequence
+from importlib import import_module
 
 from redis.exceptions import RedisError
 
@@ -45,6 +47,7 @@ def main(pid: int) -> None:
     except (BindingError, SettingsError) as error:
         leave(str(error), BAD_SETTING)
     pdf.preload(settings)
+    _preload(settings.rq_imports or ())
     # What is here now is shared with every horse: keep the collector's hands off its pages.
     gc.collect()
     gc.freeze()
@@ -64,3 +67,12 @@ def main(pid: int) -> None:
         leave(f"Redis went away: {error}", OUTAGE)
     if worker.broken or not (options.burst or options.max_jobs or options.max_idle_time or worker.told_to_stop):
         leave("the worker ended by itself; the lines above say why", BROKEN)  # RQ's own loop would exit with 0
+
+
+def _preload(prefixes: Sequence[str]) -> None:
+    """Import what jobs of plain RQ call, so that no horse has to. What can't be imported fails when it is called."""
+    for prefix in prefixes:
+        try:
+            import_module(prefix)
+        except Exception as error:  # noqa: BLE001 - it is anybody's module, or the name of a function
+            log.warning("%s was not imported ahead: %s", prefix, error)

@@ -91,7 +91,8 @@ def latest(schedule: Schedule, *, after: datetime, until: datetime) -> datetime 
     for due in CronSim(schedule.cron, start.astimezone(schedule.zone)):
         if due > until:
             break
-        found = due
+        if due > start:  # in the hour that comes twice, cronsim looks back to the first of the two
+            found = due
     return found
 
 

@@ -202,6 +202,11 @@ class SyncWorker(Worker):
     def told_to_stop(self) -> bool:
         return self._stop_requested
 
+    def register_birth(self) -> None:
+        """Take the name over; RQ refuses it for eight minutes after its last bearer was killed."""
+        self.connection.delete(self.key)
+        super().register_birth()  # type: ignore[no-untyped-call]  # RQ has no types here
+
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Show that the worker lives; an outage of Redis must not end it."""
         with suppress(RedisError):

@@ -1,6 +1,6 @@
 -- Take a job that came through plain arq or RQ into the job book.
 -- ARGV: id, queue, task, payload, max_attempts, native (arq | rq), priority, RQ's queue or ''.
--- Returns 1, or 0 if it is there already.
+-- Returns 1, or 0 if it is there already and has not ended.
 local id, now = ARGV[1], now_ms()
 local key = job_key(id)
 local job = {id = id, queue = ARGV[2], task = ARGV[3], owner = 'external', priority = ARGV[7], native = ARGV[6],
@@ -9,7 +9,14 @@ local job = {id = id, queue = ARGV[2], task = ARGV[3], owner = 'external', prior
 local due = redis.call('ZSCORE', 'arq:abort', id) and now + 3000 or now
 job.status = due > now and 'scheduled' or 'queued'
 if job.origin then redis.call('ZREM', ADOPTING, job.origin .. ' ' .. id) end
-if redis.call('EXISTS', key) == 1 then return 0 end
+local former = load(id)
+if former then
+  if UNFINISHED[former.status] or former.native ~= 'rq' then return 0 end
+  -- RQ lets an id be enqueued again: what became of it the last time gives way.
+  redis.call('DEL', key, EVENTS .. id)
+  redis.call('ZREM', FAILED .. former.queue, id)
+  engine[former.queue].revive(former, now)
+end
 redis.call('HSET', key, 'id', id, 'queue', job.queue, 'task', job.task, 'owner', job.owner, 'payload', ARGV[4],
   'max_attempts', ARGV[5], 'request_id', '', 'status', job.status, 'priority', job.priority, 'attempt', 0,
   'created_at', now, 'ready_at', due, 'native', job.native)

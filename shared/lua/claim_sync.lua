@@ -4,6 +4,13 @@
 local now, unknown = now_ms(), {}
 if is_paused('sync') then return {{}, {}} end
 
+-- RQ lets an id be enqueued again when its job has ended.
+local function is_anew(id, status)
+  if UNFINISHED[status] or redis.call('HGET', job_key(id), 'native') ~= 'rq' then return false end
+  local shown = redis.call('HGET', rq_hash({id = id}), 'status')
+  return shown == 'queued' or shown == 'scheduled'
+end
+
 local names = {}
 for _, priority in ipairs(turn('sync')) do names[#names + 1] = RQ[priority] end
 for i = 4, #ARGV do
@@ -15,7 +22,7 @@ for _, name in ipairs(names) do
   while id do
     local lease, why = claim(id, ARGV[1], now, tonumber(ARGV[2]), tonumber(ARGV[3]))
     if lease then return {{lease}, unknown} end
-    if why == 'unknown' then
+    if why == 'unknown' or is_anew(id, why) then
       -- Not in the job book: kept aside until it is adopted or refused; the clock puts it back if neither happens.
       redis.call('ZADD', ADOPTING, now + LEASE_MS, name .. ' ' .. id)
       unknown[#unknown + 1] = {id, name}

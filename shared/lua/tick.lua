@@ -12,7 +12,7 @@ for _, queue in ipairs(rq_queues()) do
     if job and job.status == 'scheduled' then
       requeue(job, nil, now, now)
       moved = moved + 1
-    elseif not job and redis.call('EXISTS', 'rq:job:' .. id) == 1 then
+    elseif (not job or job.native == 'rq' and not UNFINISHED[job.status]) and redis.call('EXISTS', 'rq:job:' .. id) == 1 then
       -- RQ's own scheduled registry: a job that is adopted when it is claimed.
       redis.call('RPUSH', 'rq:queue:' .. queue, id)
       ring('sync')

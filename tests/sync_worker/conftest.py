@@ -19,6 +19,7 @@ from sync_worker.context import SyncContext
 from tests.conftest import Valkey
 from tests.shared.jobs import PLENTY
 from tests.sync_worker.dashboards import ADMIN, dashboard_on, one_of_each
+from tests.sync_worker.house import House
 
 
 class Start(Protocol):
@@ -73,3 +74,8 @@ def admin(dashboard: str) -> Iterator[httpx.Client]:
 def jobs(book: Book) -> dict[str, str]:
     """The ids of a failed, a finished, a waiting, a running and a queued job."""
     return one_of_each(book)
+
+
+@pytest.fixture
+def house(start: Start, book: Book, tmp_path: Path) -> House:
+    return House(start, book, tmp_path)

@@ -1,8 +1,9 @@
 """Jobs that an application enqueues with plain RQ, run by a real sync worker and clock."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ import os
 import sys
 from os import system
 from pathlib import Path
+
+IMPORTED_BY = os.getpid()
+
+def imported_here():
+    return IMPORTED_BY == os.getpid()
 
 def add(a, b=1):
     return {"sum": a + b}
@@ -98,6 +104,26 @@ def test_rqs_own_retry_is_kept(shop: redis.Redis, tmp_path: Path) -> None:
     job = queue(shop).enqueue("shop.tasks.flaky", str(tmp_path / "tries"), retry=Retry(max=3, interval=[0, 1]))
     record = ended(shop, job)
     assert (record.status, record.result, record.attempt, record.max_attempts) == (Status.SUCCEEDED, 3, 3, 4)
+
+
+@pytest.mark.parametrize("first", ["add", "fails"])
+def test_an_id_may_be_enqueued_again_when_its_job_has_ended(shop: redis.Redis, first: str) -> None:
+    job_id, connection = f"nightly-{first}", shop
+    before = ended(connection, queue(connection).enqueue(f"shop.tasks.{first}", *[1] * (first == "add"), job_id=job_id))
+    later = partial(queue(connection).enqueue_in, timedelta(0))
+    again: list[Callable[..., Job]] = [queue(connection).enqueue, later]
+    for number, enqueue in enumerate(again):
+        job = enqueue("shop.tasks.add", 5 + number, job_id=job_id)
+        until(lambda: ended(connection, job).result == {"sum": 6 + number})  # noqa: B023 - called here
+        assert job.get_status(refresh=True) == "finished"
+    after = ended(connection, job)
+    assert (after.error, after.attempt) == (None, 1)
+    assert before.created_at < after.created_at
+    assert job_id not in queue(connection).failed_job_registry.get_job_ids(cleanup=False)
+
+
+def test_its_module_is_imported_once_for_all_jobs(shop: redis.Redis) -> None:
+    assert ended(shop, queue(shop).enqueue("shop.tasks.imported_here")).result is False
 
 
 def test_without_a_retry_a_failure_is_final(shop: redis.Redis) -> None:

@@ -1,6 +1,7 @@
 """Schedules and the clock on a real job book."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_a_time_zone_moves_the_hour() -> None:
     winter = latest(schedule, after=datetime(2026, 12, 1, tzinfo=UTC), until=datetime(2026, 12, 1, 12, tzinfo=UTC))
     assert summer == datetime(2026, 7, 1, 7, tzinfo=UTC)
     assert winter == datetime(2026, 12, 1, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("day", [datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 10, 24, tzinfo=UTC)])
+def test_an_hour_that_is_left_out_or_comes_twice_is_served_once_a_day(day: datetime) -> None:
+    """02:30 does not exist on 29 March, and exists twice on 25 October."""
+    schedule = Schedule(name="z", task="cleanup", cron="30 2 * * *", timezone=BERLIN, input={"older_than": "1d"})
+    steps = [day + timedelta(minutes=10 * step) for step in range(3 * 24 * 6)]
+    served = [due for before, now in pairwise(steps) if (due := latest(schedule, after=before, until=now))]
+    assert [due.astimezone(schedule.zone).date().day - day.day for due in served] == [0, 1, 2]
 
 
 def test_cleanup_is_scheduled_unless_it_is_declared() -> None:

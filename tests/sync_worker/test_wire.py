@@ -1,5 +1,6 @@
 """What dispatch writes is what RQ itself would write, and RQ's own tools tell the truth about it."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -68,6 +69,24 @@ def test_rqs_view_follows_the_job_book(book: Book, rq: Any) -> None:
     book.run(store.give_up(lease, RetryIn(TTL, FAILURE), usage=Usage(), ttl=TTL))
     assert (rq.ids(StartedJobRegistry), rq.ids(ScheduledJobRegistry)) == ([], [job_id])
     assert rq.status(job_id) == "JobStatus.SCHEDULED"
+
+
+def test_a_job_that_waits_again_says_since_when(book: Book) -> None:
+    def enqueued() -> datetime:
+        job = RqJob.fetch(job_id, connection=book.client, serializer=JSONSerializer)
+        assert job.enqueued_at
+        return job.enqueued_at
+
+    job_id = put(book, "email")
+    first = enqueued()
+    [lease] = claim(book, "sync")
+    book.run(store.give_up(lease, RetryIn(timedelta(0), FAILURE), usage=Usage(), ttl=TTL))
+    second = enqueued()
+    assert first < second
+    [lease] = claim(book, "sync")
+    book.run(store.give_up(lease, Fail(FAILURE), usage=Usage(), ttl=TTL))
+    book.run(store.retry(job_id))
+    assert second < enqueued()
 
 
 @pytest.mark.parametrize("good", [True, False])

@@ -58,6 +58,14 @@ def test_an_error_that_nobody_foresaw_is_no_success(toys: Pool, option: tuple[st
     assert "UnicodeDecodeError" in process.output
 
 
+def test_a_killed_workers_name_is_free_at_once(toys: Pool, worker: Process) -> None:
+    toys.ended(toys.enqueue("add", 1))
+    worker.stop(signal.SIGKILL)
+    second = toys.start("--name", "w1", "default")
+    assert toys.ended(toys.enqueue("add", 2)).result == 3
+    assert second.stop(signal.SIGTERM) == 0
+
+
 def test_a_signal_ends_it_with_code_0(worker: Process) -> None:
     assert worker.stop(signal.SIGTERM) == 0
 

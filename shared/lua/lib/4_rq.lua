@@ -24,7 +24,8 @@ function engine.sync.enqueue(job, due, now, front)
   else
     redis.call(front and 'LPUSH' or 'RPUSH', 'rq:queue:' .. queue, job.id)
   end
-  redis.call('HSET', rq_hash(job), 'status', due > now and 'scheduled' or 'queued', 'origin', queue, 'worker_name', '')
+  redis.call('HSET', rq_hash(job), 'status', due > now and 'scheduled' or 'queued', 'origin', queue, 'worker_name', '',
+    'enqueued_at', iso(now))
 end
 
 function engine.sync.lease(job, token, now, lease_ms)
