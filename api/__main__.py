@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from api.listener import listen
 from api.main import create_app
+from api.protocol import BoundedProtocol
 from shared import notify
 from shared.settings import BAD_SETTING, SettingsError
 from shared.start import leave, prepare
@@ -52,6 +53,7 @@ def main() -> None:
     gc.freeze()  # what is here stays: the collector need not look at it again and again
     config = uvicorn.Config(
         app,
+        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         ws="none",

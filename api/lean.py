@@ -97,7 +97,8 @@ def _is_plain(scope: Scope) -> bool:
     """Tell whether it is a POST of JSON without query parameters."""
     if scope["method"] != "POST" or scope["query_string"]:
         return False
-    return any(name == b"content-type" and value == b"application/json" for name, value in scope["headers"])
+    kinds = [value for name, value in scope["headers"] if name == b"content-type"]
+    return kinds == [b"application/json"]
 
 
 def _body(endpoint: Callable[..., Any]) -> tuple[str, TypeAdapter[Any]]:

@@ -34,10 +34,11 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
 
     Raises:
         SettingsError: no API keys, or no address of Redis.
-        ValueError: a key's webhook leads where none may go.
+        ValueError: a key's webhook leads where none may go, or can't be signed.
 
     """
     catalog = catalog or load()
+    signed = settings.webhook_key is not None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -46,7 +47,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
         subscriber = async_client(settings.redis, timeout=None, connections=1)
         app.state.book = book
         app.state.dispatcher = Dispatcher(book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl)
-        app.state.webhook_targets = WebhookTargets(allow_private=settings.allow_private_webhooks)
+        app.state.webhook_targets = WebhookTargets(allow_private=settings.allow_private_webhooks, signed=signed)
         app.state.files = open_store(settings.files)
         async with Watching(subscriber, book) as app.state.watching, app.state.traffic.handed_to(book):
             yield
@@ -63,7 +64,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app.state.keys = settings.keys
     app.state.traffic = Traffic()
     app.state.metrics_public = settings.metrics_public
-    check_keys(settings.keys, allow_private=settings.allow_private_webhooks)
+    check_keys(settings.keys, allow_private=settings.allow_private_webhooks, signed=signed)
     problems.install(app)
     submissions = tasks.router(catalog)
     # The last one added sees a request first.

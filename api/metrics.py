@@ -16,7 +16,11 @@ COUNTERS = {
     "jobs": ("tandem_jobs", "Jobs that ended.", ("task", "queue", "status")),
     "retries": ("tandem_retries", "Attempts that are tried again.", ("task", "queue")),
     "crashes": ("tandem_crashes", "Attempts whose process died.", ("task", "queue")),
-    "lease_losses": ("tandem_lease_losses", "Leases that a worker found lost, by cancellation too.", ("queue",)),
+    "lease_losses": (
+        "tandem_lease_losses",
+        "Leases that a worker could not renew in time.",
+        ("queue",),
+    ),
     "usage": ("tandem_llm_usage", "Tokens and requests that jobs cost.", ("task", "kind")),
     "throttled": ("tandem_llm_throttled", "Answers of providers with status 429.", ("provider", "model")),
     "limit_used": ("tandem_limit_used", "Requests or tokens that a limit let pass.", ("limit", "kind")),

@@ -47,18 +47,20 @@ class Traffic:
     @asynccontextmanager
     async def handed_to(self, book: AsyncBook) -> AsyncIterator[None]:
         """Flush now and then, and at the end."""
-        flushing = asyncio.create_task(self._keep_flushing(book))
+        over = asyncio.Event()
+        flushing = asyncio.create_task(self._keep_flushing(book, over))
         try:
             yield
         finally:
-            flushing.cancel()
-            with suppress(asyncio.CancelledError):
-                await flushing
-            await self.flush(book)
+            over.set()  # and not cancelled: what is under way to Redis would be lost
+            await flushing
 
-    async def _keep_flushing(self, book: AsyncBook) -> None:
-        while True:
-            await asyncio.sleep(EVERY)
+    async def _keep_flushing(self, book: AsyncBook, over: asyncio.Event) -> None:
+        stopping = False
+        while not stopping:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY):
+                    stopping = await over.wait()
             try:
                 await self.flush(book)
             except Exception:  # a mistake of ours in counting must not end it

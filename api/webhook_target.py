@@ -14,6 +14,8 @@ SCHEMES = ("https", "http")
 PATIENCE = 2.0  # seconds for the look-up of a name
 LOOKUPS = 8  # at once
 
+UNSIGNED = "no webhooks are sent here: there is no TANDEM_WEBHOOK_SECRET to sign them with"
+
 
 class WebhookTargets:
     """Refuses URLs that webhooks may not go to. Names are looked up off the event loop.
@@ -22,17 +24,20 @@ class WebhookTargets:
     connection is made to an address that was not checked.
     """
 
-    def __init__(self, *, allow_private: bool) -> None:
+    def __init__(self, *, allow_private: bool, signed: bool) -> None:
         self._allow_private = allow_private
+        self._signed = signed
         self._slots = asyncio.Semaphore(LOOKUPS)
 
     async def check(self, url: str) -> None:
-        """Refuse what is not http(s) or leads to a private, loopback or link-local address.
+        """Refuse what is not http(s) or leads to a private, loopback or link-local address, and what nobody can sign.
 
         Raises:
             RequestValidationError: names `webhook_url`.
 
         """
+        if not self._signed:
+            raise invalid("query", "webhook_url", UNSIGNED)
         try:
             target = take_apart(url, allow_private=self._allow_private)
         except RefusedUrl as error:
@@ -75,8 +80,8 @@ def take_apart(url: str, *, allow_private: bool) -> Target:
     return check_url(url, schemes=SCHEMES, allow_private=allow_private)
 
 
-def check_keys(keys: Sequence[ApiKey], *, allow_private: bool) -> None:
-    """Refuse at start what the configuration sets as a key's webhook.
+def check_keys(keys: Sequence[ApiKey], *, allow_private: bool, signed: bool) -> None:
+    """Refuse at start what the configuration sets as a key's webhook, if it can't be sent there.
 
     Raises:
         ValueError: names the key.
@@ -84,6 +89,8 @@ def check_keys(keys: Sequence[ApiKey], *, allow_private: bool) -> None:
     """
     for key in keys:
         try:
+            if key.webhook_url and not signed:
+                raise ValueError(f"keys.{key.name}.webhook_url: {UNSIGNED}")
             if key.webhook_url:
                 take_apart(key.webhook_url, allow_private=allow_private)
         except RefusedUrl as error:

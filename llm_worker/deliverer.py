@@ -85,7 +85,8 @@ class Deliverer:
         content = delivery.body or await self._render(delivery)
         verdict = await self._try(delivery, content)
         level = logging.INFO if verdict.outcome is Outcome.DELIVERED else logging.WARNING
-        log.log(level, "%s %s, try %d: %s", delivery.id, verdict.outcome, delivery.attempt, verdict.error or "taken")
+        said = (delivery.id, verdict.outcome, delivery.attempt, verdict.error or "taken")
+        log.log(level, "%s %s, try %d: %s", *said, extra={"job": delivery.job})
         await self._book.insist(deliveries.settle(delivery, verdict, body=content or ""))
 
     async def _try(self, delivery: Delivery, content: str | None) -> Verdict:

@@ -23,7 +23,7 @@ if head.rpm then
 end
 
 local due = math.max(now, head.run_at or (now + (head.delay or 0)))
-local rate = drain_rate(head.queue, now)
+local rate = is_paused(head.queue) and 0 or drain_rate(head.queue, now)
 local estimate = rate > 0 and math.max(due, math.ceil(now + waiting / rate)) or -1
 local job = {id = head.id, queue = head.queue, task = head.task, owner = head.owner, priority = head.priority,
   created_at = now}

@@ -46,6 +46,7 @@ def settings(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) ->
         run_dir=folder,
         files_url=(folder / "files").as_uri(),
         queue_max=50,
+        webhook_secret=SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwaGlq9Ye0Xyz0"),
     )
 
 

@@ -10,6 +10,7 @@ from api.main import create_app
 from shared import store
 from shared.book import Book
 from shared.config import Config, KeyConfig
+from shared.queues import QueueName, pause
 from shared.settings import Settings
 from tests.api.conftest import CHAT, Gateway, started
 from tests.api.test_jobs import TTL
@@ -96,6 +97,26 @@ async def test_a_refusal_of_a_full_queue_and_an_estimate_are_honest(gateway: Gat
     book.run(store.cancel(job["id"], ttl=TTL))
     assert (await gateway.bob.get(f"/v1/jobs/{job['id']}")).json()["estimated_start"] is None
     assert lease.id != job["id"]
+    book.run(pause(QueueName.LLM, paused=True))
+    job = (await gateway.bob.post("/v1/chat", json=CHAT)).json()
+    assert job["estimated_start"] is None, "nobody knows for how long"
+
+
+async def test_a_full_share_drains_with_the_queue(gateway: Gateway, book: Book) -> None:
+    """Of the two jobs that end in 10 s one is the key's own, as half of those are that wait."""
+    for client in (gateway.ann, gateway.bob):
+        for _ in range(3):
+            assert (await client.post("/v1/chat", json=CHAT)).status_code == 202
+    second = int(book.run(store.now()).timestamp())
+    book.client.set(f"tandem:rate:llm:{second // 10 - 3}", 8, ex=60)  # eight ended within 30 to 40 s
+    refused = await gateway.ann.post("/v1/chat", json=CHAT)
+    assert "queue is full" in is_problem(refused, 503)["detail"]
+    book.run(store.cancel((await gateway.bob.get("/v1/jobs")).json()["jobs"][0]["id"], ttl=TTL))
+    refused = await gateway.ann.post("/v1/chat", json=CHAT)
+    assert "share" in is_problem(refused, 429)["detail"]
+    assert 5 <= int(refused.headers["retry-after"]) <= 8, (
+        "five waiting, three of them its own, nine ended in 30 to 40 s"
+    )
 
 
 async def test_a_keys_own_webhook(gateway: Gateway, book: Book) -> None:
@@ -111,3 +132,16 @@ def test_a_keys_webhook_that_leads_inside_is_refused_at_start(settings: Settings
     with pytest.raises(ValueError, match=r"keys.bob.webhook_url: the address is private"):
         create_app(settings.model_copy(update={"config": config}))
     create_app(settings.model_copy(update={"config": config, "allow_private_webhooks": True}))
+
+
+async def test_a_webhook_that_nobody_could_sign_is_refused(settings: Settings, book: Book) -> None:
+    unsigned = settings.model_copy(update={"webhook_secret": None})
+    async with started(create_app(unsigned), unsigned) as gateway:
+        answer = await gateway.ann.post("/v1/chat", json=CHAT, params={"webhook_url": HOOK})
+        [error] = is_problem(answer, 422)["errors"]
+        assert (error["field"], "TANDEM_WEBHOOK_SECRET" in error["message"]) == ("query.webhook_url", True)
+        assert book.client.dbsize() == 0
+        assert (await gateway.ann.post("/v1/chat", json=CHAT)).status_code == 202
+    config = Config(keys={"bob": KeyConfig(webhook_url=HOOK)})
+    with pytest.raises(ValueError, match=r"keys.bob.webhook_url: .*TANDEM_WEBHOOK_SECRET"):
+        create_app(unsigned.model_copy(update={"config": config}))

@@ -1,9 +1,13 @@
 """Metrics as Prometheus reads them."""
 
+import asyncio
+import random
 import re
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from api import traffic as traffic_module
 from api.routes.metrics import COUNTERS
 from api.traffic import Traffic
 from shared import store
@@ -82,6 +86,33 @@ async def test_what_redis_did_not_take_is_counted_later(own_valkey: Valkey) -> N
     await traffic.flush(book)
     assert await book.run(COUNTERS) == {"http|GET|unknown|200": 2}
     await book.aclose()
+
+
+async def test_a_gateway_that_stops_loses_no_count(async_book: AsyncBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those either that are on their way to Redis at that moment."""
+    monkeypatch.setattr(traffic_module, "EVERY", 0.01)
+    for _ in range(20):
+        await async_book.client.flushall()
+        traffic = Traffic()
+        async with traffic.handed_to(async_book):
+            traffic.count({"method": "GET"}, 200)
+            await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311
+            await async_book.client.client_pause(20, all=False)
+            traffic.count({"method": "GET"}, 200)
+            await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311
+        assert await async_book.run(COUNTERS) == {"http|GET|unknown|200": 2}
+
+
+async def test_a_lost_lease_is_one_that_could_not_be_renewed(gateway: Gateway, book: Book) -> None:
+    """A run that was cancelled or has just ended has lost nothing."""
+    for _ in range(3):
+        put(book)
+    cancelled, done, lost = claim(book)
+    book.run(store.cancel(cancelled.id, ttl=TTL))
+    succeed(book, done)
+    book.client.hset(f"tandem:job:{lost.id}", "token", "of another worker")
+    assert len(book.run(store.renew("llm", [cancelled, done, lost], worker="w"))) == 3
+    assert (await samples(gateway))["tandem_lease_losses_total{queue=llm}"] == 1
 
 
 async def test_the_page_lists_all_metrics(gateway: Gateway) -> None:

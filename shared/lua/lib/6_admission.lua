@@ -35,8 +35,10 @@ local function full(kind, waiting, most, rate)
 end
 
 local function crowded(head, waiting, now)
-  if waiting >= head.queue_max then return full('full', waiting, head.queue_max, drain_rate(head.queue, now)) end
+  local function rate() return is_paused(head.queue) and 0 or drain_rate(head.queue, now) end
+  if waiting >= head.queue_max then return full('full', waiting, head.queue_max, rate()) end
   local own = tonumber(redis.call('HGET', SHARES .. head.queue, head.owner) or 0)
-  if own >= head.share then return full('share', own, head.share, drain_rate(head.queue, now)) end
+  -- Of the jobs that end, an owner's are as many as of those that wait.
+  if own >= head.share then return full('share', own, head.share, rate() * own / math.max(own, waiting)) end
   return nil
 end
