@@ -119,7 +119,6 @@ class SyncWorker(Worker):
 
     def _execute(self, lease: Job | Lease) -> None:
         assert isinstance(lease, Lease)  # noqa: S101 - what dequeue returned; RQ's signature says Job
-        self.set_state(WorkerStatus.BUSY)
         if call := self._ride(lease):
             try:
                 self.book.insist(call, unless=self._out_of_grace)
@@ -135,6 +134,7 @@ class SyncWorker(Worker):
             return self._gave_up(lease, RetryPolicy(), error)
         name = f"{lease.task} {lease.id}"
         self._horse = Horse(lambda: attempt(self.settings, lease), name=name, memory=self.settings.sync_memory)
+        self.set_state(WorkerStatus.BUSY)  # for those who look; the job has begun
         return self._watch(lease, plan, self._horse)
 
     def _watch(self, lease: Lease, plan: Plan, horse: Horse) -> scripts.Call[bool] | None:
