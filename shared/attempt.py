@@ -59,9 +59,14 @@ Decision = RetryIn | Fail | HandBack
 def describe(error: BaseException) -> Failure:
     """Turn any exception into data. What nobody foresaw may be a passing fault: worth a retry."""
     if isinstance(error, JobError):
-        return Failure(error.type, error.message, error.retryable)
+        return Failure(error.type, _carried(error.message), error.retryable)
     message = str(error) or type(error).__name__
-    return Failure(type(error).__name__, message[:MAX_MESSAGE], retryable=True)
+    return Failure(type(error).__name__, _carried(message[:MAX_MESSAGE]), retryable=True)
+
+
+def _carried(text: str) -> str:
+    """Replace lone surrogates, which a file name that is no UTF-8 has: neither JSON in Lua nor UTF-8 can hold them."""
+    return text.encode(errors="replace").decode()
 
 
 def backoff(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:

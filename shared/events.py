@@ -1,6 +1,7 @@
 """A job's events: a stream in Redis whose ids are the job's own sequence numbers, and a channel for live ones."""
 
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -41,7 +42,7 @@ class Extent:
 def append(lease: Lease, entries: Sequence[tuple[Kind, dict[str, Any]]]) -> Call[bool]:
     """Append events to the attempt's job; False if the lease was lost and nothing was written."""
     parts = [part for kind, data in entries for part in (kind, json.dumps(data, ensure_ascii=False))]
-    return Call("append", [lease.id, lease.token, *parts], bool)
+    return Call("append", [lease.id, lease.token, secrets.token_hex(8), *parts], bool)
 
 
 def read(job_id: str, *, after: int, count: int = 500) -> Call[list[Event]]:

@@ -4,6 +4,7 @@ The transport (`sync_worker/fetch.py`) resolves the host, asks `check_address` a
 and connects to the very address it asked about, so that a second look-up can't answer otherwise.
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -12,6 +13,7 @@ from urllib.parse import quote, urlsplit
 from shared.errors import FinalError
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
+NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 # IANA's special-purpose registries (RFC 6890 and updates), written out because `is_global` changed
 # between patch releases of Python and takes multicast for global.
@@ -139,9 +141,24 @@ def _ascii(url: str, host: str) -> str:
         name = host if ":" in host else host.encode("idna").decode("ascii")
     except UnicodeError as error:
         raise RefusedUrl(url, "its host name is not valid") from error
-    if not name or "%" in name:
+    if not name or "%" in name or _disguised(name):
         raise RefusedUrl(url, "it has no valid host name")
     return name
+
+
+def _disguised(host: str) -> bool:
+    """Tell an address in another spelling (`2130706433`, `127.1`, `0x7f.1`): some clients connect to it unresolved.
+
+    As WHATWG's URL Standard has it: a host whose last part is a number is an IPv4 address or nothing.
+    """
+    last = host.rstrip(".").rpartition(".")[2].lower()
+    if ":" in host or not NUMBER.fullmatch(last):
+        return False
+    try:
+        ip_address(host)
+    except ValueError:
+        return True
+    return False
 
 
 def _literal(host: str) -> str | None:

@@ -8,10 +8,15 @@ redis.call('SET', SWEPT, #ids < most and 0 or start + most, 'PX', 86400000)
 -- A job that has just been changed is not looked at: it is somebody's work under way.
 local function is_settled(job) return now - (job.ready_at or job.created_at) > LEASE_MS end
 
+-- As long as RQ's lists hold as many ids as jobs are queued, none is missing, and none has to be searched for.
+local listed = 0
+for _, name in ipairs(rq_queues()) do listed = listed + redis.call('LLEN', 'rq:queue:' .. name) end
+local complete = listed == tonumber(redis.call('HGET', COUNTS .. 'sync', 'queued') or 0)
+
 local function is_listed(job)
   if job.queue == 'llm' then return redis.call('ZSCORE', arq_queue(job), job.id) end
   if job.status == 'scheduled' then return redis.call('ZSCORE', 'rq:scheduled:' .. rq_queue(job), job.id) end
-  return redis.call('LPOS', 'rq:queue:' .. rq_queue(job), job.id)
+  return complete or redis.call('LPOS', 'rq:queue:' .. rq_queue(job), job.id)
 end
 
 for _, id in ipairs(ids) do

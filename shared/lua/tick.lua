@@ -37,7 +37,10 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', ADOPTING, '-inf', now, 'LIMI
   redis.call('ZREM', ADOPTING, member)
   redis.call('LPUSH', 'rq:queue:' .. name, id)
 end
+local began = os.clock()
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', now, 'LIMIT', 0, STEP)) do
+  -- To search a long list for one of its last ids takes milliseconds.
+  if os.clock() - began > 0.025 then break end
   redis.call('ZREM', EXPIRING, id)
   local job = load(id)
   if job and WAITING[job.status] and has_expired(job, now) then
@@ -50,8 +53,12 @@ if not redis.call('SET', TRIMMED, now, 'NX', 'PX', 60000) then return {moved, re
 local indexes = {INDEX}
 for _, owner in ipairs(redis.call('SMEMBERS', OWNERS)) do indexes[#indexes + 1] = INDEX .. ':' .. owner end
 for _, index in ipairs(indexes) do
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', now - ttl, 'LIMIT', 0, STEP)) do
+  -- A stretch of what is old enough, another one each time: jobs that live on must not hide the dead behind them.
+  local old = redis.call('ZCOUNT', index, '-inf', now - ttl)
+  local start = old > STEP and now % (old - STEP + 1) or 0
+  for _, id in ipairs(redis.call('ZRANGE', index, start, start + STEP - 1)) do
     if redis.call('EXISTS', job_key(id)) == 0 then trimmed = trimmed + redis.call('ZREM', index, id) end
   end
 end
+if trimmed >= STEP then redis.call('DEL', TRIMMED) end  -- there are more: go on with the next step
 return {moved, reaped, expired, trimmed}

@@ -51,7 +51,7 @@ end
 function engine.sync.finish(job, token, status, now, ttl)
   local queue = rq_queue(job)
   engine.sync.release(job, token)
-  if job.status == 'queued' then redis.call('LREM', 'rq:queue:' .. queue, 1, job.id) end
+  if job.status == 'queued' and not job.popped then redis.call('LREM', 'rq:queue:' .. queue, 1, job.id) end
   if job.status == 'scheduled' then redis.call('ZREM', 'rq:scheduled:' .. queue, job.id) end
   redis.call('ZADD', 'rq:' .. RQ_REGISTRY[status] .. ':' .. queue, (now + ttl) / 1000, job.id)
   redis.call('HSET', rq_hash(job), 'status', RQ_STATUS[status], 'ended_at', iso(now), 'worker_name', '')

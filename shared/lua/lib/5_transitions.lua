@@ -25,7 +25,7 @@ end
 local function finish(job, status, token, now, ttl)
   local key = job_key(job.id)
   redis.call('HSET', key, 'status', status, 'finished_at', now)
-  redis.call('HDEL', key, 'token', 'worker', 'run_at')
+  redis.call('HDEL', key, 'token', 'worker', 'run_at', 'appended')
   engine[job.queue].finish(job, token, status, now, ttl)
   count(job, job.status, status)
   count_end(job.queue, now)
@@ -44,7 +44,7 @@ end
 local function requeue(job, token, now, due, front)
   local key, status = job_key(job.id), due > now and 'scheduled' or 'queued'
   redis.call('HSET', key, 'status', status, 'ready_at', math.max(due, now))
-  redis.call('HDEL', key, 'token', 'worker', 'run_at')
+  redis.call('HDEL', key, 'token', 'worker', 'run_at', 'appended')
   if due > now then redis.call('HSET', key, 'run_at', due) end
   engine[job.queue].release(job, token)
   if front and due <= now then
@@ -109,8 +109,9 @@ end
 
 local function is_paused(queue) return redis.call('SISMEMBER', PAUSED, queue) == 1 end
 
+-- Only what has never begun: one that was handed back began in time.
 local function has_expired(job, now)
-  return job.expires_at and tonumber(job.attempt) == 0 and now >= tonumber(job.expires_at)
+  return job.expires_at and not job.started_at and now >= tonumber(job.expires_at)
 end
 
 -- Take a waiting job. Returns the lease, or nil and why not.
@@ -119,6 +120,7 @@ local function claim(id, worker, now, lease_ms, ttl)
   if not job then return nil, 'unknown' end
   if not WAITING[job.status] then return nil, job.status end
   if has_expired(job, now) then
+    job.popped = true  -- RQ's list has it no more: nothing to search
     finish(job, 'expired', nil, now, ttl)
     return nil, 'expired'
   end
