@@ -98,7 +98,10 @@ async def test_who_does_not_finish_a_request_is_dropped(
     async with connected(port) as (reader, writer):
         writer.write(SLOW[name])
         dripping = asyncio.create_task(drip(writer)) if name != "nothing" else None
-        answered = await reader.read()
+        answered = b""
+        with suppress(ConnectionResetError):  # by what was still on its way to a gateway that had hung up
+            while piece := await reader.read(65_536):
+                answered += piece
         assert (b" 202 " in answered) is False
         assert answered.count(b"HTTP/1.1") == {"a second head": 1, "a body without a key": 1}.get(name, 0)
         if dripping:
