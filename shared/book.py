@@ -61,6 +61,8 @@ class AsyncBook:
             answers = await pipeline.execute(raise_on_error=False)
         except RedisError as error:
             return [_outage(error) for _ in calls]
+        except UnicodeEncodeError as error:  # an argument that no connection can send: nothing was sent
+            return [error for _ in calls]
         outcomes: list[T | Exception] = []
         for call, answer in zip(calls, answers, strict=True):
             outcome: T | Exception = await self._read(call, answer)

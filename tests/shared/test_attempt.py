@@ -59,3 +59,10 @@ def test_a_huge_message_is_cut() -> None:
     decision = decide(ValueError("x" * 10_000), RetryPolicy(), attempt=1, jitter=0)
     assert isinstance(decision, RetryIn)
     assert len(decision.failure.message) == 2000
+
+
+def test_a_message_holds_no_lone_surrogates() -> None:
+    """File names that are no UTF-8 have them; neither Redis nor JSON in Lua can hold them."""
+    decision = decide(OSError("no \udcff.pdf"), RetryPolicy(max_attempts=1), attempt=1, jitter=0)
+    assert isinstance(decision, Fail)
+    assert decision.failure.message.encode().decode() == "no ?.pdf"

@@ -4,11 +4,12 @@ import asyncio
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
-from shared import events, queues, store
+from shared import events, queues, scripts, store
 from shared.attempt import Fail, HandBack
 from shared.book import AsyncBook, BatchingBook, Book
 from shared.dispatch import Dispatcher, submission
@@ -67,6 +68,20 @@ async def test_an_erased_job_frees_its_key(async_book: AsyncBook) -> None:
     await async_book.run(store.cancel(first.id, ttl=TTL))
     assert await async_book.run(store.erase([first.id])) == 1
     assert (await door.submit(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")).id != first.id
+
+
+async def test_an_erased_job_leaves_the_key_of_a_later_one(async_book: AsyncBook) -> None:
+    """A key is forgotten before its job is; used again it leads to another job."""
+    door = dispatcher(async_book)
+    submit_again = partial(door.submit, CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")
+    first = await submit_again()
+    await async_book.run(store.cancel(first.id, ttl=TTL))
+    [key] = await async_book.client.keys("tandem:idempotency:*")
+    await async_book.client.delete(key)
+    second = await submit_again()
+    assert second.id != first.id
+    await async_book.run(store.erase([first.id]))
+    assert (await submit_again()).id == second.id
 
 
 # --- admission
@@ -151,6 +166,55 @@ def test_an_expired_job_is_not_claimed_either(book: Book, queue: str) -> None:
 
 
 @both
+def test_a_job_that_was_handed_back_began_in_time(book: Book, queue: str) -> None:
+    job_id = put(book, TASKS[queue], expires_in=timedelta(hours=1))
+    [lease] = claim(book, queue)
+    book.run(store.give_up(lease, HandBack(NOTHING), usage=Usage(), ttl=TTL))
+    book.client.hset(f"tandem:job:{job_id}", "expires_at", "1")
+    assert [again.id for again in claim(book, queue)] == [job_id]
+
+
+def test_expired_jobs_are_not_searched_for_in_the_list_they_came_from(book: Book) -> None:
+    """Else a hundred thousand of them block Redis for minutes."""
+    for _ in range(5):
+        book.client.hset(f"tandem:job:{put(book, 'email', expires_in=timedelta(hours=1))}", "expires_at", "1")
+    searched = calls_of(book, "lrem")
+    assert claim(book, "sync") == []
+    assert calls_of(book, "lrem") == searched
+
+
+def calls_of(book: Book, command: str) -> int:
+    """How often the server has run a command."""
+    stats: Any = book.client.info("commandstats")
+    return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
+def test_a_sweep_of_complete_lists_searches_nothing(book: Book) -> None:
+    ids = [put(book, "email") for _ in range(5)]
+    for job_id in ids:
+        book.client.hset(f"tandem:job:{job_id}", mapping={"created_at": "1", "ready_at": "1"})
+    searched = calls_of(book, "lpos")
+    assert book.run(store.sweep(looks=50)) == 0
+    assert calls_of(book, "lpos") == searched
+    book.client.lrem("rq:queue:sync", 1, ids[2])
+    assert book.run(store.sweep(looks=50)) == 1
+
+
+def test_the_dead_are_trimmed_behind_old_jobs_that_live_on(book: Book) -> None:
+    # More living ones than a step looks at; then ten that are gone.
+    living = {f"living-{i}": i + 1 for i in range(250)}
+    for job_id in living:
+        book.client.hset(f"tandem:job:{job_id}", "status", "queued")
+    book.client.zadd(scripts.KEYS["INDEX"], living | {f"dead-{i}": 1000 + i for i in range(10)})
+    for _ in range(2000):
+        book.client.delete("tandem:trimmed")
+        book.run(store.tick(ttl=TTL))
+        if book.client.zcard(scripts.KEYS["INDEX"]) == len(living):
+            return
+    raise AssertionError(book.client.zcard(scripts.KEYS["INDEX"]))
+
+
+@both
 def test_high_goes_first_and_low_is_never_starved(book: Book, queue: str) -> None:
     for priority in ("low", "normal", "high"):
         for _ in range(40):
@@ -164,6 +228,14 @@ def test_high_goes_first_and_low_is_never_starved(book: Book, queue: str) -> Non
 
 
 # --- events
+
+
+def test_events_are_appended_once_though_the_answer_got_lost(book: Book) -> None:
+    put(book)
+    [lease] = claim(book)
+    call = events.append(lease, [(Kind.DELTA, {"text": "once"})])
+    assert [book.run(call), book.run(call)] == [True, True]
+    assert [event.kind for event in book.run(events.read(lease.id, after=0))].count(Kind.DELTA) == 1
 
 
 @both
@@ -282,6 +354,17 @@ async def test_calls_of_one_tick_share_a_round_trip(async_book: AsyncBook, book:
     assert await asyncio.gather(*(batching.run(call) for call in calls)) == [True] * 20
     assert await _reads(async_book) - sent <= 3, "one for the twenty, one for the counting"
     assert {get(book, job_id).status for job_id in ids} == {Status.SUCCEEDED}
+
+
+async def test_what_can_not_be_sent_is_an_error_for_each_of_the_batch(async_book: AsyncBook, book: Book) -> None:
+    batching = BatchingBook(async_book.client)
+    put(book)
+    [lease] = claim(book)
+    unsendable = events.append(lease, [(Kind.PROGRESS, {"message": "\ud800"})])
+    calls = [batching.run(unsendable), batching.run(store.now())]
+    async with asyncio.timeout(5):
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {UnicodeEncodeError}
 
 
 async def _reads(book: AsyncBook) -> int:
