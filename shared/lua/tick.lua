@@ -1,10 +1,20 @@
 -- One step of the clock: due sync jobs to their queue, sync jobs of dead workers back or fenced off, expired
--- jobs ended, dead entries out of the indexes. Bounded, so that a step blocks nobody; the clock comes again.
+-- jobs ended, dead entries out of the indexes and RQ's lists of workers. Bounded, so that a step blocks nobody; the clock comes again.
 -- ARGV: ttl_ms. Returns {moved, reaped, expired, trimmed}.
 local now, ttl, STEP = now_ms(), tonumber(ARGV[1]), 200
 local moved, reaped, expired, trimmed = 0, 0, 0, 0
+
+-- RQ lists its workers by name, and a killed one stays in the lists when its key has run out.
+local function drop_dead_workers(list)
+  for _, worker in ipairs(redis.call('SMEMBERS', list)) do
+    if redis.call('EXISTS', worker) == 0 then redis.call('SREM', list, worker) end
+  end
+end
+
+drop_dead_workers('rq:workers')
 local away = was_away('sync', now)
 for _, queue in ipairs(rq_queues()) do
+  drop_dead_workers('rq:workers:' .. queue)
   if away then prolong_all('rq:wip:' .. queue, 1000, now) end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'rq:scheduled:' .. queue, '-inf', now / 1000, 'LIMIT', 0, STEP)) do
     redis.call('ZREM', 'rq:scheduled:' .. queue, id)

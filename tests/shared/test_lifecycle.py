@@ -214,6 +214,15 @@ def test_the_dead_are_trimmed_behind_old_jobs_that_live_on(book: Book) -> None:
     raise AssertionError(book.client.zcard(scripts.KEYS["INDEX"]))
 
 
+def test_a_killed_sync_worker_leaves_rqs_lists(book: Book) -> None:
+    book.client.hset("rq:worker:alive", "queues", "sync")
+    lists = ("rq:workers", "rq:workers:sync")
+    for name in lists:
+        book.client.sadd(name, "rq:worker:alive", "rq:worker:killed")
+    book.run(store.tick(ttl=TTL))
+    assert [book.client.smembers(name) for name in lists] == [{b"rq:worker:alive"}] * 2
+
+
 @both
 def test_high_goes_first_and_low_is_never_starved(book: Book, queue: str) -> None:
     for priority in ("low", "normal", "high"):
