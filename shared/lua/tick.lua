@@ -1,5 +1,6 @@
 -- One step of the clock: due sync jobs to their queue, sync jobs of dead workers back or fenced off, expired
--- jobs ended, dead entries out of the indexes and RQ's lists of workers. Bounded, so that a step blocks nobody; the clock comes again.
+-- jobs ended, dead entries out of the indexes and RQ's lists of workers. Bounded, so that a step blocks nobody; the
+-- clock comes again.
 -- ARGV: ttl_ms. Returns {moved, reaped, expired, trimmed}.
 local now, ttl, STEP = now_ms(), tonumber(ARGV[1]), 200
 local moved, reaped, expired, trimmed = 0, 0, 0, 0
