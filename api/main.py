@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api import problems
@@ -27,6 +27,7 @@ DESCRIPTION = """Background jobs for LLM applications. Submit with POST, get 202
 Every call but `/healthz` and `/readyz` needs `Authorization: Bearer KEY`."""
 
 CONNECTIONS = 4  # to Redis; one more is for what is watched
+ROUTERS = tuple(part.router for part in (health, jobs, events, actions, queues, metrics))
 
 
 def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
@@ -37,50 +38,53 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
         ValueError: a key's webhook leads where none may go, or can't be signed.
 
     """
-    catalog = catalog or load()
-    signed = settings.webhook_key is not None
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # Few connections, however many callers: what they ask in one tick of the loop goes out together.
-        book = BatchingBook(async_client(settings.redis, connections=CONNECTIONS))
-        subscriber = async_client(settings.redis, timeout=None, connections=1)
-        app.state.book = book
-        app.state.dispatcher = Dispatcher(book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl)
-        app.state.webhook_targets = WebhookTargets(allow_private=settings.allow_private_webhooks, signed=signed)
-        app.state.files = open_store(settings.files)
-        async with Watching(subscriber, book) as app.state.watching, app.state.traffic.handed_to(book):
-            yield
-        await subscriber.aclose()
-        await book.aclose()
-
+    check_keys(settings.keys, allow_private=settings.allow_private_webhooks, signed=_signed(settings))
     # FastAPI with its docs pages served from here: no CDN sees who reads them, and they work offline.
     app = FastAPIOffline(
-        title="Tandem", version="0.1.0", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False
+        title="Tandem", version="0.1.0", description=DESCRIPTION, lifespan=_opened, redirect_slashes=False
     )
     app.router.route_class = StrictRoute
-    app.state.catalog = catalog
+    app.state.catalog = catalog or load()
     app.state.settings = settings
     app.state.keys = settings.keys
     app.state.traffic = Traffic()
     app.state.metrics_public = settings.metrics_public
-    check_keys(settings.keys, allow_private=settings.allow_private_webhooks, signed=signed)
     problems.install(app)
-    submissions = tasks.router(catalog)
-    # The last one added sees a request first.
-    app.add_middleware(ShortWay, router=submissions, handlers=app.exception_handlers)
-    app.add_middleware(BodyLimit, limit=int(settings.max_body))
-    app.add_middleware(RequestId)
-    app.add_middleware(Counted, traffic=app.state.traffic)
-    app.include_router(health.router)
-    app.include_router(jobs.router)
-    app.include_router(events.router)
-    app.include_router(actions.router)
-    app.include_router(queues.router)
-    app.include_router(metrics.router)
-    app.include_router(submissions)
+    submissions = tasks.router(app.state.catalog)
+    _add_middleware(app, submissions)
+    for router in (*ROUTERS, submissions):
+        app.include_router(router)
     app.openapi()  # built once, here: it takes a while, and a mistake in it fails at start
     return app
+
+
+@asynccontextmanager
+async def _opened(app: FastAPI) -> AsyncIterator[None]:
+    """Connect to Redis and open the files, for as long as the gateway serves."""
+    settings: Settings = app.state.settings
+    # Few connections, however many callers: what they ask in one tick of the loop goes out together.
+    book = BatchingBook(async_client(settings.redis, connections=CONNECTIONS))
+    subscriber = async_client(settings.redis, timeout=None, connections=1)
+    app.state.book = book
+    app.state.dispatcher = Dispatcher(book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl)
+    app.state.webhook_targets = WebhookTargets(allow_private=settings.allow_private_webhooks, signed=_signed(settings))
+    app.state.files = open_store(settings.files)
+    async with Watching(subscriber, book) as app.state.watching, app.state.traffic.handed_to(book):
+        yield
+    await subscriber.aclose()
+    await book.aclose()
+
+
+def _add_middleware(app: FastAPI, submissions: APIRouter) -> None:
+    """The last one added sees a request first."""
+    app.add_middleware(ShortWay, router=submissions, handlers=app.exception_handlers)
+    app.add_middleware(BodyLimit, limit=int(app.state.settings.max_body))
+    app.add_middleware(RequestId)
+    app.add_middleware(Counted, traffic=app.state.traffic)
+
+
+def _signed(settings: Settings) -> bool:
+    return settings.webhook_key is not None
 
 
 def admission(settings: Settings) -> Admission:
