@@ -7,6 +7,7 @@ from pathlib import Path
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.e2e.platform import Platform
+from tests.left_behind import LEAVE_BEHIND
 from tests.processes import ROOT
 from tests.sync_worker.smtp_server import Inbox
 
@@ -83,7 +84,9 @@ async def trouble(ctx, job):
     return TroubleOutput(done=job.how)
 """
 
-SYNC_HANDLER = """
+SYNC_HANDLER = (
+    LEAVE_BEHIND
+    + """
 import ctypes
 import os
 import signal
@@ -97,20 +100,6 @@ from sync_worker.context import handles
 
 
 FILL = "import time; kept = b'x' * 100 * 2**20; time.sleep(60)"
-
-
-def leave_behind(marks):
-    # A child in the group, and a daemon that left it; both note their numbers and outlive the horse.
-    for daemon in (False, True):
-        if os.fork() == 0:
-            if daemon:
-                os.setsid()
-                if os.fork():
-                    os._exit(0)
-            Path(marks, f"left.{os.getpid()}").touch()
-            time.sleep(600)
-    while len(list(Path(marks).glob("left.*"))) < 2:
-        time.sleep(0.01)
 
 
 @handles(SYNC_TROUBLE)
@@ -144,6 +133,8 @@ def trouble(ctx, job):
             sleepers[0].wait()
         case "fork":
             leave_behind(job.marks)
+            while len(list(Path(job.marks).glob("left.*"))) < 2:
+                time.sleep(0.01)
         case "print":
             lines = (b"x" * 1023 + b"\\n") * 1024
             for _ in range(1024):
@@ -159,6 +150,7 @@ def trouble(ctx, job):
             return None
     return TroubleOutput(done=job.how)
 """
+)
 
 
 class Moody(Inbox):

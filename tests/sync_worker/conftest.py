@@ -20,6 +20,7 @@ from tests.conftest import Valkey
 from tests.shared.jobs import PLENTY
 from tests.sync_worker.dashboards import ADMIN, dashboard_on, one_of_each
 from tests.sync_worker.house import House
+from tests.sync_worker.https_server import make_certificate, serve
 
 
 class Start(Protocol):
@@ -79,3 +80,12 @@ def jobs(book: Book) -> dict[str, str]:
 @pytest.fixture
 def house(start: Start, book: Book, tmp_path: Path) -> House:
     return House(start, book, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an HTTPS server whose certificate this process trusts."""
+    certificate, key = make_certificate(tmp_path_factory.mktemp("tls"))
+    with serve(certificate, key) as port, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(certificate))
+        yield f"https://localhost:{port}"

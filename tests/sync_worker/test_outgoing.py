@@ -1,7 +1,6 @@
 """No request to a user's URL leaves the public internet, and none lasts or grows without bound."""
 
 import socket
-from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 from pathlib import Path
 
@@ -12,19 +11,11 @@ from hypothesis import strategies as st
 from shared.errors import FinalError, TransientError
 from shared.outgoing import SPECIAL_V4, SPECIAL_V6, RefusedUrl, check_address, check_url
 from sync_worker.fetch import Client, Limits
-from tests.sync_worker.https_server import SVG, make_certificate, serve
+from tests.sync_worker.https_server import SVG
 
 INNER = st.sampled_from([IPv4Network(net) for net in SPECIAL_V4]).flatmap(
     lambda net: st.integers(int(net.network_address), int(net.broadcast_address)).map(IPv4Address)
 )
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    certificate, key = make_certificate(tmp_path_factory.mktemp("tls"))
-    with serve(certificate, key) as port, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(certificate))
-        yield f"https://localhost:{port}"
 
 
 def client(**limits: float) -> Client:

@@ -1,7 +1,6 @@
 """What a report may fetch, and what becomes of a document that asks for more."""
 
 import os
-from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -11,7 +10,6 @@ from pypdf import PdfReader
 from shared.errors import JobError
 from sync_worker import pdf
 from sync_worker.fetch import Client
-from tests.sync_worker.https_server import make_certificate, serve
 
 
 def refused(html: str, **options: Any) -> JobError:
@@ -64,14 +62,6 @@ def test_a_refused_url_fails_the_job_and_is_named(html: str, named: str) -> None
 def test_every_refused_url_is_named() -> None:
     message = refused("<img src='file:///a'><img src='http://b/'><img src='file:///c'>").message
     assert message.count("was refused") == 3
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    certificate, key = make_certificate(tmp_path_factory.mktemp("tls"))
-    with serve(certificate, key) as port, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(certificate))
-        yield f"https://localhost:{port}"
 
 
 @pytest.fixture

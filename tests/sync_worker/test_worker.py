@@ -151,7 +151,7 @@ def test_who_stops_all_processes_of_a_service_stops_no_job(toys: Pool, worker: P
 
 @pytest.mark.parametrize("who", ["keeper", "worker"])
 def test_nothing_that_a_job_started_outlives_a_killed_worker(toys: Pool, worker: Process, who: str) -> None:
-    toys.enqueue("leave_behind", str(toys.folder))
+    toys.enqueue("leave_behind_and_stay", str(toys.folder))
     left = until(lambda: len(found := toys.marks("left")) == 2 and found, what="what it leaves behind")
     keeper = psutil.Process(worker.popen.pid)
     family = [keeper, *keeper.children(recursive=True)]

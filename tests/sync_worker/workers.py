@@ -14,32 +14,25 @@ from shared import store
 from shared.book import Book
 from shared.job import Job
 from shared.redis import client
+from tests.left_behind import LEAVE_BEHIND
 from tests.processes import Process, until
 
-TOYS = """
-import os
+TOYS = f"""
 import time
-from pathlib import Path
+
+{LEAVE_BEHIND}
 
 def add(a, b=1):
     return a + b
 
 def slow(seconds, marks):
-    Path(marks, f"ran.{os.getpid()}").touch()
+    Path(marks, f"ran.{{os.getpid()}}").touch()
     time.sleep(seconds)
     return seconds
 
-def leave_behind(marks):
-    # A child in the group and a daemon that left it; both outlive the job's process.
-    for daemon in (False, True):
-        if os.fork() == 0:
-            if daemon:
-                os.setsid()
-                if os.fork():
-                    os._exit(0)
-            Path(marks, f"left.{os.getpid()}").touch()
-            time.sleep(600)
-    time.sleep(600)
+def leave_behind_and_stay(marks):
+    leave_behind(marks)
+    stay()
 """
 
 
