@@ -75,27 +75,33 @@ end
 function Rate:take(now, who)
   local span, tat, v = self:span(self:charge()), math.max(self:get('_tat'), now), self:get('_v')
   local booked = who.booked[self.key]
-  -- Somebody who was not booked here goes before those who are.
-  if v > tat and not (booked and booked[1] == '_v') then v = v + span end
+  -- Somebody who has no place in `v` goes before those who have.
+  if v > tat and not (booked and booked[3]) then v = v + span end
   self:set('_tat', tat + span)
   self:set('_v', math.max(v, tat + span))
   self:send(now, self.n)
   return {number(self:charge() * 1000), number(self:get('_sent')), self:cold() and number(tat + span + 1) or '0'}
 end
 
--- Returns the place, for `unbook`. Who comes to its place and finds tat ahead of it gets a new one: what was to start
+-- Returns the place: its cursor, its span, and whether it counts in `v`, which it does once however often it is moved:
+-- counted again, the places of those behind would lie twice as far apart as the limit asks for. Who comes to its place and finds tat ahead of it gets a new one: what was to start
 -- there was spent by others.
 function Rate:book(now, who)
   local cursor, span = who.early and '_u' or '_v', self:span(self:charge())
   -- Sizes are guesses: a few who come a little early keep gaps from staying unused.
   if self.kind == 'tpm' and not who.early then span = span * HASTE end
   self:set(cursor, math.max(self:get(cursor), self:get('_tat'), now) + span)
-  return {cursor, number(span)}
+  local booked = who.booked[self.key]
+  return {cursor, number(span), cursor == '_v' or (booked and booked[3]) or false}
 end
 
 function Rate:leave() end  -- a place whose time has come is gone by itself
 
-function Rate:unbook(booked) self:set(booked[1], self:get(booked[1]) - tonumber(booked[2])) end
+function Rate:unbook(booked)
+  local cursor, span, counted = booked[1], tonumber(booked[2]), booked[3]
+  self:set(cursor, self:get(cursor) - span)
+  if counted and cursor ~= '_v' then self:set('_v', self:get('_v') - span) end
+end
 
 -- Charge what was used instead of what `taken` says. What lies before now is void: max(tat, now) is what counts.
 -- The first ones are charged far too much: once others have started behind one of them, what it gives back is lost, or

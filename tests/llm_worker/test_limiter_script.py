@@ -2,7 +2,7 @@
 
 import heapq
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import pytest
@@ -43,12 +43,23 @@ class Traffic:
         self.asked = 0
 
     def run(
-        self, sizes: list[tuple[int, int]], *, seconds: int, late: float, took: Callable[[random.Random], float]
+        self,
+        sizes: list[tuple[int, int]],
+        *,
+        seconds: int,
+        late: float,
+        took: Callable[[random.Random], float],
+        every: float = 0.001,
+        away: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """`sizes`: reserved and really used tokens of each ticket."""
-        events = [(START + n * 1000, f"t{n}", "come") for n in range(len(sizes))]
+        """`sizes`: reserved and really used tokens of each ticket; `away`: seconds in which nobody can come."""
+        stretches = [(START + since * SECOND, START + until * SECOND) for since, until in away]
+        events = [(START + int(n * every * SECOND), f"t{n}", "come") for n in range(len(sizes))]
         while events and events[0][0] < START + seconds * SECOND:
             self.clocked.now, ticket, what = heapq.heappop(events)
+            if back := next((until for since, until in stretches if since <= self.clocked.now < until), None):
+                heapq.heappush(events, (back, ticket, what))
+                continue
             reserved, used = sizes[int(ticket[1:])]
             if what == "end":
                 self.clocked.settle(ticket, used)
@@ -86,6 +97,21 @@ def test_requests_never_above_the_limit_and_the_limit_is_used(
     assert traffic.most_in_a_minute(lambda _: 1) <= rpm * 1.01
     assert len(traffic.started) >= rpm * 75 / 60 * (0.98 if late < 1 else 0.94)
     assert traffic.asked <= 3 * 2 * rpm
+
+
+def test_the_limit_is_used_again_after_outages(clocked: Clocked) -> None:
+    traffic, away = Traffic(clocked, scope(rpm=600), seed=3), [(at, at + 6) for at in range(10, 80, 12)]
+    traffic.run([(0, 0)] * 3000, seconds=240, late=0.2, took=lambda r: r.uniform(0.1, 2), every=0.08, away=away)
+    assert traffic.most_in_a_minute(lambda _: 1) <= 606
+    print(
+        [
+            sum(1 for at, _, _ in traffic.started if START + k * 10 * SECOND <= at < START + (k + 1) * 10 * SECOND)
+            for k in range(25)
+        ],
+        traffic.asked,
+    )
+    after = [at for at, _, _ in traffic.started if START + 120 * SECOND <= at < START + 220 * SECOND]
+    assert len(after) >= 0.98 * 1000
 
 
 @pytest.mark.parametrize(("reserved", "least"), [((100, 300), 0.9), ((1000, 1000), 0.85)])
