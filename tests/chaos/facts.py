@@ -54,8 +54,16 @@ class Facts:
 
     def starts(self, job_id: str) -> list[float]:
         """When the attempts of a job began."""
+        return [at for at, status in self._statuses(job_id) if status == "running"]
+
+    def lost(self, job_id: str, hit: float) -> float | None:
+        """When the attempt that ran at the time `hit` was found dead; None if it lived on, as after a short stop."""
+        ended = next((at for at, status in self._statuses(job_id) if at > hit and status != "running"), None)
+        return ended if ended in self.crashes(job_id) else None
+
+    def _statuses(self, job_id: str) -> list[tuple[float, str]]:
         found = [json.loads(event.data) for event in self.events[job_id] if event.kind is Kind.STATUS]
-        return [moment(data["at"]) for data in found if data["status"] == "running"]
+        return [(moment(data["at"]), data["status"]) for data in found]
 
     def crashes(self, job_id: str) -> list[float]:
         """When a job was found to have lost its process."""

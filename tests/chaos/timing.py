@@ -26,8 +26,8 @@ def _recoveries(facts: Facts) -> Iterator[tuple[float, str, str]]:
     for hit in facts.damage.hits:
         if hit.job not in facts.jobs:
             continue
-        found = next((at for at in facts.crashes(hit.job) if at > hit.at), None)
-        start = next((at for at in facts.starts(hit.job) if found and at >= found), None)
+        lost = facts.lost(hit.job, hit.at)
+        start = next((at for at in facts.starts(hit.job) if lost and at >= lost), None)
         if start:
             yield start - hit.at - facts.outages.within(hit.at, start), hit.job, hit.cause
 
