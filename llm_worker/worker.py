@@ -24,6 +24,7 @@ from llm_worker.watchdog import Watchdog
 from shared import notify, scripts, store
 from shared.attempt import Fail
 from shared.errors import StoreUnavailable
+from shared.scripts import Call
 from shared.settings import Settings
 from shared.store import Claimed, Lease, Success
 
@@ -55,6 +56,7 @@ class LlmWorker(PlainArq):
         """Claim and run until told to stop, or in burst mode until nothing is left."""
         self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self.leases: dict[str, Lease] = {}
+        self.asked: Call[Claimed] | None = None  # a claim without an answer yet
         self.news = asyncio.Event()  # a reason to claim again
         self.stopping = self.retiring = self.handing_back = False
         self.ended = 0
@@ -111,15 +113,22 @@ class LlmWorker(PlainArq):
         if (free := self._free) <= 0:
             await self.news.wait()
             return
-        suspects = SUSPECTS - sum(lease.suspect for lease in self.leases.values())
-        call = store.claim_llm(worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects)
-        claimed = await self.book.run(call)
+        claimed = await self._claim(free)
         for lease in claimed.leases:
             self._start(lease)
         if claimed.unknown:
             await self.take_in(claimed.unknown)
         elif len(claimed.leases) < free:
             await self._nothing_more(claimed)
+
+    async def _claim(self, free: int) -> Claimed:
+        """Claim; what got no answer is asked again as it was."""
+        if self.asked is None:
+            suspects = SUSPECTS - sum(lease.suspect for lease in self.leases.values())
+            self.asked = store.claim_llm(worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects)
+        claimed = await self.book.run(self.asked)
+        self.asked = None
+        return claimed
 
     async def _nothing_more(self, claimed: Claimed) -> None:
         if self.burst and not self.tasks:

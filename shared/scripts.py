@@ -36,7 +36,8 @@ KEYS = {
     "ORIGINS": "tandem:origins",
     "SENT": "tandem:sent:",
     "LOCK": "tandem:lock:",
-    "SEEN": "tandem:seen:",
+    "SEEN": "tandem:seen",
+    "ASKED": "tandem:asked:",
     "PAUSED": "tandem:paused",
     "WORKER": "tandem:worker:",
     "WORKERS": "tandem:workers:",
@@ -52,7 +53,8 @@ SUSPECT_AFTER = MAX_CRASHES - 1
 MAX_LOSSES = 6  # of a job together with its worker, in the asyncio pool of a suspect
 LEASE = timedelta(seconds=6)  # a dead worker's jobs start elsewhere within 10 s, also on a busy machine
 RENEW_EVERY = timedelta(seconds=1)  # also how soon a cancelled job's work is stopped
-GAP = timedelta(seconds=3)  # without any call: Redis was away, or nobody was there
+GAP = timedelta(seconds=3)  # without any call of any process: Redis was away
+REPRIEVE = timedelta(seconds=3)  # after a gap, for the holders of leases to come back and renew
 EVENTS_KEPT = 10_000  # of a job, about; older ones are dropped
 WORKER_KEPT = timedelta(seconds=15)  # after its last heartbeat
 DELIVERY_KEPT = timedelta(hours=48)  # a webhook is tried for 24 h
@@ -64,7 +66,13 @@ NUMBERS = {
 }
 # Of the histograms in /metrics, in ms.
 BOUNDS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000)
-DURATIONS = {"LEASE_MS": LEASE, "GAP_MS": GAP, "WORKER_KEPT_MS": WORKER_KEPT, "DELIVERY_KEPT_MS": DELIVERY_KEPT}
+DURATIONS = {
+    "LEASE_MS": LEASE,
+    "GAP_MS": GAP,
+    "REPRIEVE_MS": REPRIEVE,
+    "WORKER_KEPT_MS": WORKER_KEPT,
+    "DELIVERY_KEPT_MS": DELIVERY_KEPT,
+}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from shared.attempt import Decision, Fail, Failure, HandBack, RetryIn
 from shared.job import RECORD, Artefact, Job, Status, Usage, at
@@ -76,18 +77,24 @@ class Tick:
 
 
 def claim_llm(*, worker: str, limit: int, ttl: timedelta, suspects: int = 0) -> Call[Claimed]:
-    """Claim up to `limit` due jobs of the asyncio pool; `suspects` says how many of them may be suspects."""
+    """Claim up to `limit` due jobs of the asyncio pool; `suspects` says how many of them may be suspects.
+
+    Without an answer run this very call again, until there is one: what it had leased unheard goes back first.
+    """
 
     def parse(answer: Any) -> Claimed:
         due = None if answer[2] < 0 else timedelta(milliseconds=answer[2])
         return _claimed(answer, due)
 
-    return Call("claim_llm", [worker, ms(LEASE), ms(ttl), limit, suspects], parse)
+    return Call("claim_llm", [worker, ms(LEASE), ms(ttl), limit, suspects, uuid4().hex], parse)
 
 
 def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Call[Claimed]:
-    """Claim the next job of the forking pool; `queues` are further queues of plain RQ to serve."""
-    return Call("claim_sync", [worker, ms(LEASE), ms(ttl), *queues], _claimed)
+    """Claim the next job of the forking pool; `queues` are further queues of plain RQ to serve.
+
+    Without an answer run this very call again, as with `claim_llm`.
+    """
+    return Call("claim_sync", [worker, ms(LEASE), ms(ttl), uuid4().hex, *queues], _claimed)
 
 
 def renew(queue: str, leases: Sequence[Lease], *, worker: str) -> Call[list[str]]:

@@ -29,7 +29,7 @@ from shared.job import Usage
 from shared.redis import Client
 from shared.settings import Settings
 from shared.spec import RetryPolicy
-from shared.store import Lease
+from shared.store import Claimed, Lease
 from sync_worker.adopt import adopt
 from sync_worker.horse import Horse
 from sync_worker.plan import Plan, plan_of
@@ -62,6 +62,7 @@ class SyncWorker(Worker):
         self.settings = settings
         self.book = Book(connection)
         self._bell = bell
+        self._asked: scripts.Call[Claimed] | None = None  # a claim without an answer yet
         self._horse: Horse | None = None
         self._parent = os.getppid()
         self._deadline: float | None = None  # when a draining worker hands its job back
@@ -104,13 +105,21 @@ class SyncWorker(Worker):
             raise
 
     def _claim(self) -> Lease | None:
-        call = store.claim_sync(worker=self.name, ttl=self.settings.job_ttl, queues=self._rq_queues)
         while True:
-            claimed = self.book.run(call)
+            claimed = self._asked_again()
             for entry in claimed.unknown:
                 adopt(self.book, self.settings, entry)
             if claimed.leases or not claimed.unknown:
                 return claimed.leases[0] if claimed.leases else None
+
+    def _asked_again(self) -> Claimed:
+        """Claim; what got no answer is asked again as it was."""
+        self._asked = self._asked or store.claim_sync(
+            worker=self.name, ttl=self.settings.job_ttl, queues=self._rq_queues
+        )
+        claimed = self.book.run(self._asked)
+        self._asked = None
+        return claimed
 
     def execute_job(self, job: Job | Lease, _queue: Queue) -> None:
         """Run one lease in a horse and see it to its end."""

@@ -1,8 +1,9 @@
 -- Claim up to `limit` due jobs of the asyncio pool.
--- ARGV: worker, lease_ms, ttl_ms, limit, how many of them may be suspects.
+-- ARGV: worker, lease_ms, ttl_ms, limit, how many of them may be suspects, the claim's number.
 -- Returns {leases, ids that are not in the job book, their queues and what arq keeps of them, ms until the next due id or -1}.
 local now, ttl, limit, suspects = now_ms(), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-if was_away('llm', now) then prolong_all(LEASES, 1, now) end
+mind_the_gap(now)
+hand_back_unheard('llm', ARGV[1], ARGV[6], now)
 
 -- Jobs of dead workers first: back to the front of their queue, or fenced off.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 200)) do
@@ -67,6 +68,7 @@ while #leases < limit and seen < 2 * limit do
   take(id, queue)
 end
 
+if leases[1] then note_claim(ARGV[1], ARGV[6], leases[1][6]) end
 -- Nothing is left: who waits for a bell need not look.
 if #leases < limit then redis.call('DEL', BELL .. 'llm') end
 local due = -1

@@ -1,7 +1,7 @@
 -- Prolong leases, and say what the worker does. ARGV: queue, lease_ms, worker, host, pid, then id, token, …
 -- Returns the ids whose lease is lost.
 local queue, now, lost, running, missed = ARGV[1], now_ms(), {}, {}, 0
-if queue == 'llm' and was_away('llm', now) then prolong_all(LEASES, 1, now) end
+mind_the_gap(now)
 for i = 6, #ARGV, 2 do
   local id, token = ARGV[i], ARGV[i + 1]
   local job = load(id)

@@ -13,10 +13,9 @@ local function drop_dead_workers(list)
 end
 
 drop_dead_workers('rq:workers')
-local away = was_away('sync', now)
+mind_the_gap(now)
 for _, queue in ipairs(rq_queues()) do
   drop_dead_workers('rq:workers:' .. queue)
-  if away then prolong_all('rq:wip:' .. queue, 1000, now) end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'rq:scheduled:' .. queue, '-inf', now / 1000, 'LIMIT', 0, STEP)) do
     redis.call('ZREM', 'rq:scheduled:' .. queue, id)
     local job = load(id)

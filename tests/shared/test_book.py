@@ -1,7 +1,7 @@
 """The job book on a real server: transitions, fencing, recovery, listings."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -152,24 +152,61 @@ def test_what_is_given_back_goes_before_higher_priorities(book: Book, queue: str
     assert get(book, first).status is Status.CANCELLED
 
 
-def gap(book: Book, queue: str) -> None:
+def gap(book: Book) -> None:
     """What an outage of Redis leaves: nobody called for a while."""
-    book.client.set(f"tandem:seen:{queue}", 1)
+    book.client.set("tandem:seen", 1)
 
 
 @both
-def test_after_an_outage_a_lease_gets_one_more(book: Book, queue: str) -> None:
+def test_after_an_outage_leases_get_a_reprieve(book: Book, queue: str) -> None:
     put(book, TASKS[queue])
     [lease] = claim(book, queue)
     book.run(store.tick(ttl=TTL))
     expire_lease(book, lease)
-    gap(book, queue)
+    gap(book)
     book.run(store.tick(ttl=TTL))
     assert claim(book, queue) == [], "its holder could not renew it"
     assert book.run(store.renew(queue, [lease], worker="w")) == []
     expire_lease(book, lease)
     book.run(store.tick(ttl=TTL))
     assert [again.attempt for again in claim(book, queue)] == [2], "without a gap it is dead"
+
+
+def test_a_lease_that_would_end_just_after_an_outage_gets_the_same_reprieve(book: Book) -> None:
+    put(book)
+    [lease] = claim(book)
+    gap(book)
+    [seconds, _] = cast("tuple[int, int]", book.client.time())
+    book.client.zadd("tandem:leases:llm", {lease.id: (seconds + 1) * 1000})
+    book.run(store.tick(ttl=TTL))
+    assert (lease_end(book, lease) or 0) >= seconds * 1000 + scripts.ms(scripts.REPRIEVE)
+
+
+def claim_one(queue: str) -> scripts.Call[store.Claimed]:
+    return store.claim_llm(worker="w", limit=1, ttl=TTL) if queue == "llm" else store.claim_sync(worker="w", ttl=TTL)
+
+
+@both
+def test_a_claim_without_an_answer_leaves_nothing_behind(book: Book, queue: str) -> None:
+    ids = {put(book, TASKS[queue]), put(book, TASKS[queue])}
+    [running] = book.run(claim_one(queue)).leases
+    call = claim_one(queue)
+    [unheard] = book.run(call).leases
+    [again] = book.run(call).leases
+    assert (again.id, again.attempt) == (unheard.id, 1)
+    assert {running.id, again.id} == ids
+    assert get(book, again.id).attempts == []
+    assert not succeed(book, unheard)
+    assert succeed(book, again)
+    assert succeed(book, running), "what was claimed before is not touched"
+
+
+@both
+def test_the_next_claim_takes_nothing_back(book: Book, queue: str) -> None:
+    put(book, TASKS[queue])
+    [lease] = book.run(claim_one(queue)).leases
+    assert claim(book, queue) == []
+    assert succeed(book, lease)
 
 
 @both

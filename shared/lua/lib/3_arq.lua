@@ -35,6 +35,8 @@ function engine.llm.lease(job, token, now, lease_ms)
   redis.call('SET', 'arq:in-progress:' .. job.id, token, 'PX', lease_ms)
 end
 
+function engine.llm.leased() return redis.call('ZRANGE', LEASES, 0, -1) end
+
 function engine.llm.release(job)
   redis.call('ZREM', LEASES, job.id)
   redis.call('ZREM', arq_queue(job), job.id)

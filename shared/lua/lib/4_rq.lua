@@ -32,6 +32,16 @@ function engine.sync.lease(job, token, now, lease_ms)
   redis.call('ZADD', 'rq:wip:' .. rq_queue(job), (now + lease_ms) / 1000, job.id .. ':' .. token)
 end
 
+function engine.sync.leased()
+  local ids = {}
+  for _, queue in ipairs(rq_queues()) do
+    for _, member in ipairs(redis.call('ZRANGE', 'rq:wip:' .. queue, 0, -1)) do
+      ids[#ids + 1] = string.match(member, '^(.*):[^:]*$')
+    end
+  end
+  return ids
+end
+
 function engine.sync.started(job, worker, now)
   redis.call('HSET', rq_hash(job), 'status', 'started', 'origin', rq_queue(job), 'started_at', iso(now), 'ended_at', '', 'worker_name', worker)
 end

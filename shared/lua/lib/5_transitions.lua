@@ -93,18 +93,19 @@ local function crashed(job, alone, now, ttl)
   return out
 end
 
--- Leases end by Redis's clock, which runs on while Redis is away and nobody can renew. After a gap in which
--- nobody called, what has run out meanwhile gets one more lease: its holder renews it, or is dead indeed.
-local function was_away(queue, now)
-  local last = tonumber(redis.call('GET', SEEN .. queue))
-  redis.call('SET', SEEN .. queue, now)
-  return last and now - last >= GAP_MS
+local function reprieve(key, unit, now)
+  local least = (now + REPRIEVE_MS) / unit
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', least)) do redis.call('ZADD', key, least, member) end
 end
 
-local function prolong_all(key, unit, now)
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', now / unit)) do
-    redis.call('ZADD', key, (now + LEASE_MS) / unit, member)
-  end
+-- Leases end by Redis's clock, which runs on while Redis is away and nobody can renew. After a gap in which nobody
+-- called, of whatever pool, all leases last a little longer: their holders renew them, or are dead indeed.
+local function mind_the_gap(now)
+  local last = tonumber(redis.call('GET', SEEN))
+  redis.call('SET', SEEN, now)
+  if not last or now - last < GAP_MS then return end
+  reprieve(LEASES, 1, now)
+  for _, queue in ipairs(rq_queues()) do reprieve('rq:wip:' .. queue, 1000, now) end
 end
 
 local function is_paused(queue) return redis.call('SISMEMBER', PAUSED, queue) == 1 end
@@ -143,6 +144,25 @@ local function claim(id, worker, now, lease_ms, ttl)
   local f = redis.call('HMGET', key, 'payload', 'request_id', 'max_attempts', 'stream', 'throttled')
   return {id, job.task, job.owner, f[1], f[2] or '', token, attempt, tonumber(f[3]), f[4] or '',
     tonumber(f[5] or 0), is_suspect(job) and 1 or 0, job.native or '', tonumber(job.created_at)}
+end
+
+-- A claim is asked again, by the same number, when its answer got lost: what it leased goes back as if never begun.
+local function hand_back_unheard(queue, worker, number, now)
+  local kept, fence = string.match(redis.call('GET', ASKED .. worker) or '', '^(%S+) (%d+)$')
+  if kept ~= number then return end
+  for _, id in ipairs(engine[queue].leased()) do
+    local job = load(id)
+    if job and job.status == 'running' and tonumber(job.token) > tonumber(fence)
+      and redis.call('HGET', job_key(id), 'worker') == worker then
+      redis.call('HINCRBY', job_key(id), 'attempt', -1)
+      requeue(job, job.token, now, now, true)
+    end
+  end
+end
+
+-- The tokens of what a claim leased, from `first` on, in case that its answer gets lost.
+local function note_claim(worker, number, first)
+  redis.call('SET', ASKED .. worker, number .. ' ' .. whole(tonumber(first) - 1), 'PX', WORKER_KEPT_MS)
 end
 
 -- Waiting or running: over at once. A worker that runs it finds its lease gone. Returns the status it had.
