@@ -103,13 +103,6 @@ def test_the_limit_is_used_again_after_outages(clocked: Clocked) -> None:
     traffic, away = Traffic(clocked, scope(rpm=600), seed=3), [(at, at + 6) for at in range(10, 80, 12)]
     traffic.run([(0, 0)] * 3000, seconds=240, late=0.2, took=lambda r: r.uniform(0.1, 2), every=0.08, away=away)
     assert traffic.most_in_a_minute(lambda _: 1) <= 606
-    print(
-        [
-            sum(1 for at, _, _ in traffic.started if START + k * 10 * SECOND <= at < START + (k + 1) * 10 * SECOND)
-            for k in range(25)
-        ],
-        traffic.asked,
-    )
     after = [at for at, _, _ in traffic.started if START + 120 * SECOND <= at < START + 220 * SECOND]
     assert len(after) >= 0.98 * 1000
 
