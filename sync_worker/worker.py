@@ -106,13 +106,13 @@ class SyncWorker(Worker):
 
     def _claim(self) -> Lease | None:
         while True:
-            claimed = self._asked_again()
+            claimed = self._ask()
             for entry in claimed.unknown:
                 adopt(self.book, self.settings, entry)
             if claimed.leases or not claimed.unknown:
                 return claimed.leases[0] if claimed.leases else None
 
-    def _asked_again(self) -> Claimed:
+    def _ask(self) -> Claimed:
         """Claim; what got no answer is asked again as it was."""
         self._asked = self._asked or store.claim_sync(
             worker=self.name, ttl=self.settings.job_ttl, queues=self._rq_queues
