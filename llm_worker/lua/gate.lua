@@ -62,7 +62,8 @@ function Rate:cold() return self.kind == 'tpm' and self:get('_settled:' .. self.
 
 function Rate:start(now, who)
   local booked = who.booked[self.key]
-  local cursor = (booked and booked[1] == '_u' and 0) or self:get(who.early and '_u' or '_v')
+  local here = booked and booked[1] == '_u' and not who.moves
+  local cursor = here and 0 or self:get(who.early and '_u' or '_v')
   local charge = self:charge()
   local at = math.max(self:get('_tat'), cursor) - self:span(self.burst - math.min(charge, self.burst))
   local theirs = self:get('_theirs_limit')

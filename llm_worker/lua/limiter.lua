@@ -122,6 +122,25 @@ local function grant(op, who, list, start)
   return {1, start - now}
 end
 
+-- When each limit lets it start, when all do, and the last one's name.
+local function starts(list, who)
+  local at, start, why = {}, now, ''
+  for i, gate in ipairs(list) do
+    at[i] = gate:start(now, who)
+    if at[i] > start then start, why = at[i], gate.key end
+  end
+  return at, start, why
+end
+
+-- How near a start must be to be granted now.
+local function nearness(list, at, who)
+  local near = who.early and NEAR_EARLY or NEAR
+  for i, gate in ipairs(list) do
+    if gate.kind == 'concurrency' then near = at[i] > now and 0 or math.min(near, NEAR_SLOTS) end
+  end
+  return near
+end
+
 -- Only the limits that make it wait are booked: the others must not wait for this request.
 local function wait(op, who, list, at, start, why)
   local places, latest, late = {}, now + LONGEST_WAIT, false
@@ -160,17 +179,13 @@ local function acquire(op)
   end
   local parked_until = park_of(op.park)
   if parked_until > now then return wait_parked(op, who, parked_until) end
-  local at, start, why, near = {}, now, '', who.early and NEAR_EARLY or NEAR
-  for i, gate in ipairs(list) do
-    at[i] = gate:start(now, who)
-    if at[i] > start then start, why = at[i], gate.key end
-    if gate.kind == 'concurrency' then near = at[i] > now and 0 or math.min(near, NEAR_SLOTS) end
-  end
-  if start <= now + near then
+  local at, start, why = starts(list, who)
+  if start <= now + nearness(list, at, who) then
     if r and r.why then tally_wait(r) end
     return grant(op, who, list, start)
   end
-  return wait(op, who, list, at, start, why)
+  who.moves = true  -- its place was spent by others: it gets one behind all who have one
+  return wait(op, who, list, starts(list, who))
 end
 
 local function observe(r, seen)
