@@ -84,9 +84,9 @@ function Rate:take(now, who)
   return {number(self:charge() * 1000), number(self:get('_sent')), self:cold() and number(tat + span + 1) or '0'}
 end
 
--- Returns the place: its cursor, its span, and whether it counts in `v`, which it does once however often it is moved:
--- counted again, the places of those behind would lie twice as far apart as the limit asks for. Who comes to its place and finds tat ahead of it gets a new one: what was to start
--- there was spent by others.
+-- Returns the place: its cursor, its span, and whether it counts in `v`. Who comes to its place and finds tat ahead of
+-- it gets a new one: what was to start there was spent by others. It counts once, however often it is moved: counted
+-- again, the places of those behind would lie twice as far apart as the limit asks for.
 function Rate:book(now, who)
   local cursor, span = who.early and '_u' or '_v', self:span(self:charge())
   -- Sizes are guesses: a few who come a little early keep gaps from staying unused.
