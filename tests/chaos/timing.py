@@ -1,5 +1,6 @@
 """What must be in time: recovery, the provider's limit, the wake-up of idle workers."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from tests.chaos.facts import Facts
@@ -23,11 +24,16 @@ def recovery(facts: Facts) -> Row:
 
 
 def _recoveries(facts: Facts) -> Iterator[tuple[float, str, str]]:
+    struck = defaultdict[str, list[float]](list)
+    for hit in facts.damage.hits:
+        struck[hit.job].append(hit.at)
     for hit in facts.damage.hits:
         if hit.job not in facts.jobs:
             continue
         lost = facts.lost(hit.job, hit.at)
-        start = next((at for at in facts.starts(hit.job) if lost and at >= lost), None)
+        if lost is None or any(hit.at < at < lost for at in struck[hit.job]):
+            continue  # it lived on; what was hit again had gone on before, and renewed its lease
+        start = next((at for at in facts.starts(hit.job) if at >= lost), None)
         if start:
             yield start - hit.at - facts.outages.within(hit.at, start), hit.job, hit.cause
 
