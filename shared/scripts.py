@@ -57,6 +57,7 @@ GAP = timedelta(seconds=3)  # without any call of any process: Redis was away
 REPRIEVE = timedelta(seconds=3)  # after a gap, for the holders of leases to come back and renew
 EVENTS_KEPT = 10_000  # of a job, about; older ones are dropped
 WORKER_KEPT = timedelta(seconds=15)  # after its last heartbeat
+ASKED_KEPT = timedelta(hours=1)  # an outage may be long, and the claim before it unanswered
 DELIVERY_KEPT = timedelta(hours=48)  # a webhook is tried for 24 h
 NUMBERS = {
     "MAX_CRASHES": MAX_CRASHES,
@@ -71,6 +72,7 @@ DURATIONS = {
     "GAP_MS": GAP,
     "REPRIEVE_MS": REPRIEVE,
     "WORKER_KEPT_MS": WORKER_KEPT,
+    "ASKED_KEPT_MS": ASKED_KEPT,
     "DELIVERY_KEPT_MS": DELIVERY_KEPT,
 }
 

@@ -162,7 +162,7 @@ end
 
 -- The tokens of what a claim leased, from `first` on, in case that its answer gets lost.
 local function note_claim(worker, number, first)
-  redis.call('SET', ASKED .. worker, number .. ' ' .. whole(tonumber(first) - 1), 'PX', WORKER_KEPT_MS)
+  redis.call('SET', ASKED .. worker, number .. ' ' .. whole(tonumber(first) - 1), 'PX', ASKED_KEPT_MS)
 end
 
 -- Waiting or running: over at once. A worker that runs it finds its lease gone. Returns the status it had.
