@@ -46,20 +46,22 @@ RUN pip install --require-hashes --only-binary=:all: -r requirements.lock
 # --- the images
 FROM runtime AS api
 COPY --from=api-libraries /opt/venv /opt/venv
-COPY shared shared
-COPY api api
+COPY tandem/__init__.py tandem/
+COPY shared tandem/shared
+COPY api tandem/api
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=10s --start-period=40s --retries=3 \
-    CMD ["python", "-m", "shared.healthcheck", "api"]
-CMD ["python", "-m", "api"]
+    CMD ["python", "-m", "tandem.shared.runtime.healthcheck", "tandem.api"]
+CMD ["python", "-m", "tandem.api"]
 
 FROM runtime AS llm-worker
 COPY --from=llm-libraries /opt/venv /opt/venv
-COPY shared shared
-COPY llm_worker llm_worker
+COPY tandem/__init__.py tandem/
+COPY shared tandem/shared
+COPY llm_worker tandem/llm_worker
 HEALTHCHECK --interval=15s --timeout=10s --start-period=40s --retries=3 \
-    CMD ["python", "-m", "shared.healthcheck", "llm_worker"]
-CMD ["python", "-m", "llm_worker"]
+    CMD ["python", "-m", "tandem.shared.runtime.healthcheck", "tandem.llm_worker"]
+CMD ["python", "-m", "tandem.llm_worker"]
 
 FROM runtime AS sync-worker
 USER 0:0
@@ -71,12 +73,13 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 USER 10001:10001
 COPY --from=sync-libraries /opt/venv /opt/venv
-COPY shared shared
-COPY sync_worker sync_worker
+COPY tandem/__init__.py tandem/
+COPY shared tandem/shared
+COPY sync_worker tandem/sync_worker
 EXPOSE 9181
 HEALTHCHECK --interval=15s --timeout=10s --start-period=40s --retries=3 \
-    CMD ["python", "-m", "shared.healthcheck", "sync_worker"]
-CMD ["python", "-m", "sync_worker"]
+    CMD ["python", "-m", "tandem.shared.runtime.healthcheck", "tandem.sync_worker"]
+CMD ["python", "-m", "tandem.sync_worker"]
 
 # The OpenAI-compatible stand-in, for development. Only this image has the libraries of all groups.
 FROM runtime AS llm-stub

@@ -10,10 +10,10 @@ help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: install ## Start the whole platform on this machine; Ctrl-C stops it.
-	@exec $(PY) -m deploy.local.run
+	@exec $(PY) -m tandem.deploy.local.run
 
 demo: install ## Submit one job of each task type and show the results; starts a platform if none runs.
-	@exec $(PY) -m deploy.local.demo
+	@exec $(PY) -m tandem.deploy.local.demo
 
 test: install-dev ## Run the whole test suite; it starts every server it needs.
 	@exec $(PY) -m pytest $(ARGS)
@@ -36,31 +36,31 @@ chaos: install-dev ## Kill, stop and cut off everything under load and check tha
 	@exec $(PY) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(WRITE),--write)
 
 api: install ## One gateway process.
-	@$(PY) -m deploy.local.files
-	@exec $(PY) -m api
+	@$(PY) -m tandem.deploy.local.files
+	@exec $(PY) -m tandem.api
 
 llm-worker: install ## One process of the asyncio pool (arq): LLM calls.
-	@exec $(PY) -m llm_worker $(ARGS)
+	@exec $(PY) -m tandem.llm_worker $(ARGS)
 
 sync-worker: install ## One process of the forking pool (RQ): mail, PDF, upkeep.
-	@$(PY) -m deploy.local.files
-	@exec $(PY) -m sync_worker $(ARGS)
+	@$(PY) -m tandem.deploy.local.files
+	@exec $(PY) -m tandem.sync_worker $(ARGS)
 
 clock: install ## The clock: due retries, jobs of dead sync workers.
-	@exec $(PY) -m sync_worker.clock
+	@exec $(PY) -m tandem.shared.maintenance
 
 dashboard: install ## rq-dashboard, behind an admin key.
-	@$(PY) -m deploy.local.files
-	@exec $(PY) -m sync_worker.dashboard
+	@$(PY) -m tandem.deploy.local.files
+	@exec $(PY) -m tandem.sync_worker.dashboard
 
 redis: install ## The embedded Valkey, with an append-only file under RUN_DIR.
-	@exec $(PY) -m deploy.local.redis
+	@exec $(PY) -m tandem.deploy.local.redis
 
 llm-stub: install ## A local OpenAI-compatible stand-in; ARGS are llmock's options.
-	@exec $(PY) -m deploy.local.stub $(ARGS)
+	@exec $(PY) -m tandem.deploy.local.stub $(ARGS)
 
 mailbox: install ## A mail server that keeps mails as files under RUN_DIR/outbox.
-	@exec $(PY) -m deploy.local.mailbox
+	@exec $(PY) -m tandem.deploy.local.mailbox
 
 install: ## Make .venv with what the platform needs.
 	@sh deploy/local/bootstrap.sh requirements.lock

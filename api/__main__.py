@@ -1,4 +1,4 @@
-"""`python -m api`: one gateway process."""
+"""`python -m tandem.api`: one gateway process."""
 
 import gc
 import logging
@@ -8,12 +8,12 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from api.listener import listen
-from api.main import create_app
-from api.protocol import BoundedProtocol
-from shared import notify
-from shared.settings import BAD_SETTING, SettingsError
-from shared.start import leave, prepare
+from tandem.api.app import create_app
+from tandem.api.server.listener import listen
+from tandem.api.server.protocol import BoundedProtocol
+from tandem.shared.config.settings import BAD_SETTING, SettingsError
+from tandem.shared.runtime import sd_notify
+from tandem.shared.runtime.bootstrap import leave, prepare
 
 log = logging.getLogger("tandem.api")
 
@@ -30,7 +30,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        notify.ready()
+        sd_notify.ready()
         log.info("listening on port %d", self._port)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

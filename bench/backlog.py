@@ -6,9 +6,9 @@ from bench.contenders import ARQ, OURS_LLM, Contender, Trial
 from bench.counting import counting
 from bench.lab import Lab, NotMeasuredError, lab, until
 from bench.result import Effort, Finding, Result, Spread, alternating
-from shared.book import Book
-from shared.queues import QueueName, look, pause
-from shared.redis import client
+from tandem.shared.runtime.redis_client import client
+from tandem.shared.store.executor import Book
+from tandem.shared.store.queues import QueueName, look, pause
 
 SHORT, LONG = 1000, 100_000
 RATIO, IDLE_REQUESTS = 0.9, 5

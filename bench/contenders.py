@@ -33,9 +33,17 @@ class Contender:
         return self.command("worker", "--concurrency", self.concurrency, "--kind", kind, *pool)
 
 
-OURS_LLM = Contender("Tandem LLM pool", "ours", "defaults, 100 jobs at once", peers=False, part="llm_worker", jobs=4000)
+OURS_LLM = Contender(
+    "Tandem LLM pool", "ours", "defaults, 100 jobs at once", peers=False, part="tandem.llm_worker", jobs=4000
+)
 OURS_SYNC = Contender(
-    "Tandem sync pool", "ours", "defaults, a fork per job", peers=False, part="sync_worker", kind="sync", jobs=200
+    "Tandem sync pool",
+    "ours",
+    "defaults, a fork per job",
+    peers=False,
+    part="tandem.sync_worker",
+    kind="sync",
+    jobs=200,
 )
 ARQ = Contender("arq", "arq_stock", "max_jobs=100, uvloop, the rest as it comes", peers=False)
 SAQ = Contender("SAQ", "saq_app", "concurrency=100, uvloop")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import hiredis
 
-from deploy.local.ports import free_port
+from tandem.deploy.local.ports import free_port
 
 HANDSHAKE = frozenset({"AUTH", "CLIENT", "HELLO", "SELECT", "PING", "INFO", "CONFIG", "COMMAND"})
 CHUNK = 65536

@@ -1,4 +1,4 @@
-"""`python -m bench.extended api|llm_worker|sync_worker`: the real process, with the bench's tasks in its catalogue.
+"""`python -m bench.extended MODULE`: the real process (`tandem.api`, …), with the bench's tasks in its catalogue.
 
 The catalogue and the handlers are what lies in a package's folder: a package may have more folders than one.
 """
@@ -12,13 +12,17 @@ from bench import tally
 
 TASKS = Path(__file__).parent / "tasks"
 # The parts whose import takes long, done before the gate.
-HEAVY = {"api": "api.main", "llm_worker": "llm_worker.main", "sync_worker": "sync_worker.worker"}
-HANDLERS = {"llm_worker": "llm", "sync_worker": "sync"}
+HEAVY = {
+    "tandem.api": "tandem.api.app",
+    "tandem.llm_worker": "tandem.llm_worker.main",
+    "tandem.sync_worker": "tandem.sync_worker.engine.worker",
+}
+HANDLERS = {"tandem.llm_worker": "llm", "tandem.sync_worker": "sync"}
 
 
 def extend(part: str) -> None:
     """Let the bench's tasks be found by this process."""
-    importlib.import_module("shared.catalog").__path__.append(str(TASKS / "catalog"))
+    importlib.import_module("tandem.shared.tasks.catalog").__path__.append(str(TASKS / "catalog"))
     if folder := HANDLERS.get(part):
         importlib.import_module(f"{part}.handlers").__path__.append(str(TASKS / folder))
 

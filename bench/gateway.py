@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.lab import ROOT, USER_KEY, Lab, NotMeasuredError, Running, lab, percentile
 from bench.result import Effort, Finding, Result, Spread, alternating
-from deploy.local.ports import free_port
+from tandem.deploy.local.ports import free_port
 
 BODY = json.dumps({"text": "The parcel came a day early and well packed.", "rubric": "How satisfied is the customer?"})
 HEADERS = {"Authorization": f"Bearer {USER_KEY}", "Content-Type": "application/json"}
@@ -46,7 +46,7 @@ class Endpoint:
 def start_gateway(made: Lab, **env: str) -> Endpoint:
     """Start one process of the real gateway."""
     port = free_port()
-    process = made.python("api", env={"PORT": str(port), "TANDEM_LOG_LEVEL": "info", **env})
+    process = made.python("tandem.api", env={"PORT": str(port), "TANDEM_LOG_LEVEL": "info", **env})
     process.until_says("listening on port")
     return Endpoint(process, port, "/v1/score")
 

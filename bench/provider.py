@@ -10,7 +10,7 @@ import uvloop
 from bench import stub
 from bench.lab import Lab, Running
 from bench.stub import Served
-from deploy.local.ports import free_port
+from tandem.deploy.local.ports import free_port
 
 
 @dataclass

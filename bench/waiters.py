@@ -13,7 +13,7 @@ from bench.gateway import BODY, HEADERS, Endpoint
 from bench.lab import USER_KEY, Lab, NotMeasuredError, Running, lab, percentile
 from bench.result import Effort, Finding, Result
 from bench.watchers import OPENED, PATHS
-from deploy.local.ports import free_port
+from tandem.deploy.local.ports import free_port
 
 JOBS = 1000
 MEGABYTES, CONNECTIONS, P50 = 250, 5, 20
@@ -45,7 +45,7 @@ def measure(effort: Effort) -> Result:
 
 def extended_gateway(made: Lab) -> Endpoint:
     port = free_port()
-    process = made.python("bench.extended", "api", env={"PORT": str(port), "TANDEM_LOG_LEVEL": "info"})
+    process = made.python("bench.extended", "tandem.api", env={"PORT": str(port), "TANDEM_LOG_LEVEL": "info"})
     process.until_says("listening on port")
     return Endpoint(process, port, "/v1/score")
 

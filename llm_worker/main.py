@@ -1,4 +1,4 @@
-"""The asyncio pool's settings in arq's form: `arq llm_worker.main.WorkerSettings` starts what `make llm-worker` does.
+"""The asyncio pool's settings in arq's form: `arq tandem.llm_worker.main.WorkerSettings` starts it.
 
 `WorkerSettings` is made when it is asked for, from the environment. A subclass of it in a module of your own may add
 `functions` and `cron_jobs`.
@@ -15,33 +15,33 @@ import arq.worker
 import uvloop
 from arq.connections import ArqRedis
 
-from llm_worker import wire
-from llm_worker.apart import Apart
-from llm_worker.arq_redis import redis_settings
-from llm_worker.context import HANDLERS
-from llm_worker.deliverer import Deliverer
-from llm_worker.endpoints import endpoints
-from llm_worker.limited import LimitedGate, Scopes
-from llm_worker.limiter import Limiter
-from llm_worker.router import Router
-from llm_worker.worker import LlmWorker
-from shared.binding import BindingError
-from shared.book import BatchingBook
-from shared.catalog import load
-from shared.redis import async_client
-from shared.settings import BAD_SETTING, Settings, SettingsError, load_or_exit
-from shared.spec import Queue
-from shared.start import leave, prepare
+from tandem.llm_worker.compat_arq import wire_format
+from tandem.llm_worker.compat_arq.redis_settings import redis_settings
+from tandem.llm_worker.engine.worker import LlmWorker
+from tandem.llm_worker.generation.context import HANDLERS
+from tandem.llm_worker.isolation.supervisor import Apart
+from tandem.llm_worker.providers.registry import endpoints
+from tandem.llm_worker.providers.router import Router
+from tandem.llm_worker.rate_limit.limiter import Limiter
+from tandem.llm_worker.rate_limit.rate_limited import LimitedGate, Scopes
+from tandem.shared.config.settings import BAD_SETTING, Settings, SettingsError, load_or_exit
+from tandem.shared.runtime.bootstrap import leave, prepare
+from tandem.shared.runtime.redis_client import async_client
+from tandem.shared.store.executor import BatchingBook
+from tandem.shared.tasks.handlers import BindingError
+from tandem.shared.tasks.registry import load
+from tandem.shared.tasks.spec import Queue
+from tandem.shared.webhooks.deliverer import Deliverer
 
 CATALOG = load()
 HEALTH_EVERY = 5  # seconds; the key that `arq --check` reads lives one more
 ArqWorker = arq.worker.Worker
-job_serializer, job_deserializer = wire.job_serializer, wire.job_deserializer
+job_serializer, job_deserializer = wire_format.job_serializer, wire_format.job_deserializer
 
 
 def context(settings: Settings) -> dict[Any, Any]:
     """What attempts are given. Raises BindingError or SettingsError."""
-    HANDLERS.load("llm_worker.handlers", CATALOG)
+    HANDLERS.load("tandem.llm_worker.handlers", CATALOG)
     endpoints(settings)
     return {"settings": settings, "catalog": CATALOG}
 
@@ -66,7 +66,7 @@ async def shutdown(ctx: dict[Any, Any]) -> None:
 
 
 async def _never(ctx: dict[Any, Any]) -> None:
-    """Stand for a task in arq's list of functions: attempts run through `llm_worker.run`."""
+    """Stand for a task in arq's list of functions: attempts run through `tandem.llm_worker.engine.attempt`."""
     raise AssertionError(ctx)
 
 

@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 from ulid import ULID
 
-from shared.book import AsyncBook
-from shared.errors import KeyReused, QueueFull, RateExceeded, ServiceError, ShareFull
-from shared.job import Job, Status
-from shared.keys import ApiKey
-from shared.quota import Quota
-from shared.spec import AnySpec, Input, Queue
-from shared.submission import Admission, Idempotency, Options, Refused, Repeated, Stored, Submission, submit
+from tandem.shared.config.api_keys import ApiKey
+from tandem.shared.errors import KeyReused, QueueFull, RateExceeded, ServiceError, ShareFull
+from tandem.shared.jobs.model import Job, Status
+from tandem.shared.jobs.submission import Admission, Idempotency, Options, Refused, Repeated, Stored, Submission
+from tandem.shared.quota import Quota
+from tandem.shared.store.executor import AsyncBook
+from tandem.shared.store.submission import submit
+from tandem.shared.tasks.spec import AnySpec, Input, Queue
 
 DEFAULT = Options()
 UNKNOWN_WAIT = 10  # seconds; nothing ended lately, so nobody can say

@@ -17,7 +17,7 @@ TandemError
 
 from datetime import timedelta
 
-from shared.quota import Quota
+from tandem.shared.quota import Quota
 
 MAX_MESSAGE = 2000
 

@@ -1,10 +1,10 @@
-"""`python -m sync_worker`: one process of the forking pool, and its keeper."""
+"""`python -m tandem.sync_worker`: one process of the forking pool, and its keeper."""
 
-from sync_worker.keeper import keep
+from tandem.sync_worker.engine.supervisor import keep
 
 pid = keep()
 
 # Not before: the keeper is to be small.
-from sync_worker.process import main  # noqa: E402
+from tandem.sync_worker.main import main  # noqa: E402
 
 main(pid)

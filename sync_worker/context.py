@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from shared import events, store
-from shared.binding import Handlers
-from shared.book import Book
-from shared.errors import Snooze, StoreUnavailable
-from shared.files import Files
-from shared.job import Artefact
-from shared.progress import Pace, entry
-from shared.settings import Settings
-from shared.spec import Output, Queue
-from shared.store import Lease
+from tandem.shared.config.settings import Settings
+from tandem.shared.errors import Snooze, StoreUnavailable
+from tandem.shared.jobs.model import Artefact
+from tandem.shared.jobs.progress import Pace, entry
+from tandem.shared.storage.artifacts import Files
+from tandem.shared.store import commands, events
+from tandem.shared.store.commands import Lease
+from tandem.shared.store.executor import Book
+from tandem.shared.tasks.handlers import Handlers
+from tandem.shared.tasks.spec import Output, Queue
 
 log = logging.getLogger("tandem.sync_worker")
 
@@ -77,7 +77,7 @@ class SyncContext:
             Snooze: another job holds it; this one waits its turn without burning an attempt.
 
         """
-        if not self.book.run(store.hold(name, job_id=self.job_id, token=self.lease.token)):
+        if not self.book.run(commands.hold(name, job_id=self.job_id, token=self.lease.token)):
             raise Snooze(timedelta(seconds=1))
 
 

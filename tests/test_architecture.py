@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT, clean_environment
+from tests.support.processes import ROOT, clean_environment
 
 ROOMS = ("api", "llm_worker", "sync_worker", "shared", "deploy")
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
@@ -37,20 +37,32 @@ def modules(code: str) -> set[str]:
 @pytest.mark.parametrize(
     ("code", "has", "never"),
     [
-        ("import api.main", {"fastapi", "redis", "obstore"}, HEAVY | {"smtplib", "llm_worker", "sync_worker"}),
         (
-            "import llm_worker.main",
+            "import tandem.api.app",
+            {"fastapi", "redis", "obstore"},
+            HEAVY | {"smtplib", "tandem.llm_worker", "tandem.sync_worker"},
+        ),
+        (
+            "import tandem.llm_worker.main",
             {"arq", "openai"},
-            {"rq", "rq_dashboard", "weasyprint", "alembic", "flask", "api", "sync_worker", *WEB},
+            {"rq", "rq_dashboard", "weasyprint", "alembic", "flask", "tandem.api", "tandem.sync_worker", *WEB},
         ),
         (
-            "import sync_worker.worker",
+            "import tandem.sync_worker.engine.worker",
             {"rq"},
-            {"openai", "arq", "aiohttp", "flask", "rq_dashboard", "api", "llm_worker", *WEB},
+            {"openai", "arq", "aiohttp", "flask", "rq_dashboard", "tandem.api", "tandem.llm_worker", *WEB},
         ),
-        ("import sync_worker.clock", {"redis"}, HEAVY | WEB | {"api", "llm_worker"}),
-        ("import shared.book, shared.dispatch, shared.start", {"redis", "structlog"}, HEAVY | WEB | {"api"}),
-        ("from shared.catalog import load; load()", {"shared.catalog.llm"}, HEAVY | WEB | {"api", "smtplib"}),
+        ("import tandem.shared.maintenance.clock", {"redis"}, HEAVY | WEB | {"tandem.api", "tandem.llm_worker"}),
+        (
+            "import tandem.shared.store.executor, tandem.shared.dispatch, tandem.shared.runtime.bootstrap",
+            {"redis", "structlog"},
+            HEAVY | WEB | {"tandem.api"},
+        ),
+        (
+            "from tandem.shared.tasks.registry import load; load()",
+            {"tandem.shared.tasks.catalog.llm"},
+            HEAVY | WEB | {"tandem.api", "smtplib"},
+        ),
     ],
     ids=["gateway", "asyncio pool", "forking pool", "clock", "ground floor", "catalogue"],
 )
@@ -62,10 +74,10 @@ def test_each_part_carries_its_own_libraries_only(code: str, has: set[str], neve
 
 def test_preloaded_handlers_bring_no_other_pool_s_library() -> None:
     """What the parent of all horses has loaded before the first fork."""
-    code = "from sync_worker.context import HANDLERS\nfrom sync_worker.run import CATALOG\n"
-    loaded = modules(code + "HANDLERS.load('sync_worker.handlers', CATALOG)")
+    code = "from tandem.sync_worker.context import HANDLERS\nfrom tandem.sync_worker.engine.attempt import CATALOG\n"
+    loaded = modules(code + "HANDLERS.load('tandem.sync_worker.handlers', CATALOG)")
     assert {"weasyprint", "alembic", "smtplib"} <= loaded
-    assert loaded & {"openai", "arq", "aiohttp", "api", "llm_worker", *WEB} == set()
+    assert loaded & {"openai", "arq", "aiohttp", "tandem.api", "tandem.llm_worker", *WEB} == set()
 
 
 # --- what is written
@@ -82,7 +94,7 @@ def imported(path: Path) -> Iterator[str]:
 
 def test_there_are_sources() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == set(ROOMS)
-    assert "fastapi" in set(imported(ROOT / "api/main.py"))
+    assert "fastapi" in set(imported(ROOT / "api/app.py"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -95,11 +107,11 @@ def test_no_pickle_and_no_long_file(path: Path) -> None:
 @pytest.mark.parametrize(
     ("library", "home"),
     [
-        ("openai", "llm_worker/client.py"),
-        ("weasyprint", "sync_worker/pdf.py"),
-        ("smtplib", "sync_worker/mailer.py"),
+        ("openai", "llm_worker/providers/openai_compatible/client.py"),
+        ("weasyprint", "sync_worker/reports/pdf.py"),
+        ("smtplib", "sync_worker/mail/smtp.py"),
         ("rq_dashboard", "sync_worker/dashboard/pages.py"),
-        ("alembic", "sync_worker/migrations.py"),
+        ("alembic", "sync_worker/migrations/runner.py"),
     ],
 )
 def test_a_heavy_library_lives_in_one_room(library: str, home: str) -> None:
@@ -110,7 +122,7 @@ def test_a_heavy_library_lives_in_one_room(library: str, home: str) -> None:
 
 
 def test_a_heavy_library_is_kept_out_of_the_other_files_of_its_room() -> None:
-    """Only `llm_worker/client.py` reads the SDK's exceptions; handlers may not."""
+    """Only `llm_worker/providers/openai_compatible/client.py` reads the SDK's exceptions; handlers may not."""
     handlers = [path for path in SOURCES if path.parent.name == "handlers"]
     assert len(handlers) >= 9
     for path in handlers:

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,11 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.ports import free_port
-from shared.catalog import load
-from shared.keys import make_key_files
-from shared.settings import Settings, variable
-from tests.processes import ROOT, Process, until
+from tandem.deploy.local.ports import free_port
+from tandem.shared.config.api_keys import make_key_files
+from tandem.shared.config.settings import Settings, variable
+from tandem.shared.tasks.registry import load
+from tests.support.processes import ROOT, Process, until
+from tests.support.sources import copy_sources
 
 README = (ROOT / "README.md").read_text()
 ADD_A_TASK = (ROOT / "docs/add-a-task.md").read_text()
@@ -32,7 +32,7 @@ BLOCKS = dict(re.findall(r"^`([\w/.]+)`:\n\n```python\n(.*?)^```$", ADD_A_TASK, 
 
 def test_a_task_is_two_files_and_under_30_lines() -> None:
     folders = [str(Path(name).parent) for name in BLOCKS]
-    assert folders[0] == "shared/catalog"
+    assert folders[0] == "shared/tasks/catalog"
     assert folders[1:] in (["llm_worker/handlers"], ["sync_worker/handlers"])
     assert not any((ROOT / name).exists() for name in BLOCKS)
     lines = [line for block in BLOCKS.values() for line in block.splitlines() if line.strip()]
@@ -42,8 +42,7 @@ def test_a_task_is_two_files_and_under_30_lines() -> None:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the sources with the page's files in it."""
-    for folder in ("api", "llm_worker", "sync_worker", "shared"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_sources(tmp_path, "api", "llm_worker", "sync_worker", "shared")
     for name, block in BLOCKS.items():
         (tmp_path / name).write_text(block)
     return tmp_path
@@ -65,9 +64,9 @@ def gateway(copy: Path, valkey: str) -> Iterator[str]:
             stack.callback(process.stop)
             return process
 
-        start("deploy.local.stub", ROOT, RUN_DIR=str(run_dir))
+        start("tandem.deploy.local.stub", ROOT, RUN_DIR=str(run_dir))
         until((run_dir / "llm.url").exists, what="the stand-in's address")
-        processes = [start("api", copy), start("llm_worker", copy)]
+        processes = [start("tandem.api", copy), start("tandem.llm_worker", copy)]
         for process, text in zip(processes, ("listening on", "ready,"), strict=True):
             process.until_says(text)
         base = (run_dir / "llm.url").read_text().strip().removesuffix("/v1")

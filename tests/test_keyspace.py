@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from llm_worker import limiter
-from shared import store
-from shared.attempt import Fail
-from shared.book import Book
-from shared.job import Usage
-from shared.scripts import KEYS
-from tests.key_patterns import PATTERNS
-from tests.keyspace import assert_keyspace, problems
-from tests.processes import ROOT
-from tests.shared.jobs import put
-from tests.shared.test_book import FAILURE, TTL, claim, succeed
+from tandem.llm_worker.rate_limit import limiter
+from tandem.shared.jobs.model import Usage
+from tandem.shared.jobs.retry import Fail
+from tandem.shared.store import commands
+from tandem.shared.store.executor import Book
+from tandem.shared.store.scripts import KEYS
+from tests.shared.store.test_book import FAILURE, TTL, claim, succeed
+from tests.support.jobs import put
+from tests.support.key_patterns import PATTERNS
+from tests.support.keyspace import assert_keyspace, problems
+from tests.support.processes import ROOT
 
 PAGE = (ROOT / "docs/architecture.md").read_text()
 CHANNELS = {"WATCH", "PARKED"}
@@ -51,7 +51,7 @@ def busy(book: Book) -> Any:
         claim(book, queue)
         put(book, task)
         succeed(book, good)
-        book.run(store.give_up(bad, Fail(FAILURE), usage=Usage(), ttl=TTL))
+        book.run(commands.give_up(bad, Fail(FAILURE), usage=Usage(), ttl=TTL))
     return book.client
 
 

@@ -9,14 +9,14 @@ from typing import Any
 from bench import work
 from bench.peers import runner
 from bench.tasks.specs import LLM_NOOP, SYNC_NOOP, Sent
-from shared.book import AsyncBook
-from shared.catalog.llm import CHAT, ChatInput
-from shared.catalog.report import REPORT, ReportInput
-from shared.dispatch import Dispatcher
-from shared.keys import ApiKey, Role
-from shared.redis import async_client
-from shared.spec import AnySpec, Input
-from shared.submission import Admission
+from tandem.shared.config.api_keys import ApiKey, Role
+from tandem.shared.dispatch import Dispatcher
+from tandem.shared.jobs.submission import Admission
+from tandem.shared.runtime.redis_client import async_client
+from tandem.shared.store.executor import AsyncBook
+from tandem.shared.tasks.catalog.llm import CHAT, ChatInput
+from tandem.shared.tasks.catalog.report import REPORT, ReportInput
+from tandem.shared.tasks.spec import AnySpec, Input
 
 
 def worker(options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Literal
 
-from shared.spec import Input, Output, Queue, TaskSpec
+from tandem.shared.tasks.spec import Input, Output, Queue, TaskSpec
 
 
 class Sent(Input):

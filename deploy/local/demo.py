@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 
-from deploy.local.run import nearby
-from shared.catalog import load
-from shared.keys import Role
-from shared.settings import Settings, SettingsError, load_or_exit
+from tandem.deploy.local.run import nearby
+from tandem.shared.config.api_keys import Role
+from tandem.shared.config.settings import Settings, SettingsError, load_or_exit
+from tandem.shared.tasks.registry import load
 
 WAIT = 60  # seconds for one job
 SHOWN = 110  # characters of a result
@@ -54,7 +54,7 @@ def _answers(url: str) -> bool:
 def _platform(url: str) -> Iterator[None]:
     """Start a platform, and stop it at the end."""
     print("no platform is running: starting one")
-    command = [sys.executable, "-m", "deploy.local.run"]
+    command = [sys.executable, "-m", "tandem.deploy.local.run"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
     try:
         assert process.stdout  # noqa: S101 - a pipe was asked for

@@ -12,9 +12,9 @@ from uuid import uuid4
 
 from aiosmtpd.smtp import SMTP, Envelope
 
-from deploy.local.ports import choose, record
-from shared import log, notify
-from shared.settings import load_or_exit
+from tandem.deploy.local.ports import choose, record
+from tandem.shared.config.settings import load_or_exit
+from tandem.shared.runtime import logs, sd_notify
 
 logger = logging.getLogger("tandem.mailbox")
 MAX_BYTES = 32 * 1024 * 1024
@@ -52,7 +52,7 @@ async def serve(run_dir: Path) -> None:
         lambda: SMTP(outbox, data_size_limit=MAX_BYTES, enable_SMTPUTF8=True, loop=loop), "127.0.0.1", port
     )
     record(recorded, f"smtp://127.0.0.1:{port}")
-    notify.ready()
+    sd_notify.ready()
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
@@ -62,7 +62,7 @@ async def serve(run_dir: Path) -> None:
 
 def main() -> None:
     settings = load_or_exit()
-    log.configure(settings)
+    logs.configure(settings)
     run_dir = settings.run_dir.resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
     asyncio.run(serve(run_dir))

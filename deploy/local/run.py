@@ -10,11 +10,11 @@ import signal
 import sys
 from pathlib import Path
 
-from deploy.local.parts import parts
-from deploy.local.ports import is_free
-from deploy.local.supervisor import STOPPED, StartFailed, Supervisor
-from shared.keys import make_key_files, make_secret_file
-from shared.settings import WEBHOOK_SECRET_FILE, Settings, load_or_exit
+from tandem.deploy.local.parts import parts
+from tandem.deploy.local.ports import is_free
+from tandem.deploy.local.supervisor import STOPPED, StartFailed, Supervisor
+from tandem.shared.config.api_keys import make_key_files, make_secret_file
+from tandem.shared.config.settings import WEBHOOK_SECRET_FILE, Settings, load_or_exit
 
 EXAMPLE = Path(__file__).parent / "alembic"
 

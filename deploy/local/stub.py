@@ -3,8 +3,8 @@
 import os
 import sys
 
-from deploy.local.ports import choose, record
-from shared.settings import load_or_exit
+from tandem.deploy.local.ports import choose, record
+from tandem.shared.config.settings import load_or_exit
 
 
 def main() -> None:

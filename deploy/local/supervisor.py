@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterable
 from functools import partial
 
-from deploy.local.parts import Part
-from shared.lifeline import die_with
+from tandem.deploy.local.parts import Part
+from tandem.shared.runtime.parent_death import die_with
 
 CHECK_EVERY = 0.1  # seconds
 START_LIMIT = 60.0  # seconds until a part must answer

@@ -1,5 +1,5 @@
-from llm_worker.context import LlmContext, handles
-from shared.catalog.llm import CHAT, ChatInput, ChatOutput
+from tandem.llm_worker.generation.context import LlmContext, handles
+from tandem.shared.tasks.catalog.llm import CHAT, ChatInput, ChatOutput
 
 
 @handles(CHAT)

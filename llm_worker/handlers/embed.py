@@ -1,12 +1,12 @@
 import asyncio
 from math import hypot
 
-from llm_worker.context import LlmContext, handles
-from llm_worker.errors import ContextTooLong
-from llm_worker.together import together
-from llm_worker.tokens import estimate
-from shared.catalog.llm import EMBED, EmbedInput, EmbedOutput
-from shared.errors import FinalError
+from tandem.llm_worker.generation.concurrency import together
+from tandem.llm_worker.generation.context import LlmContext, handles
+from tandem.llm_worker.providers.errors import ContextTooLong
+from tandem.llm_worker.tokens import estimate
+from tandem.shared.errors import FinalError
+from tandem.shared.tasks.catalog.llm import EMBED, EmbedInput, EmbedOutput
 
 # OpenAI takes 2048 texts and 300,000 tokens a request; fewer texts keep the decoding of one answer short.
 MOST_TEXTS = 512

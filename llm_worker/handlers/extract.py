@@ -1,10 +1,10 @@
 from typing import Any
 
-from llm_worker.context import LlmContext, handles
-from llm_worker.prompt import marked, system, user
-from llm_worker.structured import ask
-from shared.catalog.llm import EXTRACT, ExtractInput, ExtractOutput
-from shared.json_schema import errors
+from tandem.llm_worker.generation.context import LlmContext, handles
+from tandem.llm_worker.generation.prompt import marked, system, user
+from tandem.llm_worker.generation.structured import ask
+from tandem.shared.tasks.catalog.llm import EXTRACT, ExtractInput, ExtractOutput
+from tandem.shared.tasks.json_schema import errors
 
 PROMPT = """\
 You extract data from texts. Answer with JSON that is valid against the given JSON Schema.

@@ -2,10 +2,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llm_worker.context import LlmContext, handles
-from llm_worker.prompt import marked, system, user
-from llm_worker.structured import ask
-from shared.catalog.llm import SCORE, ScoreInput, ScoreOutput
+from tandem.llm_worker.generation.context import LlmContext, handles
+from tandem.llm_worker.generation.prompt import marked, system, user
+from tandem.llm_worker.generation.structured import ask
+from tandem.shared.tasks.catalog.llm import SCORE, ScoreInput, ScoreOutput
 
 PROMPT = """\
 You score texts. Score the text by the rubric on a scale from {min} (worst) to {max} (best); fractions are allowed.

@@ -1,4 +1,4 @@
-"""`python -m sync_worker.dashboard`: the dashboard's process."""
+"""`python -m tandem.sync_worker.dashboard`: the dashboard's process."""
 
 import logging
 import socket
@@ -7,14 +7,14 @@ from typing import Any
 import uvicorn
 from a2wsgi import WSGIMiddleware
 
-from shared import notify
-from shared.book import AsyncBook
-from shared.redis import async_client, client
-from shared.settings import BAD_SETTING, Settings, SettingsError
-from shared.start import leave, prepare
-from sync_worker.dashboard.guard import Guard
-from sync_worker.dashboard.pages import flask_app
-from sync_worker.dashboard.requeue import Requeue
+from tandem.shared.config.settings import BAD_SETTING, Settings, SettingsError
+from tandem.shared.runtime import sd_notify
+from tandem.shared.runtime.bootstrap import leave, prepare
+from tandem.shared.runtime.redis_client import async_client, client
+from tandem.shared.store.executor import AsyncBook
+from tandem.sync_worker.dashboard.guard import Guard
+from tandem.sync_worker.dashboard.pages import flask_app
+from tandem.sync_worker.dashboard.requeue import Requeue
 
 log = logging.getLogger("tandem.dashboard")
 
@@ -38,7 +38,7 @@ def main() -> None:
         listener = socket.create_server((settings.host, settings.dashboard_port))
     except OSError as error:
         leave(f"DASHBOARD_PORT={settings.dashboard_port}: can't listen: {error.strerror}", PORT_IN_USE)
-    notify.ready()
+    sd_notify.ready()
     log.info("listening on port %d", settings.dashboard_port)
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
     uvicorn.Server(config).run([listener])

@@ -10,8 +10,8 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.keys import ApiKey, Role, find
-from sync_worker.dashboard.requeue import Requeue
+from tandem.shared.config.api_keys import ApiKey, Role, find
+from tandem.sync_worker.dashboard.requeue import Requeue
 
 # The pages, their data and their files. An allow-list: `//requeue/sync` reaches the same view as `/requeue/sync`.
 SHOWN = re.compile(r"/(0/.*|static/.*|tandem/[a-z]+\.(js|css)|favicon\.ico)?")

@@ -21,11 +21,11 @@ from rq.registry import (
 )
 from rq.serializers import JSONSerializer
 
-from shared.errors import StoreUnavailable
-from shared.redis import Client
-from sync_worker.dashboard.readonly import ReadOnly
-from sync_worker.dashboard.shown import ShownJob, ShownQueue, ShownWorker
-from sync_worker.dashboard.templates import PAGES, STATIC, MendedTemplates, page_script
+from tandem.shared.errors import StoreUnavailable
+from tandem.shared.runtime.redis_client import Client
+from tandem.sync_worker.dashboard.readonly import ReadOnly
+from tandem.sync_worker.dashboard.shown import ShownJob, ShownQueue, ShownWorker
+from tandem.sync_worker.dashboard.templates import PAGES, STATIC, MendedTemplates, page_script
 
 REGISTRIES: Mapping[str, type[BaseRegistry]] = {
     "scheduled": ScheduledJobRegistry,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.redis import Client
+from tandem.shared.runtime.redis_client import Client
 
 READS = frozenset(
     {

@@ -5,10 +5,10 @@ from typing import Any
 from redis.exceptions import RedisError
 from starlette.responses import JSONResponse, Response
 
-from shared import store
-from shared.book import AsyncBook
-from shared.errors import StoreUnavailable
-from shared.job import Status
+from tandem.shared.errors import StoreUnavailable
+from tandem.shared.jobs.model import Status
+from tandem.shared.store import commands
+from tandem.shared.store.executor import AsyncBook
 
 AT_ONCE = 1_000  # of a queue's failed jobs
 RETRIED = frozenset({Status.FAILED, Status.CANCELLED, Status.EXPIRED})
@@ -23,7 +23,7 @@ class Requeue:
     async def one(self, job_id: str) -> Response:
         """Let one job wait again: 404 if the job book has no such job, 409 if it has not ended or succeeded."""
         try:
-            status = await self._book.run(store.retry(job_id))
+            status = await self._book.run(commands.retry(job_id))
         except StoreUnavailable as error:
             return _away(error)
         if status is None:
@@ -39,7 +39,7 @@ class Requeue:
             ids: list[bytes] = await self._book.client.zrange(f"rq:failed:{queue}", 0, AT_ONCE - 1)
             for job_id in ids:
                 count += (
-                    await self._book.run(store.retry(job_id.decode(errors="replace"), only=Status.FAILED))
+                    await self._book.run(commands.retry(job_id.decode(errors="replace"), only=Status.FAILED))
                     is Status.FAILED
                 )
         except (StoreUnavailable, RedisError) as error:

@@ -15,10 +15,10 @@ from rq.registry import StartedJobRegistry
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
-from shared import scripts, store
-from shared.book import Book
-from shared.job import Job as Record
-from shared.job import Status
+from tandem.shared.jobs.model import Job as Record
+from tandem.shared.jobs.model import Status
+from tandem.shared.store import commands, scripts
+from tandem.shared.store.executor import Book
 
 LONGEST = 20_000  # characters of a result or an error on a page
 DEFAULT_QUEUE = "sync"
@@ -48,7 +48,7 @@ class ShownJob(Job):
             self.restore(fields)
         except Exception as error:  # noqa: BLE001 - whatever is in the hash, the others in the list are shown
             self.description = f"(its hash can't be read: {type(error).__name__})"
-        self.record = Book(self.connection).run(store.fetch(self.id))
+        self.record = Book(self.connection).run(commands.fetch(self.id))
         if self.record:
             self.created_at = self.record.created_at
             self.started_at, self.ended_at = self.record.started_at, self.record.finished_at

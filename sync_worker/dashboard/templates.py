@@ -15,7 +15,7 @@ from jinja2 import BaseLoader, Environment, TemplateNotFound
 
 PAGES = ("queues", "jobs", "job", "workers")
 SOURCES = files("rq_dashboard") / "templates"
-STATIC = files("sync_worker.dashboard") / "static"
+STATIC = files("tandem.sync_worker.dashboard") / "static"
 
 # The expressions of Jinja's that scripts use, each with what gives its value on any page.
 FACTS = {

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from shared import listing, store
-from shared.catalog.upkeep import CLEANUP, CleanupInput, CleanupOutput, Removed
-from shared.job import Job, at
-from shared.listing import Filter
-from sync_worker.context import SyncContext, handles
+from tandem.shared.jobs.model import Job, at
+from tandem.shared.store import commands, listing
+from tandem.shared.store.listing import Filter
+from tandem.shared.tasks.catalog.maintenance import CLEANUP, CleanupInput, CleanupOutput, Removed
+from tandem.sync_worker.context import SyncContext, handles
 
 BATCH = 200
 OURS = re.compile(r"[^/]+/([0-9A-HJKMNP-TV-Z]{26})/[0-9]+/[^/]+")  # owner/job/run/name, the job a ULID
@@ -17,7 +17,7 @@ OURS = re.compile(r"[^/]+/([0-9A-HJKMNP-TV-Z]{26})/[0-9]+/[^/]+")  # owner/job/r
 @handles(CLEANUP)
 def cleanup(ctx: SyncContext, job: CleanupInput) -> CleanupOutput:
     """Remove what was finished before `older_than`; a dry run counts the same and removes nothing."""
-    now = ctx.book.run(store.now())
+    now = ctx.book.run(commands.now())
     before = now - min(job.older_than, now - at(0))  # nothing is older than the clock
     removers = {"files": remove_files, "records": remove_records, "orphans": remove_orphans}
     # In this order: a record's file is an artefact first, and what is left without a record an orphan.
@@ -34,7 +34,7 @@ def remove_files(ctx: SyncContext, job: CleanupInput, before: datetime) -> Remov
             if not job.dry_run:
                 ctx.files.delete(old.file.key)
                 if "records" not in job.what:  # else the record goes next, and is counted as a dry run sees it
-                    ctx.book.run(store.drop_file(old.id))
+                    ctx.book.run(commands.drop_file(old.id))
     return removed
 
 
@@ -43,11 +43,11 @@ def remove_records(ctx: SyncContext, job: CleanupInput, before: datetime) -> Rem
     removed = Removed()
     for old in _finished(ctx, before):
         uncounted = old.file.bytes if old.file and "files" not in job.what else 0
-        removed = _add(ctx, "records", removed, ctx.book.run(store.size(old.id)) + uncounted)
+        removed = _add(ctx, "records", removed, ctx.book.run(commands.size(old.id)) + uncounted)
         if not job.dry_run:
             if old.file:
                 ctx.files.delete(old.file.key)
-            ctx.book.run(store.erase([old.id]))
+            ctx.book.run(commands.erase([old.id]))
     return removed
 
 
@@ -76,7 +76,7 @@ def _finished(ctx: SyncContext, before: datetime) -> Iterator[Job]:
     while position:
         page = ctx.book.run(listing.page(Filter(), after=position, limit=BATCH))
         for job_id in page.ids:
-            job = ctx.book.run(store.fetch(job_id))
+            job = ctx.book.run(commands.fetch(job_id))
             if job and job.finished_at and job.finished_at < before:
                 yield job
         position = page.next
@@ -87,7 +87,7 @@ def _orphaned(ctx: SyncContext, key: str) -> bool:
     match = OURS.fullmatch(key)
     if not match:
         return False  # the store may be shared: what we did not write is not ours to remove
-    job = ctx.book.run(store.fetch(match[1]))
+    job = ctx.book.run(commands.fetch(match[1]))
     return job is None or (job.finished and (job.file is None or job.file.key != key))
 
 

@@ -4,14 +4,14 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from shared import store
-from shared.catalog.mail import EMAIL, EmailInput, EmailOutput
-from shared.errors import FinalError, Snooze
-from shared.job import Artefact, Job, Status
-from shared.settings import Settings, SettingsError
-from sync_worker import mailer, message, sent, smtp_url
-from sync_worker.context import SyncContext, handles
-from sync_worker.message import Attachment
+from tandem.shared.config.settings import Settings, SettingsError
+from tandem.shared.errors import FinalError, Snooze
+from tandem.shared.jobs.model import Artefact, Job, Status
+from tandem.shared.store import commands
+from tandem.shared.tasks.catalog.mail import EMAIL, EmailInput, EmailOutput
+from tandem.sync_worker.context import SyncContext, handles
+from tandem.sync_worker.mail import message, sent_marker, smtp, smtp_url
+from tandem.sync_worker.mail.message import Attachment
 
 JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 SOON = timedelta(seconds=2)
@@ -39,15 +39,15 @@ def email(ctx: SyncContext, job: EmailInput) -> EmailOutput:
         attachments=_attachments(ctx, job),
     )
     # A run that can neither read nor write the marker waits for Redis, as its outcome would have to.
-    before = ctx.book.insist(sent.find(ctx.job_id))
-    delivery = mailer.send(server, mail, sent=before, mark=partial(_mark, ctx))
+    before = ctx.book.insist(sent_marker.find(ctx.job_id))
+    delivery = smtp.send(server, mail, sent=before, mark=partial(_mark, ctx))
     return EmailOutput(
         message_id=message.message_id(ctx.job_id, sender), accepted=delivery.accepted, rejected=delivery.rejected
     )
 
 
 def _mark(ctx: SyncContext, accepted: list[str]) -> None:
-    ctx.book.insist(sent.mark(ctx.job_id, accepted, ttl=ctx.settings.job_ttl))
+    ctx.book.insist(sent_marker.mark(ctx.job_id, accepted, ttl=ctx.settings.job_ttl))
 
 
 def _server(settings: Settings) -> smtp_url.Server:
@@ -68,7 +68,7 @@ def _attachments(ctx: SyncContext, job: EmailInput) -> list[Attachment]:
 
 def _file(ctx: SyncContext, job_id: str) -> Artefact:
     """Find a job's file. Another owner's job is not told apart from one that does not exist."""
-    found = ctx.book.run(store.fetch(job_id)) if JOB_ID.fullmatch(job_id) else None
+    found = ctx.book.run(commands.fetch(job_id)) if JOB_ID.fullmatch(job_id) else None
     if found is None or found.owner != ctx.owner:
         raise _missing(job_id, "there is no such job")
     if not found.finished:

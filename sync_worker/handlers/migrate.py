@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from shared.catalog.upkeep import MIGRATE, MigrateInput, MigrateOutput
-from shared.errors import FinalError
-from shared.settings import Settings
-from sync_worker import migrations
-from sync_worker.context import SyncContext, handles
+from tandem.shared.config.settings import Settings
+from tandem.shared.errors import FinalError
+from tandem.shared.tasks.catalog.maintenance import MIGRATE, MigrateInput, MigrateOutput
+from tandem.sync_worker.context import SyncContext, handles
+from tandem.sync_worker.migrations import runner
 
 
 @handles(MIGRATE)
@@ -21,7 +21,7 @@ def migrate(ctx: SyncContext, job: MigrateInput) -> MigrateOutput:
     """
     alembic, database = _target(ctx.settings)
     ctx.hold("migrate")
-    outcome = migrations.run(alembic, database, job.revision)
+    outcome = runner.run(alembic, database, job.revision)
     return MigrateOutput(from_=outcome.before, to=outcome.after, applied=outcome.applied)
 
 

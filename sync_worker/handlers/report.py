@@ -4,10 +4,10 @@ import re
 import unicodedata
 from typing import Any
 
-from shared.catalog.report import REPORT, ReportFile, ReportInput, ReportOutput
-from sync_worker import pdf, templating
-from sync_worker.context import SyncContext, handles
-from sync_worker.pdf import Properties
+from tandem.shared.tasks.catalog.report import REPORT, ReportFile, ReportInput, ReportOutput
+from tandem.sync_worker.context import SyncContext, handles
+from tandem.sync_worker.reports import pdf, templating
+from tandem.sync_worker.reports.pdf import Properties
 
 MAX_NAME = 80
 

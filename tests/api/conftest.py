@@ -11,11 +11,11 @@ from blockbuster import BlockBuster
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from api.main import create_app
-from shared.book import Book
-from shared.files import Files
-from shared.keys import parse_keys
-from shared.settings import Settings
+from tandem.api.app import create_app
+from tandem.shared.config.api_keys import parse_keys
+from tandem.shared.config.settings import Settings
+from tandem.shared.storage.artifacts import Files
+from tandem.shared.store.executor import Book
 from tests.conftest import Valkey
 
 KEYS = "ann:user:ann-key-0123456789abc,bob:user:bob-key-0123456789abc,root:admin:root-key-0123456789ab"
@@ -81,7 +81,7 @@ async def started(app: FastAPI, settings: Settings) -> AsyncIterator[Gateway]:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
 
-    buster = BlockBuster(["api"])
+    buster = BlockBuster(["tandem.api"])
     async with app.router.lifespan_context(app):
         buster.activate()
         yield Gateway(

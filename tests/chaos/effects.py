@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from typing import Any
 
-from shared.job import Status
+from tandem.shared.jobs.model import Status
 from tests.chaos.facts import Facts
 from tests.chaos.provider import SAID
 from tests.chaos.row import Row

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import httpx
 
-from shared import events, store
-from shared.events import Event, Kind
-from shared.job import Job
-from shared.scripts import Call
+from tandem.shared.jobs.events import Event, Kind
+from tandem.shared.jobs.model import Job
+from tandem.shared.store import commands, events
+from tandem.shared.store.scripts import Call
 from tests.chaos import provider
 from tests.chaos.faults import Damage
 from tests.chaos.load import Accepted, Tally
@@ -24,7 +24,7 @@ from tests.chaos.plan import Plan
 from tests.chaos.platform import ADMIN_KEY, Platform
 from tests.chaos.probes import Picks
 from tests.chaos.provider import Asked
-from tests.keyspace import problems
+from tests.support.keyspace import problems
 
 T = TypeVar("T")
 STEP = 500
@@ -78,7 +78,7 @@ def gather(platform: Platform, plan: Plan, tally: Tally, *, damage: Damage, outa
     """Read everything, when all is quiet."""
     client = platform.redis()
     ids = [min(kept.ids) for kept in tally.accepted.values()]
-    jobs = _ask(client, [store.fetch(job_id) for job_id in ids])
+    jobs = _ask(client, [commands.fetch(job_id) for job_id in ids])
     streams = _ask(client, [events.read(job_id, after=0) for job_id in ids])
     return Facts(
         plan=plan,

@@ -4,8 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from shared.events import Kind
-from shared.job import Status
+from tandem.shared.jobs.events import Kind
+from tandem.shared.jobs.model import Status
 from tests.chaos.effects import artefacts, fenced_results, mails
 from tests.chaos.facts import Facts
 from tests.chaos.row import Row

@@ -11,17 +11,22 @@ from pathlib import Path
 import httpx
 import redis
 
-from deploy.local.ports import free_port
+from tandem.deploy.local.ports import free_port
 from tests.chaos.plan import SIZES, Role
 from tests.conftest import Valkey
-from tests.e2e.trouble import project
-from tests.processes import ROOT, Process, until
+from tests.support.processes import ROOT, Process, until
+from tests.support.trouble import project
 
 ADMIN_KEY = "chaos-admin-key-0123456789"
 USER_KEY = "chaos-user-key-0123456789abc"
 CONCURRENCY = 20  # of each LLM worker
 GRACE = 2  # seconds; less than a slow answer takes, so that restarts hand back
-MODULES = {Role.GATEWAY: "api", Role.LLM: "llm_worker", Role.SYNC: "sync_worker", Role.CLOCK: "sync_worker.clock"}
+MODULES = {
+    Role.GATEWAY: "tandem.api",
+    Role.LLM: "tandem.llm_worker",
+    Role.SYNC: "tandem.sync_worker",
+    Role.CLOCK: "tandem.shared.maintenance",
+}
 READY = {Role.GATEWAY: "listening on", Role.LLM: "ready,", Role.SYNC: "ready", Role.CLOCK: "ready"}
 
 
@@ -147,7 +152,7 @@ def platform(folder: Path, *, rpm: int, seed: int) -> Iterator[Platform]:
         options = ["--log", str(running.provider_log), "--seed", str(seed), "--port", str(port)]
         helpers += [
             _helper("tests.chaos.provider", *options, env={}, log=folder / "provider.log"),
-            _helper("deploy.local.mailbox", env=env, log=folder / "mailbox.log"),
+            _helper("tandem.deploy.local.mailbox", env=env, log=folder / "mailbox.log"),
         ]
         until((folder / "run/smtp.url").exists, what="the mail catcher's address")
         until(lambda: _listens(port), what="the provider's answer")

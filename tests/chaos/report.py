@@ -6,7 +6,7 @@ from importlib.metadata import version
 from bench.report import LIBRARIES, commit, machine
 from tests.chaos.facts import Facts
 from tests.chaos.row import Row
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 PAGE, BEGIN, END = ROOT / "docs/reliability.md", "<!-- chaos:begin -->", "<!-- chaos:end -->"
 SHOWN = 5  # of what is wrong with one goal

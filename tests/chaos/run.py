@@ -18,8 +18,8 @@ from tests.chaos.plan import Plan
 from tests.chaos.platform import Platform, platform
 from tests.chaos.probes import Picks, probe
 from tests.chaos.row import Row
-from tests.keyspace import problems
-from tests.processes import until
+from tests.support.keyspace import problems
+from tests.support.processes import until
 
 SHOWN_EVERY = 10.0  # seconds
 QUIET_WITHIN = 300.0  # seconds after the last submission and fault

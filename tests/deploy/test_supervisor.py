@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.parts import Part
-from deploy.local.supervisor import Supervisor
+from tandem.deploy.local.parts import Part
+from tandem.deploy.local.supervisor import Supervisor
 
 NOISY = """
 import time

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.platform import Platform, platform
-from tests.e2e.trouble import Moody, project
-from tests.sync_worker.smtp_server import serve
+from tests.support.platform import Platform, platform
+from tests.support.smtp_server import serve
+from tests.support.trouble import Moody, project
 
 
 @pytest.fixture(scope="session")

@@ -16,16 +16,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from shared import events, store
-from shared.book import Book
-from shared.catalog import load
-from shared.dispatch import submission
-from shared.events import Kind
-from shared.job import Job, Status
-from shared.redis import client
-from shared.submission import Admission, Options, submit
+from tandem.shared.dispatch import submission
+from tandem.shared.jobs.events import Event, Kind
+from tandem.shared.jobs.model import Job, Status
+from tandem.shared.jobs.submission import Admission, Options
+from tandem.shared.runtime.redis_client import client
+from tandem.shared.store import commands, events
+from tandem.shared.store.executor import Book
+from tandem.shared.store.submission import submit
+from tandem.shared.tasks.registry import load
 from tests.conftest import Valkey
-from tests.processes import Process, until
+from tests.support.processes import Process, until
 
 PRIORITIES = ("high", "normal", "low")
 WORKERS = 3
@@ -50,7 +51,7 @@ class Workers:
     def __init__(self, url: str, folder: Path) -> None:
         self._env = {"REDIS_URL": url, "RUN_DIR": str(folder), "TANDEM_GRACE": "1s"}
         self._folder = folder
-        self._clock = self._start("sync_worker.clock", name="clock")
+        self._clock = self._start("tandem.shared.maintenance", name="clock")
         self._running: dict[str, Process] = {}
         self._number = 0
 
@@ -62,7 +63,7 @@ class Workers:
         while len(self._running) < WORKERS:
             self._number += 1
             name = f"w{self._number}"
-            self._running[name] = self._start("sync_worker", "--name", name, name=name)
+            self._running[name] = self._start("tandem.sync_worker", "--name", name, name=name)
 
     def ready(self) -> list[str]:
         return [name for name, worker in self._running.items() if "ready" in worker.output]
@@ -117,14 +118,14 @@ def _send(book: Book, tally: Tally, workers: Workers, name: str, signum: signal.
         tally.terms += 1
         return
     tally.kills += 1
-    now, connection = book.run(store.now()), cast("Any", book.client)
+    now, connection = book.run(commands.now()), cast("Any", book.client)
     for job_id in tally.submitted:
         if connection.hget(f"tandem:job:{job_id}", "worker") == name.encode():
             tally.killed.setdefault(job_id, []).append(now)
 
 
 def _job(book: Book, job_id: str) -> Job:
-    job = book.run(store.fetch(job_id))
+    job = book.run(commands.fetch(job_id))
     assert job is not None, f"{job_id} is lost"
     return job
 
@@ -142,7 +143,7 @@ def recoveries(book: Book, tally: Tally) -> Iterator[timedelta]:
                 yield min(later) - killed
 
 
-def _data(event: events.Event) -> dict[str, str]:
+def _data(event: Event) -> dict[str, str]:
     data: dict[str, str] = json.loads(event.data)
     return data
 

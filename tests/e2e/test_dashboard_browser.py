@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, HttpCredentials, Page, ViewportSize, expect
 
-from shared.book import Book
-from shared.job import Status
-from tests.browser import chromium
+from tandem.shared.jobs.model import Status
+from tandem.shared.store.executor import Book
 from tests.conftest import Valkey
-from tests.processes import running, until
-from tests.sync_worker.dashboards import ADMIN, USER, dashboard_on, fail, put, status
-from tests.sync_worker.hostile import fill
+from tests.support.browser import chromium
+from tests.support.dashboards import ADMIN, USER, dashboard_on, fail, put, status
+from tests.support.hostile import fill
+from tests.support.processes import running, until
 
 CANARY = "http://127.0.0.1:1/canary"
 EVIL = f"\"'><img src=x onerror=\"alert(1);new Image().src='{CANARY}'\"><svg onload=alert(2)>{{{{7*7}}}}<%= 7*7 %>"
@@ -86,7 +86,7 @@ def worker(redis_url: str, folder: Path) -> Iterator[None]:
         smtp = f"smtp://127.0.0.1:{silent.getsockname()[1]}"
         env = {"REDIS_URL": redis_url, "RUN_DIR": str(folder), "SMTP_URL": smtp, "TANDEM_GRACE": "0"}
         env["TANDEM_LOG_FORMAT"] = "json"
-        with running("sync_worker", "--name", "box.7", env=env, log=folder / "log", says='"ready"'):
+        with running("tandem.sync_worker", "--name", "box.7", env=env, log=folder / "log", says='"ready"'):
             yield
 
 

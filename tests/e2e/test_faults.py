@@ -10,19 +10,19 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.ports import free_port
-from shared.book import AsyncBook
-from shared.catalog import load
-from shared.dispatch import Dispatcher
-from shared.errors import StoreUnavailable
-from shared.keys import ApiKey, Role
-from shared.redis import async_client, client, wait_until_ready
+from tandem.deploy.local.ports import free_port
+from tandem.shared.config.api_keys import ApiKey, Role
+from tandem.shared.dispatch import Dispatcher
+from tandem.shared.errors import StoreUnavailable
+from tandem.shared.runtime.redis_client import async_client, client, wait_until_ready
+from tandem.shared.store.executor import AsyncBook
+from tandem.shared.tasks.registry import load
 from tests.api.conftest import KEYS
 from tests.conftest import Valkey
-from tests.e2e.platform import CHAT, Platform, platform
-from tests.keyspace import problems
-from tests.processes import ROOT, running, until
-from tests.shared.jobs import PLENTY
+from tests.support.jobs import PLENTY
+from tests.support.keyspace import problems
+from tests.support.platform import CHAT, Platform, platform
+from tests.support.processes import ROOT, running, until
 
 
 @pytest.mark.parametrize("part", ["api", "redis", "clock"])
@@ -93,7 +93,7 @@ def test_redis_away_is_503_and_comes_back_without_a_restart(own_valkey: Valkey, 
     env = {"REDIS_URL": own_valkey.url, "PORT": str(port), "TANDEM_API_KEYS": KEYS, "RUN_DIR": str(tmp_path)}
     headers = {"Authorization": "Bearer ann-key-0123456789abc"}
     with (
-        running("api", env=env, log=tmp_path / "api.log", says="listening"),
+        running("tandem.api", env=env, log=tmp_path / "api.log", says="listening"),
         httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client,
     ):
         accepted = client.post("/v1/chat", json=CHAT).json()["id"]
@@ -112,7 +112,7 @@ def test_redis_away_is_503_and_comes_back_without_a_restart(own_valkey: Valkey, 
 def test_a_process_waits_for_redis_at_start(own_valkey: Valkey, tmp_path: Path) -> None:
     own_valkey.kill()
     env = {"REDIS_URL": own_valkey.url, "RUN_DIR": str(tmp_path), "TANDEM_LOG_FORMAT": "console"}
-    with running("sync_worker.clock", env=env, log=tmp_path / "log", says="waiting for Redis") as clock:
+    with running("tandem.shared.maintenance", env=env, log=tmp_path / "log", says="waiting for Redis") as clock:
         own_valkey.start()
         clock.until_says("ready")
 
@@ -131,7 +131,7 @@ def test_a_redis_that_evicts_jobs_is_refused(own_valkey: Valkey, policy: str, tm
     own_valkey.kill()
     own_valkey.start("--maxmemory-policy", "volatile-lru", "--appendonly", "no")
     env = {"REDIS_URL": own_valkey.url, "RUN_DIR": str(tmp_path), "TANDEM_LOG_FORMAT": "console"}
-    with running("sync_worker.clock", env=env, log=tmp_path / "log", says="ready") as clock:
+    with running("tandem.shared.maintenance", env=env, log=tmp_path / "log", says="ready") as clock:
         assert "keeps no append-only file" in clock.output
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.e2e.platform import Platform
-from tests.e2e.trouble import submit
-from tests.processes import until
+from tests.support.platform import Platform
+from tests.support.processes import until
+from tests.support.trouble import submit
 
 
 def test_nothing_that_a_job_started_outlives_it(troubled: Platform, marks: Path) -> None:

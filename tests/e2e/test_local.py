@@ -16,9 +16,9 @@ import psutil
 import pypdf
 import pytest
 
-from deploy.local.ports import free_port
-from tests.e2e.platform import CHAT, PARTS, Platform, platform
-from tests.processes import ROOT, Process, clean_environment, running, until
+from tandem.deploy.local.ports import free_port
+from tests.support.platform import CHAT, PARTS, Platform, platform
+from tests.support.processes import ROOT, Process, clean_environment, running, until
 
 
 def test_it_says_where_everything_is(shared_platform: Platform) -> None:
@@ -43,7 +43,7 @@ def test_the_pasted_curl_line_works(shared_platform: Platform) -> None:
 
 def test_the_demo_succeeds_beside_it(shared_platform: Platform) -> None:
     env = {**clean_environment(), **shared_platform.env}
-    command = [sys.executable, "-m", "deploy.local.demo"]
+    command = [sys.executable, "-m", "tandem.deploy.local.demo"]
     result = subprocess.run(command, capture_output=True, text=True, env=env, check=False, cwd=ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "9 jobs succeeded" in result.stdout
@@ -98,7 +98,7 @@ def test_a_signal_stops_all_of_it_and_a_second_start_goes_on(tmp_path: Path, sig
 
 def test_a_second_one_in_the_same_folder_is_refused(shared_platform: Platform) -> None:
     env = {**clean_environment(), **shared_platform.env, "PORT": str(free_port())}
-    command = [sys.executable, "-m", "deploy.local.run"]
+    command = [sys.executable, "-m", "tandem.deploy.local.run"]
     result = subprocess.run(command, capture_output=True, text=True, env=env, check=False, cwd=ROOT)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
@@ -110,7 +110,7 @@ def test_a_port_in_use_is_one_clear_line_and_leaves_nothing(tmp_path: Path, name
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         env = {"RUN_DIR": str(tmp_path), "PORT": str(free_port()), "DASHBOARD_PORT": str(free_port()), name: port}
-        process = Process([sys.executable, "-m", "deploy.local.run"], env=env, log=tmp_path / "log")
+        process = Process([sys.executable, "-m", "tandem.deploy.local.run"], env=env, log=tmp_path / "log")
         assert process.popen.wait(30) == 1
     assert process.output.splitlines() == [
         f"{name}={port} is in use on 127.0.0.1; stop what listens there or set {name}"
@@ -118,7 +118,13 @@ def test_a_port_in_use_is_one_clear_line_and_leaves_nothing(tmp_path: Path, name
 
 
 def test_a_bad_setting_is_one_line_and_exit_2(tmp_path: Path) -> None:
-    for module in ("deploy.local.run", "api", "llm_worker", "sync_worker", "sync_worker.clock"):
+    for module in (
+        "tandem.deploy.local.run",
+        "tandem.api",
+        "tandem.llm_worker",
+        "tandem.sync_worker",
+        "tandem.shared.maintenance",
+    ):
         env = {**clean_environment(), "RUN_DIR": str(tmp_path), "TANDEM_LLM_CONCURRENCY": "many"}
         result = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, env=env, check=False)
         assert result.returncode == 2, module
@@ -130,7 +136,7 @@ def test_a_bad_setting_is_one_line_and_exit_2(tmp_path: Path) -> None:
 def test_what_dies_at_the_start_stops_everything(tmp_path: Path) -> None:
     env = {"RUN_DIR": str(tmp_path), "PORT": str(free_port()), "DASHBOARD_PORT": str(free_port())}
     env |= {"TANDEM_MAIL_FROM": "nobody"}
-    process = Process([sys.executable, "-m", "deploy.local.run"], env=env, log=tmp_path / "log")
+    process = Process([sys.executable, "-m", "tandem.deploy.local.run"], env=env, log=tmp_path / "log")
     assert process.popen.wait(60) == 1
     assert "not started: sync-worker ended with 2" in process.output
     assert "TANDEM_MAIL_FROM='nobody' is not `Name <address>`" in process.output
@@ -141,7 +147,9 @@ def test_another_provider_needs_only_its_address(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     log = tmp_path / "stub.log"
     elsewhere.mkdir()
-    with running("deploy.local.stub", "--rpm", "600", env={"RUN_DIR": str(elsewhere)}, log=log, says="Listening"):
+    with running(
+        "tandem.deploy.local.stub", "--rpm", "600", env={"RUN_DIR": str(elsewhere)}, log=log, says="Listening"
+    ):
         url = (elsewhere / "llm.url").read_text().strip()
         with platform(tmp_path / "p", OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-of-the-test") as started:
             assert "llm-stub" not in started.parts()
@@ -157,16 +165,16 @@ def test_singly_started_parts_find_each_other(tmp_path: Path) -> None:
     port = str(free_port())
     env = {"RUN_DIR": str(tmp_path / "r"), "PORT": port, "TANDEM_LOG_FORMAT": "console"}
     subprocess.run(
-        [sys.executable, "-m", "deploy.local.files"], env={**clean_environment(), **env}, check=True, cwd=ROOT
+        [sys.executable, "-m", "tandem.deploy.local.files"], env={**clean_environment(), **env}, check=True, cwd=ROOT
     )
     with ExitStack() as stack:
-        redis = Process([sys.executable, "-m", "deploy.local.redis"], env=env, log=tmp_path / "redis")
+        redis = Process([sys.executable, "-m", "tandem.deploy.local.redis"], env=env, log=tmp_path / "redis")
         stack.callback(redis.stop)
         for module, says in (
-            ("deploy.local.stub", ""),
-            ("api", "listening"),
-            ("llm_worker", "ready"),
-            ("llm_worker", "ready"),
+            ("tandem.deploy.local.stub", ""),
+            ("tandem.api", "listening"),
+            ("tandem.llm_worker", "ready"),
+            ("tandem.llm_worker", "ready"),
         ):
             log = tmp_path / f"{module}-{len(list(tmp_path.iterdir()))}"
             stack.enter_context(running(module, env=env, log=log, says=says))

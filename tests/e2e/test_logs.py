@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.platform import Platform, platform
+from tests.support.platform import Platform, platform
 
 KEY, PROMPT, PAGE = "sk-secret-of-the-test", "a very private prompt", "a very private page"
 ANSWER = {

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.platform import CHAT, Platform
-from tests.e2e.trouble import submit
-from tests.processes import until
+from tests.support.platform import CHAT, Platform
+from tests.support.processes import until
+from tests.support.trouble import submit
 
 
 def pid(running: Platform, pool: str) -> int:

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.ports import free_port
-from shared import events, store
-from shared.attempt import HandBack
-from shared.book import AsyncBook, Book
-from shared.events import Kind
-from shared.job import Usage
-from shared.store import Lease, Success
+from tandem.deploy.local.ports import free_port
+from tandem.shared.jobs.events import Kind
+from tandem.shared.jobs.model import Usage
+from tandem.shared.jobs.retry import HandBack
+from tandem.shared.store import commands, events
+from tandem.shared.store.commands import Lease, Success
+from tandem.shared.store.executor import AsyncBook, Book
 from tests.api.conftest import KEYS
-from tests.api.watcher import Watcher, connections, whole
 from tests.llm_worker.conftest import serve_stub
-from tests.llm_worker.servers import Pieces, chunk
-from tests.processes import Process, running
-from tests.shared.jobs import put
-from tests.shared.test_book import TTL
+from tests.shared.store.test_book import TTL
+from tests.support.event_source import Watcher, connections, whole
+from tests.support.jobs import put
+from tests.support.processes import Process, running
+from tests.support.providers import Pieces, chunk
 
 HEADERS = {"Authorization": "Bearer ann-key-0123456789abc"}
 
@@ -33,7 +33,7 @@ def gateway(valkey: str, folder: Path, port: int) -> Iterator[Process]:
     env = {"REDIS_URL": valkey, "PORT": str(port), "TANDEM_API_KEYS": KEYS, "RUN_DIR": str(folder)}
     log = folder / f"api-{port}.log"
     log.unlink(missing_ok=True)
-    with running("api", env=env, log=log, says="listening") as process:
+    with running("tandem.api", env=env, log=log, says="listening") as process:
         yield process
 
 
@@ -42,7 +42,7 @@ async def work(book: AsyncBook, jobs: int, *, steps: int, pause: float) -> None:
     leases: list[Lease] = []
     for lives in (1, 2):
         while len(leases) < jobs:
-            leases += (await book.run(store.claim_llm(worker="w", limit=jobs, ttl=TTL))).leases
+            leases += (await book.run(commands.claim_llm(worker="w", limit=jobs, ttl=TTL))).leases
         for step in range(steps):
             for lease in leases:
                 burst = [(Kind.DELTA, {"text": f"{step} "})] * random.randint(1, 3)  # noqa: S311
@@ -50,9 +50,9 @@ async def work(book: AsyncBook, jobs: int, *, steps: int, pause: float) -> None:
             await asyncio.sleep(pause)
         for lease in leases:
             if lives == 1:
-                await book.run(store.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=TTL))
+                await book.run(commands.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=TTL))
             else:
-                await book.run(store.succeed(lease, Success('{"text": "hi"}'), usage=Usage(), ttl=TTL))
+                await book.run(commands.succeed(lease, Success('{"text": "hi"}'), usage=Usage(), ttl=TTL))
         leases.clear()
 
 
@@ -125,13 +125,13 @@ async def test_a_worker_killed_in_the_middle_of_a_stream(valkey: str, book: Book
         for port in ports:
             stack.enter_context(gateway(valkey, tmp_path, port))
         env = {"REDIS_URL": valkey, "OPENAI_BASE_URL": stub.url, "RUN_DIR": str(tmp_path)}
-        first = stack.enter_context(running("llm_worker", env=env, log=tmp_path / "first.log", says="ready"))
+        first = stack.enter_context(running("tandem.llm_worker", env=env, log=tmp_path / "first.log", says="ready"))
         job = put(book, stream=True)
         watchers = [Watcher(urls, job, restless=restless) for restless in (True, True, False)]
         watching = [asyncio.create_task(watcher.run(client)) for watcher in watchers]
         await _until(lambda: all([event.kind for event in watcher.seen].count("delta") >= 5 for watcher in watchers))
         first.popen.kill()
-        stack.enter_context(running("llm_worker", env=env, log=tmp_path / "second.log", says="ready"))
+        stack.enter_context(running("tandem.llm_worker", env=env, log=tmp_path / "second.log", says="ready"))
         async with asyncio.timeout(60):
             await asyncio.gather(*watching)
     assert all(whole(watcher.seen) and watcher.seen == watchers[0].seen for watcher in watchers)

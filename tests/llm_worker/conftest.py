@@ -14,11 +14,11 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from llm_worker.context import LlmContext
-from llm_worker.gate import Gate, OpenGate
-from llm_worker.router import Router
-from shared.settings import Settings
-from tests.llm_worker.servers import KEY, LlMock, Stub
+from tandem.llm_worker.generation.context import LlmContext
+from tandem.llm_worker.providers.router import Router
+from tandem.llm_worker.rate_limit.gate import Gate, OpenGate
+from tandem.shared.config.settings import Settings
+from tests.support.providers import KEY, LlMock, Stub
 
 MakeContext = Callable[..., LlmContext]
 Servers = Callable[..., LlMock]

@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_worker.tokens import cut, estimate, split
+from tandem.llm_worker.tokens import cut, estimate, split
 
 texts = st.text(st.sampled_from("ab. \n!?語。🙂é"), max_size=400) | st.text(max_size=100)
 limits = st.integers(min_value=2, max_value=60)

@@ -7,20 +7,20 @@ from typing import Any, Protocol
 import httpx
 import pytest
 
-from shared import store
-from shared.book import Book
-from shared.dispatch import submission
-from shared.files import Files
-from shared.redis import client
-from shared.settings import Settings
-from shared.spec import AnySpec
-from shared.submission import submit
-from sync_worker.context import SyncContext
+from tandem.shared.config.settings import Settings
+from tandem.shared.dispatch import submission
+from tandem.shared.runtime.redis_client import client
+from tandem.shared.storage.artifacts import Files
+from tandem.shared.store import commands
+from tandem.shared.store.executor import Book
+from tandem.shared.store.submission import submit
+from tandem.shared.tasks.spec import AnySpec
+from tandem.sync_worker.context import SyncContext
 from tests.conftest import Valkey
-from tests.shared.jobs import PLENTY
-from tests.sync_worker.dashboards import ADMIN, dashboard_on, one_of_each
-from tests.sync_worker.house import House
-from tests.sync_worker.https_server import make_certificate, serve
+from tests.support.cleanup_house import House
+from tests.support.dashboards import ADMIN, dashboard_on, one_of_each
+from tests.support.https_server import make_certificate, serve
+from tests.support.jobs import PLENTY
 
 
 class Start(Protocol):
@@ -46,7 +46,7 @@ def start(book: Book, valkey: str, tmp_path: Path) -> Start:
         chosen = Settings(_env_file=None, run_dir=tmp_path, redis_url=valkey, **settings)
         job = submission(spec, spec.input.model_validate(payload), owner=owner, request_id="test")
         book.run(submit(job, PLENTY))
-        [lease] = book.run(store.claim_sync(worker="test", ttl=chosen.job_ttl)).leases
+        [lease] = book.run(commands.claim_sync(worker="test", ttl=chosen.job_ttl)).leases
         return SyncContext(lease=lease, settings=chosen, files=Files(chosen.files), book=book)
 
     return begin

@@ -1,4 +1,4 @@
-"""Read as `shared.catalog.bench_tasks` by a process that `bench.extended` started."""
+"""Read as `tandem.shared.tasks.catalog.bench_tasks` by a process that `bench.extended` started."""
 
 from bench.tasks.specs import LLM_NOOP, SYNC_HURT, SYNC_NOOP
 

@@ -1,11 +1,11 @@
-"""Read as `llm_worker.handlers.bench_noop` by a process that `bench.extended` started."""
+"""Read as `tandem.llm_worker.handlers.bench_noop` by a process that `bench.extended` started."""
 
 import asyncio
 import os
 
 from bench import tally
 from bench.tasks.specs import LLM_NOOP, Nothing, Sent
-from llm_worker.context import LlmContext, handles
+from tandem.llm_worker.generation.context import LlmContext, handles
 
 
 @handles(LLM_NOOP)

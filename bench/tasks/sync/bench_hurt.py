@@ -1,10 +1,10 @@
-"""Read as `sync_worker.handlers.bench_hurt` by a process that `bench.extended` started."""
+"""Read as `tandem.sync_worker.handlers.bench_hurt` by a process that `bench.extended` started."""
 
 import os
 import signal
 
 from bench.tasks.specs import SYNC_HURT, Hurt, Nothing
-from sync_worker.context import SyncContext, handles
+from tandem.sync_worker.context import SyncContext, handles
 
 CHUNK = 10**7
 

@@ -1,10 +1,10 @@
-"""Read as `sync_worker.handlers.bench_noop` by a process that `bench.extended` started."""
+"""Read as `tandem.sync_worker.handlers.bench_noop` by a process that `bench.extended` started."""
 
 import os
 
 from bench import tally
 from bench.tasks.specs import SYNC_NOOP, Nothing, Sent
-from sync_worker.context import SyncContext, handles
+from tandem.sync_worker.context import SyncContext, handles
 
 
 @handles(SYNC_NOOP)

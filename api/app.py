@@ -1,0 +1,99 @@
+"""The gateway's application factory."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from fastapi_offline import FastAPIOffline
+
+from tandem.api.jobs import actions, events
+from tandem.api.jobs import routes as job_routes
+from tandem.api.jobs.subscriptions import Watching
+from tandem.api.ops import health, metrics, queues
+from tandem.api.server import problems
+from tandem.api.server.fast_path import ShortWay
+from tandem.api.server.middleware import BodyLimit, RequestId
+from tandem.api.server.strict_json import StrictRoute
+from tandem.api.server.traffic import Counted, Traffic
+from tandem.api.submission import routes as task_routes
+from tandem.api.submission.webhook_target import WebhookTargets, check_keys
+from tandem.shared.config.settings import Settings
+from tandem.shared.dispatch import Dispatcher, places
+from tandem.shared.jobs.submission import Admission
+from tandem.shared.runtime.redis_client import async_client
+from tandem.shared.storage.artifacts import open_store
+from tandem.shared.store.executor import BatchingBook
+from tandem.shared.tasks.registry import Catalog, load
+
+DESCRIPTION = """Background jobs for LLM applications. Submit with POST, get 202 and a job, poll or wait for its result.
+
+Every call but `/healthz` and `/readyz` needs `Authorization: Bearer KEY`."""
+
+CONNECTIONS = 4  # to Redis; one more is for what is watched
+ROUTERS = tuple(part.router for part in (health, job_routes, events, actions, queues, metrics))
+
+
+def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
+    """Build the gateway.
+
+    Raises:
+        SettingsError: no API keys, or no address of Redis.
+        ValueError: a key's webhook leads where none may go, or can't be signed.
+
+    """
+    check_keys(settings.keys, allow_private=settings.allow_private_webhooks, signed=_signed(settings))
+    # FastAPI with its docs pages served from here: no CDN sees who reads them, and they work offline.
+    app = FastAPIOffline(
+        title="Tandem", version="0.1.0", description=DESCRIPTION, lifespan=_opened, redirect_slashes=False
+    )
+    app.router.route_class = StrictRoute
+    app.state.catalog = catalog or load()
+    app.state.settings = settings
+    app.state.keys = settings.keys
+    app.state.traffic = Traffic()
+    app.state.metrics_public = settings.metrics_public
+    problems.install(app)
+    submissions = task_routes.router(app.state.catalog)
+    _add_middleware(app, submissions)
+    for router in (*ROUTERS, submissions):
+        app.include_router(router)
+    app.openapi()  # built once, here: it takes a while, and a mistake in it fails at start
+    return app
+
+
+@asynccontextmanager
+async def _opened(app: FastAPI) -> AsyncIterator[None]:
+    """Connect to Redis and open the files, for as long as the gateway serves."""
+    settings: Settings = app.state.settings
+    # Few connections, however many callers: what they ask in one tick of the loop goes out together.
+    book = BatchingBook(async_client(settings.redis, connections=CONNECTIONS))
+    subscriber = async_client(settings.redis, timeout=None, connections=1)
+    app.state.book = book
+    app.state.dispatcher = Dispatcher(book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl)
+    app.state.webhook_targets = WebhookTargets(allow_private=settings.allow_private_webhooks, signed=_signed(settings))
+    app.state.files = open_store(settings.files)
+    async with Watching(subscriber, book) as app.state.watching, app.state.traffic.handed_to(book):
+        yield
+    await subscriber.aclose()
+    await book.aclose()
+
+
+def _add_middleware(app: FastAPI, submissions: APIRouter) -> None:
+    """The last one added sees a request first."""
+    app.add_middleware(ShortWay, router=submissions, handlers=app.exception_handlers)
+    app.add_middleware(BodyLimit, limit=int(app.state.settings.max_body))
+    app.add_middleware(RequestId)
+    app.add_middleware(Counted, traffic=app.state.traffic)
+
+
+def _signed(settings: Settings) -> bool:
+    return settings.webhook_key is not None
+
+
+def admission(settings: Settings) -> Admission:
+    """Give what each key may submit; TANDEM_CONFIG may say otherwise of one."""
+    return Admission(
+        queue_max=settings.queue_max,
+        share=places(settings.key_share, settings.queue_max),
+        rpm=settings.key_rpm,
+    )

@@ -1,0 +1,36 @@
+"""Who calls, and what the role allows."""
+
+from typing import Annotated
+
+from fastapi import Depends, HTTPException, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from tandem.shared.config.api_keys import ApiKey, Role, find
+from tandem.shared.jobs.model import Job
+
+bearer = HTTPBearer(auto_error=False, description="An API key, role user or admin.")
+
+
+async def authenticate(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+) -> ApiKey:
+    """Find the caller's key. 401 if there is none."""
+    key = find(request.app.state.keys, credentials.credentials) if credentials else None
+    if key is None:
+        raise HTTPException(401, "give a known API key: `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"})
+    return key
+
+
+Caller = Annotated[ApiKey, Depends(authenticate)]
+
+
+async def require_admin(caller: Caller) -> ApiKey:
+    """403 unless the caller's role is admin."""
+    if caller.role is not Role.ADMIN:
+        raise HTTPException(403, "this needs a key of role admin")
+    return caller
+
+
+def may_see(caller: ApiKey, job: Job) -> bool:
+    """An owner sees own jobs, an admin all."""
+    return caller.role is Role.ADMIN or job.owner == caller.name

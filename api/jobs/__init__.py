@@ -1,0 +1,1 @@
+"""Jobs that exist: reading, watching, changing, downloading."""

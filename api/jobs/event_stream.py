@@ -1,0 +1,97 @@
+"""One watcher's way through a job's events: what is kept, then what comes, each once and in order."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+from tandem.api.jobs.subscriptions import Feed, Watching
+from tandem.shared.errors import StoreUnavailable
+from tandem.shared.jobs.events import Event, Extent, Kind
+from tandem.shared.jobs.view import show
+from tandem.shared.store import commands, events
+from tandem.shared.store.executor import AsyncBook
+
+log = logging.getLogger("tandem.api")
+
+PAGE = 500  # events read at once: what a watcher that reads slowly costs in memory
+OUTAGE_PAUSE = 1.0  # seconds
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The stream does not keep the events from `first` to `last` any more."""
+
+    first: int
+    last: int
+
+
+class Follower:
+    """Follows one job from the event after `after` to its `end`, whose data is the finished job."""
+
+    def __init__(self, job_id: str, *, after: int, book: AsyncBook, watching: Watching) -> None:
+        self._id = job_id
+        self._last = after
+        self._book = book
+        self._watching = watching
+        self._behind = False  # the stream is to be read
+        self._over = False
+
+    async def items(self) -> AsyncGenerator[Event | Missing]:
+        """Give the events until the end, or until the process shuts down or the job is erased."""
+        async with self._watching.job(self._id) as feed:
+            while not self._over and not self._watching.stopping:
+                for item in await (self._kept() if self._behind else self._live(feed)):
+                    yield item
+
+    async def _live(self, feed: Feed) -> list[Event | Missing]:
+        event = await feed.next()
+        if event is None or event.seq > self._last + 1:
+            self._behind = True
+            return []
+        return await self._pass_on(event) if event.seq > self._last else []
+
+    async def _kept(self) -> list[Event | Missing]:
+        """Give what the stream keeps after the last event given, a page at a time."""
+        answer = await self._ask([events.read(self._id, after=self._last, count=PAGE), events.extent(self._id)])
+        if answer is None:
+            return []
+        page, extent = answer
+        given = [item for event in page for item in await self._pass_on(event)]
+        if len(page) < PAGE:
+            self._behind = False
+            self._over = self._over or self._nothing_follows(extent)
+        return given
+
+    def _nothing_follows(self, extent: Extent | None) -> bool:
+        """Erased, given to the end already, or Redis has lost events that were given: numbers begin again."""
+        return extent is None or extent.seq < self._last or (extent.finished and extent.seq == self._last)
+
+    async def _pass_on(self, event: Event) -> list[Event | Missing]:
+        given: list[Event | Missing] = []
+        if event.seq > self._last + 1:
+            given.append(Missing(self._last + 1, event.seq - 1))
+        self._last = event.seq
+        if event.kind is not Kind.END:
+            given.append(event)
+        elif shown := await self._finished():
+            self._over = True
+            given.append(Event(event.seq, Kind.END, shown))
+        return given
+
+    async def _finished(self) -> str | None:
+        """Give the finished job as JSON; None if somebody let it run again meanwhile: then more follows."""
+        answer = await self._ask([commands.fetch(self._id)])
+        job = answer[0] if answer else None
+        return show(job).model_dump_json() if job and job.finished else None
+
+    async def _ask(self, calls: list[Any]) -> list[Any] | None:
+        """Ask the job book, through outages; None if the process shuts down."""
+        while not self._watching.stopping:
+            try:
+                return await self._book.run_all(calls)
+            except StoreUnavailable as error:
+                log.debug("a watcher of %s waits for Redis: %s", self._id, error)
+                await asyncio.sleep(OUTAGE_PAUSE)
+        return None

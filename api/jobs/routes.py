@@ -1,0 +1,106 @@
+"""Reading jobs and their files."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, HTTPException, Query, Response
+
+from tandem.api.auth.keys import Caller, may_see
+from tandem.api.dependencies import TheBook, TheCatalog, TheFiles, TheWatching
+from tandem.api.jobs import cursor as cursors
+from tandem.api.jobs import download
+from tandem.api.jobs.parameters import JobId, Wait
+from tandem.api.jobs.view import answer
+from tandem.api.server.problems import invalid, responses
+from tandem.shared.config.api_keys import ApiKey, Role
+from tandem.shared.jobs.model import Job, Status
+from tandem.shared.jobs.view import AnyJob, JobPage, show
+from tandem.shared.store import commands, listing
+from tandem.shared.store.executor import AsyncBook
+from tandem.shared.store.listing import Filter, Page
+from tandem.shared.tasks.spec import Queue
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+LOOKS = 100  # stretches of a listing looked at for one page
+
+
+async def find(job_id: str, caller: ApiKey, book: AsyncBook) -> Job:
+    """Read a job that the caller may see; 404 otherwise."""
+    job = await book.run(commands.fetch(job_id))
+    if job is None or not may_see(caller, job):
+        raise HTTPException(404, "no job with this id")
+    return job
+
+
+@router.get("", summary="Jobs, newest first: an owner's own, for an admin all.", responses=responses(401, 422, 503))
+async def list_jobs(
+    caller: Caller,
+    book: TheBook,
+    catalog: TheCatalog,
+    status: Status | None = None,
+    task: str | None = None,
+    queue: Queue | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=500)] = None,
+) -> JobPage:
+    if task is not None and task not in catalog:
+        raise invalid("query", "task", f"no such task: {task}")
+    owner = "" if caller.role is Role.ADMIN else caller.name
+    which = Filter(owner=owner, task=task or "", queue=queue or "", status=status or "")
+    try:
+        after = cursors.decode(cursor, which) if cursor else listing.START
+    except cursors.BadCursor as error:
+        raise invalid("query", "cursor", str(error)) from None
+    page = await _collect(book, which, after, limit)
+    jobs = await book.run_all([commands.fetch(job_id) for job_id in page.ids])
+    return JobPage(
+        jobs=[show(job) for job in jobs if job],
+        next=cursors.encode(page.next, which) if page.next else None,
+    )
+
+
+async def _collect(book: AsyncBook, which: Filter, after: listing.Position, limit: int) -> Page:
+    ids: list[str] = []
+    for _ in range(LOOKS):
+        page = await book.run(listing.page(which, after=after, limit=limit - len(ids)))
+        ids += page.ids
+        if page.next is None or len(ids) == limit:
+            return Page(ids, page.next)
+        after = page.next
+    return Page(ids, after)
+
+
+@router.get("/{job_id}", summary="A job.", response_model=AnyJob, responses=responses(401, 404, 422, 503))
+async def get_job(job_id: JobId, caller: Caller, book: TheBook, watching: TheWatching, wait: Wait = 0) -> Response:
+    job = await find(job_id, caller, book)
+    if wait and not job.finished:
+        job = await watching.wait(job, wait)
+    return answer(job)
+
+
+@router.get(
+    "/{job_id}/file",
+    summary="The file that a job made.",
+    response_class=Response,
+    responses={
+        **responses(401, 404, 422, 503),
+        200: {"content": {"application/octet-stream": {}}, "description": "The whole file."},
+        206: {"content": {"application/octet-stream": {}}, "description": "The part that `Range` asks for."},
+        304: {"description": "Unchanged since `If-None-Match`."},
+        416: {"description": "No such range."},
+    },
+)
+async def get_file(
+    job_id: JobId,
+    caller: Caller,
+    book: TheBook,
+    files: TheFiles,
+    range_: Annotated[str | None, Header(alias="Range")] = None,
+    if_range: Annotated[str | None, Header()] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    job = await find(job_id, caller, book)
+    if job.file is None:
+        raise HTTPException(404, "the job has no file")
+    wanted = range_ if if_range is None or if_range == download.etag(job.file) else None
+    return await download.answer(files, job.file, range_=wanted, if_none_match=if_none_match)

@@ -1,0 +1,29 @@
+"""Whether the process lives and can take jobs."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from tandem.api.dependencies import TheBook
+from tandem.api.server.problems import responses
+from tandem.shared.store.scripts import Call
+
+router = APIRouter(tags=["operations"])
+
+PING: Call[bool] = Call("PING", [], bool, command=True)
+
+
+class Health(BaseModel):
+    status: str = "ok"
+
+
+@router.head("/healthz", include_in_schema=False)
+@router.get("/healthz", summary="The process lives.")
+async def healthz() -> Health:
+    return Health()
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz", summary="Redis answers.", responses=responses(503))
+async def readyz(book: TheBook) -> Health:
+    await book.run(PING)
+    return Health()

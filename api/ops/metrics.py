@@ -1,0 +1,47 @@
+"""Prometheus's door."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from tandem.api.auth.keys import authenticate, bearer, require_admin
+from tandem.api.dependencies import TheBook
+from tandem.api.ops.prometheus import BookMetrics
+from tandem.api.server.problems import responses
+from tandem.shared.store.queues import QueueName, look
+from tandem.shared.store.scripts import KEYS, Call
+
+router = APIRouter(tags=["operations"])
+
+COUNTERS: Call[dict[str, int]] = Call(
+    "HGETALL",
+    [KEYS["METRICS"]],
+    lambda answer: {name.decode(): int(value) for name, value in answer.items()},
+    command=True,
+)
+
+
+async def may_read(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> None:
+    """An admin key, unless the metrics are public."""
+    if not request.app.state.metrics_public:
+        await require_admin(await authenticate(request, credentials))
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics in Prometheus's text form: an admin key, or TANDEM_METRICS_PUBLIC=1.",
+    dependencies=[Depends(may_read)],
+    response_class=Response,
+    responses={**responses(401, 403, 503), 200: {"content": {"text/plain": {}}, "description": "All metrics."}},
+)
+async def metrics(request: Request, book: TheBook) -> Response:
+    await request.app.state.traffic.flush(book)
+    counters = await book.run(COUNTERS)
+    queues = await book.run_all([look(name) for name in QueueName])
+    shown = CollectorRegistry(auto_describe=False)
+    shown.register(BookMetrics(counters, queues))
+    return Response(generate_latest(shown), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,1 @@
+"""A submission on its way in: one typed endpoint a task."""

@@ -1,0 +1,1 @@
+"""The asyncio pool's engine: claim, lease, renew, run, drain."""

@@ -1,0 +1,46 @@
+"""The bell that wakes one idle worker for each new job."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from tandem.shared.store import commands
+from tandem.shared.store.executor import AsyncBook
+from tandem.shared.store.scripts import BELL
+
+log = logging.getLogger("tandem.llm_worker")
+
+WAIT = timedelta(seconds=5)  # the server ends each listening: a cancelled one would cost the connection
+OUTAGE_PAUSE = timedelta(milliseconds=500)
+
+
+class Bell:
+    """Listens in the background. A ring that finds its worker busy goes on to another one."""
+
+    def __init__(self, client: Any, book: AsyncBook, *, busy: Callable[[], bool], heard: Callable[[], None]) -> None:
+        self._client, self._book = client, book
+        self._busy, self._heard = busy, heard
+        self._task: asyncio.Task[None] | None = None
+
+    def listen(self) -> None:
+        """Have `heard` called at the next ring, if there is one in the next seconds."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._listen(), name="bell")
+
+    def stop(self) -> None:
+        """End the listening."""
+        if self._task:
+            self._task.cancel()
+
+    async def _listen(self) -> None:
+        try:
+            rung = await self._client.blpop([BELL + "llm"], timeout=WAIT.total_seconds())
+            if rung and self._busy():
+                await self._book.run(commands.ring("llm"))
+            elif rung:
+                self._heard()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next claim will say it
+            log.debug("the bell is out of order: %s", error)
+            await asyncio.sleep(OUTAGE_PAUSE.total_seconds())

@@ -1,0 +1,1 @@
+"""What a handler may use: questions, structured answers, prompts, deltas, progress."""

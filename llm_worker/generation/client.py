@@ -1,0 +1,65 @@
+"""What a handler asks models with."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tandem.llm_worker.providers.base import Question
+from tandem.llm_worker.providers.openai_compatible.provider import Attempt
+from tandem.llm_worker.providers.openai_compatible.responses import Answer
+from tandem.llm_worker.providers.router import Router
+from tandem.shared.config.settings import Settings
+from tandem.shared.tasks.catalog.llm import Message
+
+
+class Asking:
+    """The providers as one attempt sees them: it names a model or none, and the router finds who answers.
+
+    Raises of both calls:
+        Snooze: no provider takes it now.
+        JobError: the request failed; `errors.py` lists what another request may answer.
+    """
+
+    def __init__(self, router: Router, settings: Settings, attempt: Attempt) -> None:
+        self._router = router
+        self._settings = settings
+        self._attempt = attempt
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_output_tokens: int | None = None,
+        schema: dict[str, Any] | None = None,
+        stream: bool = False,
+    ) -> Answer:
+        """Ask for one answer, with `schema` for one in JSON of that schema; `stream` also emits it as it comes.
+
+        Raises:
+            SchemaRefused: the provider takes no JSON Schema, or not this one.
+
+        """
+        question = Question(
+            messages=messages,
+            temperature=temperature,
+            max_output_tokens=max_output_tokens,
+            schema=schema,
+            stream=stream,
+        )
+        return await self._router.first(
+            model or self._settings.model, lambda route: route.provider.chat(route.model, question, self._attempt)
+        )
+
+    async def embed(
+        self, texts: Sequence[str], *, model: str | None = None, dimensions: int | None = None
+    ) -> list[list[float]]:
+        """Turn each text into a vector, in order, all of one length, which the provider decides."""
+        return await self._router.first(
+            model or self._settings.embed_model,
+            lambda route: route.provider.embed(route.model, texts, self._attempt, dimensions=dimensions),
+        )
+
+    def context_window(self, model: str | None = None) -> int:
+        """Give the tokens that the model's window holds."""
+        return self._router.context_window(model or self._settings.model)

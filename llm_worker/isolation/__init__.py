@@ -1,0 +1,1 @@
+"""A suspect's own process."""

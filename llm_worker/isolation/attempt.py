@@ -1,0 +1,80 @@
+"""Runs a suspect: a job that was there twice when a worker died gets a process of its own, and only that can die."""
+
+import asyncio
+import logging
+import signal
+from datetime import timedelta
+from typing import Any
+
+from tandem.llm_worker.isolation.supervisor import Apart, Run
+from tandem.shared.config.settings import Settings
+from tandem.shared.errors import AttemptTimeout
+from tandem.shared.jobs.model import Usage
+from tandem.shared.jobs.retry import Decision, HandBack, decide
+from tandem.shared.store import commands
+from tandem.shared.store.commands import Lease
+from tandem.shared.store.executor import AsyncBook
+from tandem.shared.tasks.registry import Catalog
+
+log = logging.getLogger("tandem.llm_worker")
+
+START = timedelta(seconds=30)  # for the process, before and after the attempt's own time
+WRITE = timedelta(seconds=5)  # for the outcome, once Redis answers
+FAREWELL = timedelta(seconds=1)  # to close its connections, when it is told to stop
+PAUSE = timedelta(seconds=1)  # before the next attempt
+
+
+async def attempt_apart(worker: dict[str, Any], lease: Lease) -> None:
+    """Run `lease` in a process of its own, which writes the outcome; if it dies instead, that is a crash."""
+    settings: Settings = worker["settings"]
+    book: AsyncBook = worker["book"]
+    apart: Apart = worker["apart"]
+    log.info("runs in a process of its own", extra={"job": lease.id, "task": lease.task})
+    run = apart.start(lease)
+    decision: Decision | None = None
+    try:
+        decision = await _watch(run, lease, book=book, catalog=worker["catalog"])
+    except asyncio.CancelledError:
+        decision = HandBack(timedelta(0))
+    finally:
+        await _end(apart, run)
+    if not run.started:
+        decision = HandBack(PAUSE)
+    if decision:
+        await book.insist(commands.give_up(lease, decision, usage=Usage(), ttl=settings.job_ttl))
+    elif run.code is None:
+        # Not its doing, as far as anybody knows: it is lost as with its worker, when its lease is over.
+        log.warning("the quarantine ended with it", extra={"job": lease.id, "task": lease.task})
+    elif run.code:
+        log.warning("its process ended with %d", run.code, extra={"job": lease.id, "task": lease.task})
+        await book.insist(commands.crash(lease, ttl=settings.job_ttl, delay=PAUSE))
+
+
+async def _watch(run: Run, lease: Lease, *, book: AsyncBook, catalog: Catalog) -> Decision | None:
+    """Wait for the end; what blocks its own loop, and so its own time limit, is decided here."""
+    spec = catalog[lease.task]
+    if await _over(run, spec.timeout + START):
+        return None
+    await book.insist(commands.now())  # it may have ended, and wait for Redis
+    if await _over(run, WRITE):
+        return None
+    late = AttemptTimeout(f"{spec.name} did not end within {spec.timeout.total_seconds():g} s")
+    return decide(late, spec.retry, attempt=lease.attempt, jitter=0.5)
+
+
+async def _over(run: Run, within: timedelta) -> bool:
+    try:
+        async with asyncio.timeout(within.total_seconds()):
+            await run.over.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _end(apart: Apart, run: Run) -> None:
+    """End the process and what it started; first politely, so that it closes its connections."""
+    if not run.over.is_set():
+        apart.signal(run, signal.SIGTERM)
+        if not await _over(run, FAREWELL):
+            apart.signal(run, signal.SIGKILL)
+    await run.over.wait()

@@ -1,0 +1,102 @@
+"""A worker's side of the quarantine: starts it with the first suspect, and knows what became of each."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from typing import Any
+
+from tandem.llm_worker.isolation import server
+from tandem.shared.store.commands import Lease
+
+log = logging.getLogger("tandem.llm_worker")
+
+
+class Run:
+    """One suspect's process. `code` is None as long as it runs, and where nobody knows how it ended."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.started = False
+        self.code: int | None = None
+        self.over = asyncio.Event()
+
+
+class Apart:
+    """The processes of a worker's suspects."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._runs: dict[int, Run] = {}
+        self._unsent: list[bytes] = []
+        self._stdin: asyncio.StreamWriter | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    def start(self, lease: Lease) -> Run:
+        """Start the attempt in a process of its own."""
+        self._number += 1
+        run = self._runs[self._number] = Run(self._number)
+        self._tell({"run": run.number, "lease": server.to_json(lease)})
+        return run
+
+    def signal(self, run: Run, number: int) -> None:
+        """Send a signal to the process and what it started."""
+        self._tell({"signal": run.number, "number": int(number)})
+
+    async def aclose(self) -> None:
+        """End the quarantine, and what is left in it."""
+        if self._serving:
+            self._serving.cancel()
+            await asyncio.wait([self._serving])
+
+    def _tell(self, command: dict[str, Any]) -> None:
+        line = json.dumps(command).encode() + b"\n"
+        if self._stdin:
+            self._stdin.write(line)
+            return
+        self._unsent.append(line)
+        if self._serving is None or self._serving.done():
+            self._serving = asyncio.create_task(self._serve(), name="quarantine")
+
+    async def _serve(self) -> None:
+        """Keep the process until it ends; whoever is in it then is over."""
+        try:
+            await self._converse()
+        except OSError as error:
+            log.warning("suspects have to wait: %s", error)
+        finally:
+            self._stdin = None
+            self._unsent.clear()
+            for run in self._runs.values():
+                run.over.set()
+            self._runs.clear()
+
+    async def _converse(self) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", server.__name__, str(os.getpid())),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stdin and process.stdout  # noqa: S101, PT018 - pipes were asked for
+        try:
+            self._stdin = process.stdin
+            self._stdin.writelines(self._unsent)
+            self._unsent.clear()
+            while line := await process.stdout.readline():
+                self._hear(line.decode().split())
+        finally:
+            if process.returncode is None:
+                process.kill()  # its children go with it
+            await process.wait()
+
+    def _hear(self, words: list[str]) -> None:
+        number, what, *code = words
+        run = self._runs[int(number)]
+        if what == "started":
+            run.started = True
+            return
+        del self._runs[run.number]
+        run.code = int(code[0])
+        run.over.set()

@@ -1,0 +1,1 @@
+"""Which provider answers, and how each is asked."""

@@ -1,0 +1,26 @@
+"""Refusals of a provider that a caller can answer with another request.
+
+The `type` strings of everything a provider can do wrong are listed in `refusal.py` and `answers.py`.
+"""
+
+from tandem.shared.errors import FinalError
+
+
+class BadRequest(FinalError):
+    """The provider refused the request as such; `parameter` is the one it named, if any."""
+
+    type = "bad_request"
+
+    def __init__(self, message: str, *, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class ContextTooLong(FinalError):
+    """The request holds more tokens than the model or the provider takes; a smaller one may pass."""
+
+    type = "context_too_long"
+
+
+class SchemaRefused(BadRequest):
+    """The provider takes no JSON Schema, or not this one; the same request without it may pass."""

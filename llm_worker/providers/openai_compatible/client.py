@@ -1,0 +1,171 @@
+"""The only file that imports the SDK: one HTTP client of one provider."""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Self
+
+import aiohttp
+import httpx2
+import openai
+import structlog
+
+from tandem.llm_worker.providers.openai_compatible.errors import Refusal, quotes, to_error
+from tandem.llm_worker.providers.openai_compatible.stream import Events
+from tandem.llm_worker.providers.registry import Endpoint
+from tandem.llm_worker.rate_limit.gate import Exchange
+from tandem.shared.errors import AttemptTimeout, TransientError
+
+# Servers close idle connections after 5 s (uvicorn's default): leave them first, or a request meets a closed socket.
+KEEPALIVE = 4.0
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+OPENAI = "api.openai.com"
+TRACEABLE = re.compile(r"[A-Za-z0-9._-]{1,100}")  # nothing else may become a header
+LINGER = 0.5  # seconds for the end of a body that has said all
+BROKEN = (httpx2.HTTPError, aiohttp.ClientError, OSError)  # what a broken connection is; TimeoutError is an OSError
+
+Take = Callable[[str], bool]
+
+
+class Client:
+    """Sends requests to one provider. Every failure is raised as a JobError; `refusal.py` lists those of refusals.
+
+    provider_timeout      transient  no complete answer in time, or a stream that stalls   AttemptTimeout
+    provider_unavailable  transient  no connection, or it broke
+    """
+
+    def __init__(self, sdk: openai.AsyncOpenAI, endpoint: Endpoint) -> None:
+        self._sdk = sdk
+        self._endpoint = endpoint
+
+    @classmethod
+    def open(cls, endpoint: Endpoint) -> Self:
+        """Prepare the client; nothing is sent yet."""
+        timeout = endpoint.timeout.total_seconds()
+        http = openai.DefaultAioHttpClient(
+            timeout=timeout,
+            # Jobs are bounded already; None would fall back to aiohttp's own limit of 100, 0 means no limit.
+            limits=httpx2.Limits(max_connections=0, keepalive_expiry=KEEPALIVE),
+            # A proxy of the environment can't reach the local stand-in.
+            trust_env=endpoint.host not in LOOPBACK,
+        )
+        sdk = openai.AsyncOpenAI(
+            base_url=endpoint.base_url, api_key=endpoint.key, http_client=http, timeout=timeout, max_retries=0
+        )
+        if endpoint.host != OPENAI:
+            # The SDK takes these from the environment; they are no business of anybody else.
+            sdk.organization = sdk.project = None
+        return cls(sdk, endpoint)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._sdk.close()
+
+    async def post(self, path: str, body: dict[str, Any], exchange: Exchange, private: tuple[str, ...]) -> bytes:
+        """Send `body` and read the whole answer; `private` are texts that no error message may repeat."""
+        with self._failures(exchange, private):
+            exchange.sent = True
+            # The SDK's time-out starts anew with every byte; this one is for the whole answer.
+            async with asyncio.timeout(self._endpoint.timeout.total_seconds()):
+                response = await self._sdk.post(path, body=body, cast_to=httpx2.Response, options=_traced())
+        exchange.status, exchange.headers = response.status_code, response.headers
+        return response.content
+
+    async def stream(
+        self, path: str, body: dict[str, Any], exchange: Exchange, private: tuple[str, ...], take: Take
+    ) -> bytes | None:
+        """Send `body` and give `take` the data of each event, as it comes, until it has had enough.
+
+        A server that does not stream after all gives its whole answer, as `post` does; otherwise this is None.
+        """
+        with self._failures(exchange, private):
+            exchange.sent = True
+            async with asyncio.timeout(self._endpoint.timeout.total_seconds()):
+                stream = await self._sdk.post(
+                    path,
+                    body=body,
+                    cast_to=object,
+                    options=_traced(),
+                    stream=True,
+                    stream_cls=openai.AsyncStream[object],
+                )
+                response = stream.response
+                exchange.status, exchange.headers = response.status_code, response.headers
+                try:
+                    if response.headers.get("content-type", "").startswith("application/json"):
+                        return await response.aread()
+                    await self._read(response, take)
+                finally:
+                    await response.aclose()
+        return None
+
+    async def _read(self, response: httpx2.Response, take: Take) -> None:
+        """Read until `take` has had enough. The SDK's own reader is not used: to it a missing end is an end.
+
+        The first piece may take as long as a whole answer, for models that think first; the next ones may not stall.
+        """
+        events, pieces = Events(), aiter(response.aiter_bytes())
+        stall, enough = None, False
+        while not enough:
+            try:
+                async with asyncio.timeout(stall) as limit:
+                    piece = await anext(pieces, None)
+            except TimeoutError:
+                if limit.expired():
+                    raise self._stalled() from None
+                raise
+            for data in events.end() if piece is None else events.feed(piece):
+                enough = take(data)
+            if piece is None:
+                return
+            stall = self._endpoint.stall.total_seconds()
+        # With the end of the body read the connection can be used again.
+        with suppress(*BROKEN):
+            async with asyncio.timeout(LINGER):
+                async for _ in pieces:
+                    pass
+
+    @contextmanager
+    def _failures(self, exchange: Exchange, private: tuple[str, ...]) -> Iterator[None]:
+        """Turn what the SDK raises into a JobError."""
+        private = (self._endpoint.key, *private)
+        try:
+            yield
+        except openai.APIStatusError as error:
+            exchange.status, exchange.headers = error.status_code, error.response.headers
+            refusal = Refusal(status=error.status_code, headers=error.response.headers, body=error.body)
+            raise to_error(refusal, private=private) from None
+        except TimeoutError:
+            raise self._timed_out() from None
+        except (openai.APIError, *BROKEN) as error:
+            causes = list(_causes(error))
+            # aiohttp's transport reports some broken connections as time-outs: the first cause knows.
+            if any(isinstance(cause, TimeoutError) for cause in causes):
+                raise self._timed_out() from None
+            said = str(causes[-1])[:200]
+            shown = type(causes[-1]).__name__ + ("" if quotes(said, private) else f": {said}")
+            name = self._endpoint.name
+            raise TransientError(f"no answer from {name}: {shown}", type="provider_unavailable") from None
+
+    def _stalled(self) -> AttemptTimeout:
+        name, seconds = self._endpoint.name, self._endpoint.stall.total_seconds()
+        return AttemptTimeout(f"the stream of {name} stalled for {seconds:g} s", type="provider_timeout")
+
+    def _timed_out(self) -> AttemptTimeout:
+        name, seconds = self._endpoint.name, self._endpoint.timeout.total_seconds()
+        return AttemptTimeout(f"no complete answer from {name} within {seconds:g} s", type="provider_timeout")
+
+
+def _traced() -> Any:  # the SDK's RequestOptions, which it keeps private
+    """Tell the provider the request id that our logs know the call by, in OpenAI's header for that."""
+    request_id = str(structlog.contextvars.get_contextvars().get("request") or "")
+    return {"headers": {"X-Client-Request-Id": request_id}} if TRACEABLE.fullmatch(request_id) else {}
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk from an exception to its first cause."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__

@@ -1,0 +1,1 @@
+"""Rate limits of providers, kept by all worker processes together."""

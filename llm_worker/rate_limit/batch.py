@@ -1,0 +1,82 @@
+"""Operations of one script, sent together: what is posted during a round trip goes with the next one."""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from tandem.shared.runtime.redis_client import AsyncClient, unavailable
+
+log = logging.getLogger("tandem.limiter")
+
+MOST = 100  # operations a round trip: the script must stay short
+PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between attempts while Redis is away
+
+Operation = dict[str, Any]
+Answer = list[Any]
+
+
+class Batch:
+    """Runs operations in the order in which they were posted, one round trip at a time.
+
+    The script takes a JSON list of operations and returns a list of answers. Operations must bear repetition:
+    while Redis is away they are sent again and again until it has taken them.
+    """
+
+    def __init__(self, client: AsyncClient, source: str) -> None:
+        self._script = client.register_script(source)
+        self._posted: list[tuple[Operation, asyncio.Future[Answer]]] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    def post(self, operation: Operation) -> asyncio.Future[Answer]:
+        """Take an operation; awaiting the answer is up to the caller."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._posted.append((operation, answer))
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send_all())
+        return answer
+
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - what is not sent by then comes back by its lease
+        """Wait until everything posted is done, or drop it."""
+        if self._sender is not None:
+            _, late = await asyncio.wait([self._sender], timeout=timeout)
+            for sender in late:
+                sender.cancel()
+
+    async def _send_all(self) -> None:
+        try:
+            while self._posted:
+                batch, self._posted = self._posted[:MOST], self._posted[MOST:]
+                await self._send(batch)
+        finally:
+            self._sender = None
+
+    async def _send(self, batch: list[tuple[Operation, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._insist(json.dumps([operation for operation, _ in batch]))
+        except Exception as error:
+            log.exception("the limiter's script failed")
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # seen: a settlement has nobody who would look
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
+
+    async def _insist(self, text: str) -> list[Answer]:
+        attempt = 0
+        while True:
+            try:
+                answers: list[Answer] = await self._script(args=[text])
+            except RedisError as error:
+                if not unavailable(error):
+                    raise
+                log.warning("the limiter waits for Redis: %s", error)
+                await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+                attempt += 1
+            else:
+                return answers

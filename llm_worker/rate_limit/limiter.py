@@ -1,0 +1,253 @@
+"""Rate limits of LLM providers, kept by all worker processes together in Redis. See docs/architecture.md, Limits.
+
+Rates are kept by GCRA on Redis's clock; the algorithm and its source are in `lua/gate.lua`.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from importlib.resources import files
+from typing import Self
+from uuid import uuid4
+
+from tandem.llm_worker.rate_limit.batch import Answer, Batch, Operation
+from tandem.llm_worker.rate_limit.model import Grant, RequestTooLarge, Scope, Seen, Wait
+from tandem.shared.errors import Snooze
+from tandem.shared.runtime.redis_client import AsyncClient
+from tandem.shared.store import scripts
+
+log = logging.getLogger("tandem.limiter")
+
+LEASE = timedelta(seconds=10)
+RENEW_EVERY = LEASE / 4
+IN_PLACE = timedelta(seconds=1)  # a longer wait gives the job back to the queue
+HOPELESS = timedelta(seconds=60)  # a wait in mid-attempt that would only run into the job's time limit
+CLOSING = 2.0  # seconds for what is not settled when the process ends
+US = timedelta(microseconds=1)
+PARKED = "tandem:parked"
+
+KEYS = {
+    "LIMIT": "tandem:limit:level:",
+    "HELD": "tandem:limit:held:",
+    "QUEUE": "tandem:limit:queue:",
+    "RESERVED": "tandem:limit:reserved",
+    "DEADLINES": "tandem:limit:deadlines",
+    "PARK": "tandem:park:",
+    "PARKS": "tandem:limit:parks",
+    "PARKED": PARKED,
+    "METRICS": scripts.KEYS["METRICS"],
+}
+NUMBERS = {
+    "MINUTE": timedelta(minutes=1) // US,
+    "LEASE": LEASE // US,
+    "DEPTH": 0.005,  # of a minute's limit: what an idle bucket lets through at once
+    "NEAR": 500_000,  # a start so near is granted at once, to be slept until
+    "NEAR_EARLY": 1_500_000,  # the same for somebody who has waited: a little late is better than a new place
+    "LEAD": 500_000,  # so long before its start somebody who waits is asked to come back
+    "EARLY": 20_000,  # who comes so much too early is let in
+    "NEAR_SLOTS": 100_000,  # a slot must not be held by somebody who sleeps
+    "SHORTEST": 50_000,  # between two looks for a free slot
+    "SLOT_HASTE": 0.8,  # of the mean time to one's turn
+    "HASTE": 0.97,  # of the time to a booked place by tokens
+    "SECOND": 1_000_000,
+    "URGENT": timedelta(days=1) // US,  # older than anybody who waits
+    "LONGEST_WAIT": timedelta(hours=6) // US,
+    "LAPSED": timedelta(minutes=10) // US,  # who missed a booked time, but comes by then, goes before new ones
+    "LEARN": 0.1,  # weight of the newest in a mean
+    "SAMPLES": 50,  # settlements that the mean of what reservations use is taken over
+    "LEAST_SHARE": 0.01,
+    "MOST_SHARE": 50,
+    "COLD": 3,  # settlements until that mean is trusted
+    "COLD_WAIT": timedelta(seconds=2) // US,
+    "RAMP": 20_000,  # between two starts after a park
+    "RAMP_LENGTH": 500,
+    "FIRST_PARK": timedelta(seconds=1) // US,  # where the provider does not say how long; doubled each time
+    "LONGEST_PARK": timedelta(seconds=60) // US,
+    "PARK_MEMORY_MS": 60_000,
+    "TTL_MS": 86_400_000,
+}
+CLOCK = "local function now_us() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end"
+
+
+def source(clock: str = CLOCK) -> str:
+    """Give the script: constants, clock, arithmetic, operations."""
+    folder = files(__package__) / "lua"
+    constants = [f"local {name} = '{key}'" for name, key in KEYS.items()]
+    constants += [f"local {name} = {number}" for name, number in NUMBERS.items()]
+    return "\n".join([*constants, clock, *((folder / name).read_text() for name in ("gate.lua", "limiter.lua"))])
+
+
+SOURCE = source()
+
+
+class Limiter:
+    """One per worker process. Nothing is sent to Redis for a scope without limits that is not parked.
+
+    `listening` is a client of its own for the news of parks, without a time-out.
+    """
+
+    def __init__(self, client: AsyncClient, listening: AsyncClient) -> None:
+        self._id = uuid4().hex[:12]
+        self._batch = Batch(client, SOURCE)
+        self._listening = listening
+        self._held: set[str] = set()
+        self._parks: dict[str, float] = {}  # the end, by the local clock: only a hint to ask Redis
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    def open(cls, client: AsyncClient, listening: AsyncClient) -> Self:
+        """Start renewing leases and listening for parks."""
+        limiter = cls(client, listening)
+        limiter._tasks = [asyncio.create_task(task()) for task in (limiter._keep_renewing, limiter._keep_listening)]
+        return limiter
+
+    async def aclose(self) -> None:
+        """Send what is not sent yet, and stop. The clients are the caller's."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._batch.drain(CLOSING)
+
+    async def acquire(
+        self, scope: Scope, *, ticket: str, tokens: int, sort: str = "", urgent: bool = False
+    ) -> Grant | Wait:
+        """Reserve one request of `tokens` with all limits of `scope`, or with none of them; one round trip.
+
+        Of each `sort` of requests it learns which share of the tokens is really used, and charges that. Come again
+        with the same ticket after a Wait. `urgent` goes before those who wait. While Redis is away, this waits for it.
+
+        Raises:
+            RequestTooLarge: no minute has room for so many tokens.
+
+        """
+        if not scope.limited and not self.parked(scope):
+            return Grant(None, tokens)
+        operation = {"op": "acquire", "ticket": ticket, "tokens": tokens, "sort": sort, "urgent": urgent}
+        operation |= {"by": self._id, "levels": scope.levels(), "park": scope.name}
+        try:
+            answer = await self._batch.post(operation)
+        except asyncio.CancelledError:
+            self._settle(ticket, None, {})  # operations keep their order: whatever was given is given back
+            raise
+        return self._read(answer, ticket, tokens)
+
+    def _read(self, answer: Answer, ticket: str, tokens: int) -> Grant | Wait:
+        if answer[0] == 1:
+            self._held.add(ticket)
+            return Grant(ticket, tokens, answer[1] * US)
+        if answer[0] == 0:
+            return Wait(answer[1] * US, answer[2].decode())
+        name, limit = answer[1].decode(), answer[2]
+        raise RequestTooLarge(f"the request needs about {tokens} tokens, and {name} allows {limit} a minute")
+
+    def settle(self, grant: Grant, *, tokens: int | None, seen: Seen | None = None) -> None:
+        """End a grant with the tokens that were really used, None if nothing was sent.
+
+        `seen` is what the provider's headers say is left. This does not wait for Redis: it goes with what is next.
+        """
+        if grant.ticket is not None:
+            self._settle(grant.ticket, tokens, seen or {})
+
+    def _settle(self, ticket: str, tokens: int | None, seen: Seen) -> None:
+        self._held.discard(ticket)
+        operation: Operation = {"op": "settle", "ticket": ticket, "by": self._id}
+        if tokens is not None:
+            operation["tokens"] = tokens
+        if seen:
+            # A list would end at the first null.
+            operation["seen"] = {kind: [limit or 0, remaining] for kind, (limit, remaining) in seen.items()}
+        self._batch.post(operation)
+
+    async def park(self, scope: Scope, delay: timedelta | None) -> timedelta:
+        """Keep every worker from this provider's model for `delay`; answers how long it is parked now.
+
+        None: the provider did not say; a second first, each time twice as long, at most a minute.
+        """
+        operation: Operation = {"op": "park", "park": scope.name, "label": scope.label}
+        if delay is not None:
+            operation["delay"] = delay // US
+        answer = await self._batch.post(operation)
+        left: timedelta = answer[0] * US
+        self._note(scope.name, left)
+        return left
+
+    def parked(self, scope: Scope) -> timedelta:
+        """How long the scope is still parked, as far as this process has heard; zero if it is not."""
+        end = self._parks.get(scope.name, 0.0)
+        return timedelta(seconds=max(0.0, end - time.monotonic()))
+
+    @asynccontextmanager
+    async def admitted(
+        self, scope: Scope, *, ticket: str, tokens: int, sort: str = "", may_snooze: bool
+    ) -> AsyncIterator[Grant]:
+        """Wait until one request may be sent; the block sends it and settles the grant.
+
+        A block that ends without settling is taken as one that sent the request and does not know what it cost:
+        the tokens stay charged.
+
+        Raises:
+            Snooze: the wait is longer than a second and the attempt has done nothing yet (`may_snooze`).
+            RequestTooLarge: no minute has room for so many tokens.
+
+        """
+        patience = IN_PLACE if may_snooze else HOPELESS
+        grant = await self._until_granted(scope, ticket, tokens, sort, patience)
+        try:
+            yield grant
+        finally:
+            if grant.ticket in self._held:
+                self.settle(grant, tokens=grant.tokens)
+
+    async def _until_granted(self, scope: Scope, ticket: str, tokens: int, sort: str, patience: timedelta) -> Grant:
+        while isinstance(place := await self.acquire(scope, ticket=ticket, tokens=tokens, sort=sort), Wait):
+            if place.delay > patience:
+                log.debug("waits %.1f s for %s", place.delay.total_seconds(), place.reason)
+                raise Snooze(place.delay)
+            await self._sleep(ticket, place.delay)
+        await self._sleep(ticket, place.delay)
+        return place
+
+    async def _sleep(self, ticket: str, delay: timedelta) -> None:
+        try:
+            if delay:
+                await asyncio.sleep(delay.total_seconds())
+        except asyncio.CancelledError:
+            self._settle(ticket, None, {})
+            raise
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY.total_seconds())
+            if self._held:
+                self._batch.post({"op": "renew", "tickets": sorted(self._held), "by": self._id})
+
+    async def _keep_listening(self) -> None:
+        """Hear of parks as they come; what was missed while Redis was away is read afterwards."""
+        while True:
+            try:
+                async with self._listening.pubsub() as news:
+                    await news.subscribe(PARKED)
+                    async for message in news.listen():
+                        if message["type"] == "subscribe":  # also after a lost connection
+                            await self._catch_up()
+                        elif message["type"] == "message":
+                            delay, _, name = message["data"].decode().partition(" ")
+                            self._note(name, int(delay) * US)
+            except Exception as error:  # noqa: BLE001 - without the news, parks go unheard for good
+                log.warning("no news of parks: %s", error)
+                await asyncio.sleep(0.5 + random.random())  # noqa: S311 - spreads reconnects
+
+    async def _catch_up(self) -> None:
+        answer = await self._batch.post({"op": "parks"})
+        for name, left in zip(answer[::2], answer[1::2], strict=True):
+            self._note(name.decode(), left * US)
+
+    def _note(self, name: str, left: timedelta) -> None:
+        now = time.monotonic()
+        self._parks = {known: end for known, end in self._parks.items() if end > now}
+        if left > timedelta():
+            self._parks[name] = max(self._parks.get(name, 0.0), now + left.total_seconds())

@@ -1,0 +1,134 @@
+"""The gate that keeps limits: each HTTP request reserves before it is sent, and is settled after."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Protocol
+
+from tandem.llm_worker.providers.registry import endpoints
+from tandem.llm_worker.rate_limit import estimate
+from tandem.llm_worker.rate_limit.gate import Ask, Exchange
+from tandem.llm_worker.rate_limit.limiter import Limiter
+from tandem.llm_worker.rate_limit.model import Grant, Limits, Scope, seen
+from tandem.shared.config.settings import Settings
+from tandem.shared.errors import JobError, RateLimited
+
+log = logging.getLogger("tandem.llm_worker")
+
+# What only the operator can mend: said once at ERROR, and again after the provider has answered in between.
+OPERATOR = frozenset({"insufficient_quota", "invalid_credentials"})
+REFUSED = 400  # from this status on nothing was used
+
+
+class Scopes:
+    """Whose limits a request must pass, by the settings."""
+
+    def __init__(
+        self, providers: Mapping[str, Limits], models: Mapping[str, Limits], *, defaults: Sequence[str] = ()
+    ) -> None:
+        self._providers = providers
+        self._models = models
+        self._known = {*models, *defaults}
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Scopes":
+        """Read the config file; TANDEM_LLM_RPM and _TPM fill what it leaves open for the default provider."""
+        config = settings.config
+        providers = {name: _limits(part) for name, part in (config.providers if config else {}).items()}
+        default = endpoints(settings)[0].name
+        own = providers.get(default, Limits())
+        providers[default] = Limits(
+            rpm=own.rpm or settings.llm_rpm, tpm=own.tpm or settings.llm_tpm, concurrency=own.concurrency
+        )
+        models = {title: _limits(part) for title, part in (config.models if config else {}).items()}
+        return cls(providers, models, defaults=(settings.model, settings.embed_model))
+
+    def scope(self, provider: str, model: str) -> Scope:
+        """Name a provider's model with its limits."""
+        none = Limits()
+        limits = self._providers.get(provider, none), self._models.get(model, none)
+        return Scope(provider, model, *limits, known=model in self._known)
+
+
+class _Limited(Protocol):
+    @property
+    def rpm(self) -> int | None: ...
+    @property
+    def tpm(self) -> int | None: ...
+    @property
+    def concurrency(self) -> int | None: ...
+
+
+def _limits(part: _Limited) -> Limits:
+    return Limits(rpm=part.rpm, tpm=part.tpm, concurrency=part.concurrency)
+
+
+class LimitedGate:
+    """A `Gate`: limits and parks over all worker processes."""
+
+    def __init__(self, limiter: Limiter, scopes: Scopes) -> None:
+        self._limiter = limiter
+        self._scopes = scopes
+        self._tickets: set[str] = set()
+        self._said: set[tuple[str, str]] = set()
+
+    def parked(self, provider: str, model: str) -> timedelta:
+        """Tell how long the provider's model takes nothing, as far as this process knows; zero if it is free."""
+        return self._limiter.parked(self._scopes.scope(provider, model))
+
+    @asynccontextmanager
+    async def admit(self, ask: Ask) -> AsyncIterator[Exchange]:
+        """Wait until `ask` may be sent; the block sends it.
+
+        Raises:
+            Snooze: the wait is too long to be slept here.
+            RequestTooLarge: it could never be sent.
+
+        """
+        scope, exchange = self._scopes.scope(ask.provider, ask.model), Exchange()
+        tokens, sort = (estimate.tokens(ask), estimate.sort(ask)) if scope.limited else (1, "")
+        with self._ticket(ask) as ticket:
+            async with self._limiter.admitted(
+                scope, ticket=ticket, tokens=tokens, sort=sort, may_snooze=not ask.begun
+            ) as grant:
+                try:
+                    yield exchange
+                    self._said.difference_update({(ask.provider, kind) for kind in OPERATOR})
+                except RateLimited as error:
+                    error.retry_after = await self._limiter.park(scope, error.retry_after)
+                    raise
+                except JobError as error:
+                    self._say(ask, error)
+                    raise
+                finally:
+                    self._settle(exchange, grant)
+
+    @contextmanager
+    def _ticket(self, ask: Ask) -> Iterator[str]:
+        """Name the request alike when its job comes back for it, and apart from others of the job at this moment."""
+        number = 0
+        while (ticket := f"{ask.job_id}:{ask.model}:{number}") in self._tickets:
+            number += 1
+        self._tickets.add(ticket)
+        try:
+            yield ticket
+        finally:
+            self._tickets.discard(ticket)
+
+    def _settle(self, exchange: Exchange, grant: Grant) -> None:
+        if grant.ticket is None:
+            return
+        used: int | None = grant.tokens  # sent, and nobody knows what became of it
+        if not exchange.sent:
+            used = None
+        elif exchange.usage:
+            used = exchange.usage.input_tokens + exchange.usage.output_tokens
+        elif exchange.status is not None and exchange.status >= REFUSED:
+            used = 0
+        self._limiter.settle(grant, tokens=used, seen=seen(exchange.headers))
+
+    def _say(self, ask: Ask, error: JobError) -> None:
+        if error.type in OPERATOR and (ask.provider, error.type) not in self._said:
+            self._said.add((ask.provider, error.type))
+            log.error("%s takes no requests of ours, %s: %s", ask.provider, error.type, error.message)

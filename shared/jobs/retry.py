@@ -1,0 +1,98 @@
+"""What follows from an attempt that raised: one pure decision for both pools."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tandem.shared.errors import MAX_MESSAGE, JobError, RateLimited, Snooze
+from tandem.shared.tasks.spec import RetryPolicy
+
+MAX_THROTTLED = 20  # times that a rate limit burns no attempt of a job; then it counts like any failure
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is recorded of an attempt that failed."""
+
+    type: str
+    message: str
+    retryable: bool
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
+
+@dataclass(frozen=True)
+class RetryIn:
+    """Run again after `delay`."""
+
+    delay: timedelta
+    failure: Failure
+
+    def __str__(self) -> str:
+        return f"again in {self.delay.total_seconds():.1f} s; {self.failure}"
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Give up: the job is failed."""
+
+    failure: Failure
+
+    def __str__(self) -> str:
+        return f"for good; {self.failure}"
+
+
+@dataclass(frozen=True)
+class HandBack:
+    """Back to the queue, after `delay`, with the attempt given back; `throttled`: by a provider's rate limit."""
+
+    delay: timedelta
+    throttled: bool = False
+
+    def __str__(self) -> str:
+        return f"put back for {self.delay.total_seconds():.1f} s"
+
+
+Decision = RetryIn | Fail | HandBack
+
+
+def describe(error: BaseException) -> Failure:
+    """Turn any exception into data. What nobody foresaw may be a passing fault: worth a retry."""
+    if isinstance(error, JobError):
+        return Failure(error.type, _carried(error.message), error.retryable)
+    message = str(error) or type(error).__name__
+    return Failure(type(error).__name__, _carried(message[:MAX_MESSAGE]), retryable=True)
+
+
+def _carried(text: str) -> str:
+    """Replace lone surrogates, which a file name that is no UTF-8 has: neither JSON in Lua nor UTF-8 can hold them."""
+    return text.encode(errors="replace").decode()
+
+
+def backoff(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:
+    """Wait after attempt number `attempt` (1, 2, …) with `jitter` drawn from [0, 1)."""
+    if policy.delays:
+        return policy.delays[min(attempt, len(policy.delays)) - 1]
+    full = min(policy.cap, policy.base * (1 << min(attempt - 1, 30)))
+    return full * (0.5 + jitter / 2)
+
+
+def decide(error: BaseException, policy: RetryPolicy, *, attempt: int, jitter: float, throttled: int = 0) -> Decision:
+    """Decide what follows from `error`, raised by attempt number `attempt` of a job under `policy`.
+
+    `throttled` is how often a rate limit has sent the job back already.
+    """
+    if isinstance(error, Snooze):
+        return HandBack(error.delay)
+    failure = describe(error)
+    if isinstance(error, RateLimited) and throttled < MAX_THROTTLED:
+        return HandBack(_wait(error, backoff(policy, throttled + 1, jitter)), throttled=True)
+    if not failure.retryable or attempt >= policy.max_attempts:
+        return Fail(failure)
+    return RetryIn(_wait(error, backoff(policy, attempt, jitter)), failure)
+
+
+def _wait(error: BaseException, wait: timedelta) -> timedelta:
+    """Not before the time that the error itself names."""
+    hint = error.retry_after if isinstance(error, JobError) else None
+    return max(wait, hint) if hint else wait

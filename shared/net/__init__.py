@@ -1,0 +1,1 @@
+"""Where a request to a URL from outside may go."""

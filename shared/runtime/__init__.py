@@ -1,0 +1,1 @@
+"""How a process starts, logs, reaches Redis, reports and ends with its parent."""

@@ -1,0 +1,132 @@
+"""Clients of the one shared Redis, for both kinds of code, from one parsed URL."""
+
+import logging
+import re
+import socket
+import time
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+import redis
+import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from tandem.shared.errors import StoreUnavailable
+
+log = logging.getLogger("tandem.redis")
+
+TIMEOUT = 5.0  # seconds for one command
+START_PATIENCE = 30.0  # seconds a starting process waits for Redis
+PASSING = (redis.ConnectionError, redis.TimeoutError)
+# Answers of a server that is there but can't take writes now.
+# redis-py makes types of some and drops the code from their text; the others keep it.
+UNABLE_TYPES = (redis.OutOfMemoryError, redis.ReadOnlyError, redis.BusyLoadingError)
+UNABLE = re.compile(r"(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|NOREPLICAS|BUSY|UNBLOCKED)\b")
+
+AsyncClient = redis.asyncio.Redis
+Client = redis.Redis
+
+
+# A blocking read on a connection that a firewall has forgotten would hang for ever: 15 + 3 x 5 s notice it.
+KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+
+
+def _options(url: str, retry: Any, timeout: float | None) -> dict[str, Any]:
+    common = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": TIMEOUT,
+        "health_check_interval": 30,
+        "retry": retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+        "retry_on_error": [redis.ConnectionError, redis.TimeoutError],
+    }
+    if url.startswith("unix"):
+        return common
+    known = {getattr(socket, name): value for name, value in KEEPALIVE.items() if hasattr(socket, name)}
+    return {**common, "socket_keepalive": True, "socket_keepalive_options": known}
+
+
+def client(url: str, *, timeout: float | None = TIMEOUT) -> Client:
+    """Open a client for synchronous code; `timeout` None is for blocking commands."""
+    options = _options(url, Retry, timeout)
+    if found := sentinel(url):
+        hosts, name, login = found
+        watcher = redis.sentinel.Sentinel(hosts, **login, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
+        return cast("Client", watcher.master_for(name, **login, **options))  # type: ignore[no-untyped-call]  # as above
+    return redis.Redis.from_url(url, **options)
+
+
+def async_client(url: str, *, timeout: float | None = TIMEOUT, connections: int = 50) -> AsyncClient:
+    """Open a client for asyncio code; at most `connections`, further callers wait for one."""
+    options = _options(url, AsyncRetry, timeout)
+    if found := sentinel(url):
+        hosts, name, login = found
+        watcher = redis.asyncio.sentinel.Sentinel(hosts, **login, **options)  # type: ignore[no-untyped-call]  # as above
+        pooled = {**options, "max_connections": connections, "timeout": TIMEOUT}
+        return cast("AsyncClient", watcher.master_for(name, connection_pool_class=_SentinelPool, **login, **pooled))
+    pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=connections, timeout=TIMEOUT, **options)
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+class _SentinelPool(redis.asyncio.sentinel.SentinelConnectionPool, redis.asyncio.BlockingConnectionPool):
+    """Connections to the master of the day, at most so many."""
+
+
+def sentinel(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]] | None:
+    """Parse `redis+sentinel://[user:password@]host1[:port],host2/name[/db]`; None for other schemes."""
+    parts = urlsplit(url)
+    if parts.scheme != "redis+sentinel":
+        return None
+    login, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    name, _, db = parts.path.strip("/").partition("/")
+    addresses = [_address(host) for host in hosts.split(",")]
+    kwargs = {"username": unquote(user) or None, "password": unquote(password) or None, "db": int(db or 0)}
+    return addresses, name or "mymaster", kwargs
+
+
+def _address(host: str) -> tuple[str, int]:
+    """Read `host[:port]`, where host may be `[IPv6]`. Raises ValueError."""
+    parts = urlsplit(f"//{host}")
+    if not parts.hostname:
+        raise ValueError("a sentinel has no host")
+    return parts.hostname, parts.port or 26379
+
+
+def unavailable(error: RedisError) -> bool:
+    """Tell an outage (away, full, read-only) from a mistake of ours."""
+    return isinstance(error, (*PASSING, *UNABLE_TYPES)) or bool(UNABLE.match(str(error)))
+
+
+def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
+    """Wait for Redis at start and check that it may hold jobs.
+
+    Raises:
+        StoreUnavailable: it did not answer for `patience` seconds, or evicts keys without a TTL.
+
+    """
+    connection = client(url)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            memory = cast("dict[str, Any]", connection.info("memory"))
+            persistence = cast("dict[str, Any]", connection.info("persistence"))
+            break
+        except RedisError as error:
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(f"Redis did not answer for {patience:g} s: {error}") from None
+            log.warning("waiting for Redis: %s", error)
+            time.sleep(1)
+    connection.close()
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    if policy.startswith("allkeys"):
+        raise StoreUnavailable(
+            f"Redis runs with maxmemory-policy {policy}, which deletes waiting jobs; "
+            "use noeviction (recommended) or a volatile-* policy"
+        )
+    if not persistence.get("aof_enabled"):
+        log.warning("Redis keeps no append-only file: a restart of Redis can lose accepted jobs")

@@ -1,0 +1,1 @@
+"""Artefacts: the only owner of their layout."""

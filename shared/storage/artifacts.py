@@ -1,0 +1,103 @@
+"""Artefacts by URL: a local folder or an S3 bucket. Written whole or not at all."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from tandem.shared.jobs.model import Artefact
+
+DRAFT = re.compile(r"#[0-9]+$")  # what obstore adds to the name of a file until it is whole
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stored file as a listing shows it."""
+
+    key: str
+    bytes: int
+    modified: datetime
+
+
+class Files:
+    """The artefacts' store, for synchronous code. Keys are `owner/job/run/name`."""
+
+    def __init__(self, url: str) -> None:
+        self.store = open_store(url)
+        self._folder = Path(unquote(urlsplit(url).path)) if isinstance(self.store, LocalStore) else None
+
+    def put(self, *, owner: str, job: str, run: int | str, name: str, media_type: str, content: bytes) -> Artefact:
+        """Store `content` for one run of a job. The key holds the run (its lease's token, as attempts begin
+        anew with a retry), so that one which lost its lease can't overwrite the file of the one that holds it.
+
+        Raises:
+            ValueError: a part of the key is empty or leads elsewhere.
+
+        """
+        key = f"{owner}/{job}/{run}/{name}"
+        if not {"", ".", ".."}.isdisjoint(key.split("/")):
+            raise ValueError(f"not a place for a file: {key!r}")
+        obstore.put(self.store, key, content)
+        digest = hashlib.sha256(content).hexdigest()
+        return Artefact(key=key, name=name, media_type=media_type, bytes=len(content), sha256=digest)
+
+    def get(self, key: str) -> bytes:
+        """Read a file whole. Raises FileNotFoundError."""
+        return bytes(obstore.get(self.store, key).bytes())
+
+    def delete(self, key: str) -> None:
+        """Remove a file; one that is gone already is no error."""
+        try:
+            obstore.delete(self.store, key)
+        except FileNotFoundError:
+            return
+
+    def list(self) -> Iterator[Entry]:
+        """List all files."""
+        for batch in obstore.list(self.store):
+            for item in batch:
+                yield Entry(item["path"], item["size"], item["last_modified"])
+
+    def drafts(self) -> Iterator[Entry]:
+        """List what killed writers left of files that they had not finished, which no listing shows.
+
+        Only a folder has them; a bucket keeps them to itself until a lifecycle rule of its own removes them.
+        """
+        for path in self._folder.rglob("*#*") if self._folder else ():
+            with suppress(FileNotFoundError):  # it has just been finished
+                if DRAFT.search(path.name) and path.is_file():
+                    told = path.stat()
+                    modified = datetime.fromtimestamp(told.st_mtime, UTC)
+                    yield Entry(path.relative_to(cast("Path", self._folder)).as_posix(), told.st_size, modified)
+
+    def discard(self, draft: Entry) -> None:
+        """Remove what `drafts` listed."""
+        if self._folder:
+            (self._folder / draft.key).unlink(missing_ok=True)
+
+
+def open_store(url: str) -> ObjectStore:
+    """Open `file:///folder` (made if missing) or `s3://bucket/prefix` (credentials from the environment).
+
+    Raises:
+        ValueError: another scheme, or a relative folder.
+
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        folder = Path(unquote(parts.path))
+        if parts.netloc not in {"", "localhost"} or not folder.is_absolute():
+            raise ValueError(f"{url}: the folder must be absolute, as in file:///folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        return LocalStore(folder, automatic_cleanup=True)
+    if parts.scheme == "s3":
+        return from_url(url)
+    raise ValueError(f"{parts.scheme}: is not a store of files; use file:// or s3://")

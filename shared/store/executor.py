@@ -1,0 +1,192 @@
+"""Who runs the job book's calls: one driver for asyncio code, one for synchronous code."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+from redis.exceptions import NoScriptError, RedisError
+
+from tandem.shared.errors import StoreUnavailable
+from tandem.shared.runtime.redis_client import AsyncClient, Client, unavailable
+from tandem.shared.store import scripts
+from tandem.shared.store.scripts import Call
+from tandem.shared.store.turns import Turns, end_of_turn
+
+T = TypeVar("T")
+log = logging.getLogger("tandem.book")
+
+
+class AsyncBook:
+    """The job book for asyncio code. Raises StoreUnavailable when Redis is away or can't write."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+
+    async def run(self, call: Call[T]) -> T:
+        """Run one call: one round trip."""
+        try:
+            answer = await self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # redis-py has no types here
+        except NoScriptError:
+            answer = await self._load(call)
+        except RedisError as error:
+            raise _outage(error) from error
+        return call.parse(answer)
+
+    async def _load(self, call: Call[T]) -> Any:
+        try:
+            return await self.client.execute_command(*_command(call, whole=True))  # type: ignore[no-untyped-call]  # as above
+        except RedisError as error:
+            raise _outage(error) from error
+
+    async def run_all(self, calls: Sequence[Call[T]]) -> list[T]:
+        """Run several calls in one round trip. The first that failed is raised, when all are through."""
+        outcomes = await self.attempt_all(calls)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        return cast("list[T]", outcomes)
+
+    async def attempt_all(self, calls: Sequence[Call[T]]) -> list[T | Exception]:
+        """Run several calls in one round trip; each has its answer or its error."""
+        if not calls:
+            return []
+        pipeline = self.client.pipeline(transaction=False)
+        for call in calls:
+            pipeline.execute_command(*_command(call))
+        try:
+            answers = await pipeline.execute(raise_on_error=False)
+        except RedisError as error:
+            return [_outage(error) for _ in calls]
+        except UnicodeEncodeError as error:  # an argument that no connection can send: nothing was sent
+            return [error for _ in calls]
+        outcomes: list[T | Exception] = []
+        for call, answer in zip(calls, answers, strict=True):
+            outcome: T | Exception = await self._read(call, answer)
+            outcomes.append(outcome)
+        return outcomes
+
+    async def _read(self, call: Call[T], answer: Any) -> T | Exception:
+        try:
+            if isinstance(answer, NoScriptError):
+                answer = await self._load(call)
+        except (RedisError, StoreUnavailable) as error:
+            return error
+        if isinstance(answer, RedisError):
+            return _outage(answer)
+        return call.parse(answer)
+
+    async def insist(self, call: Call[T]) -> T:
+        """Run a call that must not be lost: again and again until Redis has taken it."""
+        for pause in _pauses():
+            try:
+                return await self.run(call)
+            except StoreUnavailable as error:
+                log.warning("%s waits for Redis: %s", call.name, error)
+                await asyncio.sleep(pause)
+        raise AssertionError  # the pauses never end
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+
+_Waiting = tuple[Call[Any], asyncio.Future[Any], Callable[[], None]]
+
+
+class BatchingBook(AsyncBook):
+    """A job book that sends all calls of one tick of the event loop in one round trip."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        super().__init__(client)
+        self.turns = Turns()
+        self._waiting: list[_Waiting] = []
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def run(self, call: Call[T]) -> T:
+        """Run one call, together with those of its neighbours."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, future, end_of_turn()))
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._send)
+        return await future
+
+    def _send(self) -> None:
+        batch, self._waiting = self._waiting, []
+        task = asyncio.create_task(self._deliver(batch))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _deliver(self, batch: list[_Waiting]) -> None:
+        for _, _, end_turn in batch:
+            end_turn()
+        outcomes = await self.attempt_all([call for call, _, _ in batch])
+        for (_, future, _), outcome in zip(batch, outcomes, strict=True):
+            if future.done():
+                continue  # its caller was cancelled
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+
+class Book:
+    """The job book for synchronous code. Raises StoreUnavailable when Redis is away or can't write."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def run(self, call: Call[T]) -> T:
+        """Run one call: one round trip."""
+        try:
+            try:
+                answer = self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # redis-py has no types here
+            except NoScriptError:
+                answer = self.client.execute_command(*_command(call, whole=True))  # type: ignore[no-untyped-call]  # as above
+        except RedisError as error:
+            raise _outage(error) from error
+        return call.parse(answer)
+
+    def insist(self, call: Call[T], *, unless: Callable[[], bool] = lambda: False) -> T:
+        """Run a call that must not be lost: again and again until Redis has taken it.
+
+        Raises:
+            StoreUnavailable: Redis is away, and `unless` says that there is no time left to wait for it.
+
+        """
+        for pause in _pauses():
+            try:
+                return self.run(call)
+            except StoreUnavailable as error:
+                if unless():
+                    raise
+                log.warning("%s waits for Redis: %s", call.name, error)
+                time.sleep(pause)
+        raise AssertionError  # the pauses never end
+
+
+def _pauses() -> Iterator[float]:
+    pause = timedelta(milliseconds=50)
+    while True:
+        yield pause.total_seconds()
+        pause = min(pause * 2, timedelta(seconds=1))
+
+
+# Read at import: a script is never loaded from disk on an event loop, and a missing one fails at start.
+SOURCES = {name: scripts.source(name) for name in scripts.names()}
+HASHES = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SOURCES.items()}
+
+
+def _command(call: Call[Any], *, whole: bool = False) -> list[Any]:
+    if call.command:
+        return [call.name, *call.args]
+    if whole:
+        return ["EVAL", SOURCES[call.name], 0, *call.args]
+    return ["EVALSHA", HASHES[call.name], 0, *call.args]
+
+
+def _outage(error: RedisError) -> Exception:
+    """An outage becomes ours; a mistake of ours stays what it is."""
+    return StoreUnavailable(str(error)) if unavailable(error) else cast("Exception", error)

@@ -1,0 +1,1 @@
+"""What a task is, declared once, and the catalogue of them."""

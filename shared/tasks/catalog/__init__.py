@@ -1,0 +1,1 @@
+"""The built-in tasks' declarations, one module a family."""

@@ -1,0 +1,162 @@
+"""Tasks that wait for a language model: they share one asyncio process by the hundred."""
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from tandem.shared.tasks.json_schema import check_schema
+from tandem.shared.tasks.spec import Input, Output, Queue, RetryPolicy, TaskSpec
+
+Text = Annotated[str, Field(min_length=1)]
+RETRY = RetryPolicy(max_attempts=5, base=timedelta(seconds=1), cap=timedelta(minutes=1))
+
+
+class Message(Input):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Text
+
+
+class ChatInput(Input):
+    messages: list[Message] = Field(min_length=1)
+    model: Text | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_output_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
+
+
+class ChatOutput(Output):
+    text: str
+    model: str
+    finish_reason: str
+
+
+CHAT = TaskSpec(
+    name="chat",
+    queue=Queue.LLM,
+    summary="Answer a conversation.",
+    input=ChatInput,
+    output=ChatOutput,
+    example={"messages": [{"role": "user", "content": "Name three uses of a job queue."}]},
+    timeout=timedelta(minutes=5),
+    retry=RETRY,
+)
+
+
+class ScoreInput(Input):
+    text: Text
+    rubric: Text | None = Field(default=None, description="What to score for; without it, overall quality.")
+    min: float = 0
+    max: float = 10
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.max <= self.min:
+            raise ValueError("max must be greater than min")
+        return self
+
+
+class ScoreOutput(Output):
+    score: float = Field(description="Within min..max of the input.")
+    reason: str
+
+
+SCORE = TaskSpec(
+    name="score",
+    queue=Queue.LLM,
+    summary="Score a text against a rubric.",
+    input=ScoreInput,
+    output=ScoreOutput,
+    example={
+        "text": "The parcel came a day early and well packed.",
+        "rubric": "How satisfied is the customer?",
+    },
+    timeout=timedelta(minutes=2),
+    retry=RETRY,
+)
+
+
+class SummarizeInput(Input):
+    text: Text
+    max_words: int | None = Field(default=None, ge=5, le=10_000)
+    style: Text | None = Field(default=None, description='For example "bullet points" or "for a ten-year-old".')
+
+
+class SummarizeOutput(Output):
+    summary: str
+
+
+SUMMARIZE = TaskSpec(
+    name="summarize",
+    queue=Queue.LLM,
+    summary="Summarise a text of any length; what exceeds the model's window is split and merged.",
+    input=SummarizeInput,
+    output=SummarizeOutput,
+    example={
+        "text": "A job queue decouples the request from the work. The caller gets an id at once.",
+        "max_words": 20,
+    },
+    timeout=timedelta(minutes=10),
+    retry=RETRY,
+)
+
+
+class EmbedInput(Input):
+    texts: list[Text] = Field(min_length=1, max_length=2048)
+    model: Text | None = None
+    dimensions: int | None = Field(default=None, ge=1, le=16_384)
+
+
+class EmbedOutput(Output):
+    embeddings: list[list[float]] = Field(description="One vector a text, in the order of the texts.")
+    dimensions: int
+
+
+EMBED = TaskSpec(
+    name="embed",
+    queue=Queue.LLM,
+    summary="Turn texts into vectors.",
+    input=EmbedInput,
+    output=EmbedOutput,
+    example={"texts": ["red apple", "green pear"], "dimensions": 8},
+    timeout=timedelta(minutes=5),
+    retry=RETRY,
+)
+
+
+class ExtractInput(Input):
+    text: Text
+    json_schema: dict[str, Any] = Field(alias="schema", description="JSON Schema of the wanted data.")
+
+    @field_validator("json_schema")
+    @classmethod
+    def _valid(cls, value: dict[str, Any]) -> dict[str, Any]:
+        check_schema(value)
+        return value
+
+
+class ExtractOutput(Output):
+    data: Any = Field(description="Valid against the schema of the input.")
+
+
+EXTRACT = TaskSpec(
+    name="extract",
+    queue=Queue.LLM,
+    summary="Extract data from a text, valid against a JSON Schema.",
+    input=ExtractInput,
+    output=ExtractOutput,
+    example={
+        "text": "Invoice 2041 from Acme GmbH over 129.50 EUR.",
+        "schema": {
+            "type": "object",
+            "properties": {
+                "number": {"type": "integer"},
+                "sender": {"type": "string"},
+                "total": {"type": "number"},
+            },
+            "required": ["number", "sender", "total"],
+            "additionalProperties": False,
+        },
+    },
+    timeout=timedelta(minutes=3),
+    retry=RETRY,
+)

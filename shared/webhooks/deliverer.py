@@ -1,0 +1,106 @@
+"""Delivers webhooks beside the jobs of an asyncio worker, with a concurrency of their own."""
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import Any, Self
+
+import aiohttp
+
+from tandem.shared.config.settings import Settings
+from tandem.shared.errors import StoreUnavailable
+from tandem.shared.runtime.redis_client import AsyncClient
+from tandem.shared.store import commands, deliveries, scripts
+from tandem.shared.store.deliveries import Delivery, Outcome, Verdict
+from tandem.shared.store.executor import AsyncBook
+from tandem.shared.webhooks import request
+
+log = logging.getLogger("tandem.webhooks")
+
+AT_ONCE = 50  # slow receivers hold a place each, and none of the jobs'
+LEASE = request.TIMEOUT * 2
+IDLE_POLL = timedelta(seconds=5)  # a bell that got lost costs this much
+OUTAGE_PAUSE = 0.5  # seconds
+
+
+class Deliverer:
+    """Claims due deliveries and tries them until it is told to stop."""
+
+    def __init__(self, settings: Settings, *, book: AsyncBook, bell: AsyncClient) -> None:
+        self._secret = settings.webhook_key
+        self._allow_private = settings.allow_private_webhooks
+        self._grace = settings.grace
+        self._book = book
+        self._bell: Any = bell
+        self._running: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._client: aiohttp.ClientSession = request.session(allow_private=self._allow_private)
+        self._loop = asyncio.create_task(self._work(), name="webhooks")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let the tries under way end; those that can't are made again when their lease is over."""
+        if self._loop:
+            self._loop.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=min(self._grace, request.TIMEOUT).total_seconds())
+        for task in self._running:
+            task.cancel()
+        await self._client.close()
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                await self._round()
+            except StoreUnavailable as error:
+                log.warning("no deliveries for now: %s", error)
+                await asyncio.sleep(OUTAGE_PAUSE)
+            except Exception:
+                log.exception("a round of deliveries broke")
+                await asyncio.sleep(OUTAGE_PAUSE)
+
+    async def _round(self) -> None:
+        if len(self._running) >= AT_ONCE:
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        free = AT_ONCE - len(self._running)
+        due = await self._book.run(deliveries.claim(limit=free, lease=LEASE))
+        for delivery in due.deliveries:
+            task = asyncio.create_task(self._deliver(delivery), name=f"webhook {delivery.id}")
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        if len(due.deliveries) < free:
+            wait = IDLE_POLL if due.next_due is None else min(IDLE_POLL, due.next_due)
+            await self._listen(max(wait, timedelta(milliseconds=10)))
+
+    async def _listen(self, wait: timedelta) -> None:
+        try:
+            await self._bell.blpop([scripts.BELL + "webhooks"], timeout=wait.total_seconds())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the claim that follows will say it
+            log.debug("the bell is out of order: %s", error)
+            await asyncio.sleep(OUTAGE_PAUSE)
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        content = delivery.body or await self._render(delivery)
+        verdict = await self._try(delivery, content)
+        level = logging.INFO if verdict.outcome is Outcome.DELIVERED else logging.WARNING
+        said = (delivery.id, verdict.outcome, delivery.attempt, verdict.error or "taken")
+        log.log(level, "%s %s, try %d: %s", *said, extra={"job": delivery.job})
+        await self._book.insist(deliveries.settle(delivery, verdict, body=content or ""))
+
+    async def _try(self, delivery: Delivery, content: str | None) -> Verdict:
+        if not content:
+            return Verdict(Outcome.FAILED, error="the job was erased or runs again")
+        if not self._secret:
+            return Verdict(Outcome.FAILED, error="TANDEM_WEBHOOK_SECRET is unset")
+        return await request.post(
+            self._client, delivery, content, secret=self._secret, allow_private=self._allow_private
+        )
+
+    async def _render(self, delivery: Delivery) -> str | None:
+        """Write the body from the record; None if that has moved on."""
+        job = await self._book.run(commands.fetch(delivery.job))
+        if job is None or delivery.event != f"job.{job.status}":
+            return None
+        return request.body(delivery, job)

@@ -1,0 +1,116 @@
+"""One webhook request: signed (Standard Webhooks, https://www.standardwebhooks.com), bounded, to public hosts only."""
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from standardwebhooks import Webhook
+
+from tandem.shared.errors import FinalError
+from tandem.shared.jobs.model import Job, iso
+from tandem.shared.jobs.view import show
+from tandem.shared.net.ssrf import RefusedUrl, check_address, check_url
+from tandem.shared.store.deliveries import Delivery, Outcome, Verdict
+
+TIMEOUT = timedelta(seconds=15)  # for the whole request
+GIVE_UP = timedelta(hours=24)
+FIRST, LONGEST = timedelta(seconds=2), timedelta(hours=1)
+GONE = 410
+SHOWN = 200
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves a name and refuses every address that is not global: the client connects to just these."""
+
+    def __init__(self, *, allow_private: bool) -> None:
+        self._system = aiohttp.ThreadedResolver()
+        self._allow_private = allow_private
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        """Look a host up. Raises RefusedUrl."""
+        found = await self._system.resolve(host, port, family)
+        for entry in found:
+            if not self._allow_private and (reason := check_address(entry["host"])):
+                raise RefusedUrl(host, f"its address is {reason}")
+        return found
+
+    async def close(self) -> None:
+        await self._system.close()
+
+
+def session(*, allow_private: bool) -> aiohttp.ClientSession:
+    """Open the one client of all deliveries: no cookies, no proxy of the environment, no kept connections."""
+    resolver = PublicResolver(allow_private=allow_private)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=resolver, limit=0, force_close=True, use_dns_cache=False),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT.total_seconds()),
+        trust_env=False,
+    )
+
+
+def body(delivery: Delivery, job: Job) -> str:
+    """Write what a receiver gets: the job as it ended."""
+    data = json.loads(show(job).model_dump_json(exclude={"deliveries"}))
+    return json.dumps({"type": delivery.event, "timestamp": iso(delivery.at), "data": data}, ensure_ascii=False)
+
+
+def headers(delivery: Delivery, content: str, secret: str) -> dict[str, str]:
+    """Sign. The id is the delivery's, the same in every try, so that a receiver can drop a repeat."""
+    message, now = f"msg_{delivery.id}", datetime.now(UTC)
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "Tandem-Webhooks/1",
+        "webhook-id": message,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign(message, now, content),
+    }
+
+
+async def post(
+    client: aiohttp.ClientSession, delivery: Delivery, content: str, *, secret: str, allow_private: bool
+) -> Verdict:
+    """Send one try and judge the answer."""
+    try:
+        check_url(delivery.url, schemes=("https", "http"), allow_private=allow_private)
+        signed = headers(delivery, content, secret)
+        request = client.post(delivery.url, data=content.encode(), headers=signed, allow_redirects=False)
+        async with request as response:
+            return judge(delivery, response.status, response.headers.get("retry-after"))
+    except (FinalError, aiohttp.InvalidURL) as error:
+        return Verdict(Outcome.FAILED, error=str(error)[:SHOWN])
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        if refused := _refusal(error):
+            return Verdict(Outcome.FAILED, error=refused.message[:SHOWN])
+        return again(delivery, None, f"{type(error).__name__}: {error}"[:SHOWN])
+
+
+def judge(delivery: Delivery, status: int, retry_after: str | None) -> Verdict:
+    """2xx is taken, 410 wants no more; anything else, a redirect too, is tried again."""
+    if 200 <= status < 300:  # noqa: PLR2004
+        return Verdict(Outcome.DELIVERED, status)
+    if status == GONE:
+        return Verdict(Outcome.FAILED, status, "the receiver is gone (410)")
+    wait = timedelta(seconds=int(retry_after)) if retry_after and retry_after.isdecimal() else timedelta(0)
+    return again(delivery, status, f"HTTP {status}", at_least=min(wait, LONGEST))
+
+
+def again(delivery: Delivery, status: int | None, error: str, *, at_least: timedelta = timedelta(0)) -> Verdict:
+    """Back off exponentially with jitter, for 24 hours."""
+    if datetime.now(UTC) - delivery.at > GIVE_UP:
+        return Verdict(Outcome.FAILED, status, f"given up after 24 h: {error}")
+    full = min(LONGEST, FIRST * (1 << min(delivery.attempt - 1, 20)))
+    return Verdict(Outcome.PENDING, status, error, max(full * random.uniform(0.5, 1), at_least))  # noqa: S311
+
+
+def _refusal(error: BaseException) -> RefusedUrl | None:
+    """Find our own refusal under what the client made of it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RefusedUrl):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -1,0 +1,57 @@
+"""Takes jobs of plain RQ into the job book, and shows RQ what became of them."""
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import cast
+
+from redis.exceptions import RedisError, ResponseError
+
+from tandem.shared.config.settings import Settings
+from tandem.shared.store import commands
+from tandem.shared.store.commands import Unknown
+from tandem.shared.store.executor import Book
+from tandem.sync_worker.compat_rq.jobs import RESULTS, NativeCall, Refused, rq_result
+
+log = logging.getLogger("tandem.sync_worker")
+
+
+def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
+    """Adopt a queue entry that is not in the job book, or refuse it: then RQ shows it as failed, with the reason."""
+    origin = entry.queue
+    try:
+        fields = cast("Mapping[bytes, bytes]", book.client.hgetall(f"rq:job:{entry.id}"))
+        call = NativeCall.read(fields, settings.rq_imports or ())
+        payload = call.model_dump_json()
+        NativeCall.model_validate_json(payload)  # what is nested too deeply can be written, but not be read
+    except (ValueError, ResponseError) as error:  # a hash that is none is no outage
+        why = str(error) if isinstance(error, Refused) else "its record can't be read"
+        log.warning("refused %s of RQ's queue %s: %s", entry.id, origin, why)
+        book.run(commands.reject(entry.id, origin=origin, why=why))
+        return False
+    return book.run(
+        commands.adopt(
+            entry.id,
+            queue="sync",
+            task=call.function,
+            payload=payload,
+            max_attempts=call.max_attempts,
+            native="rq",
+            priority="normal",
+            origin=origin,
+        )
+    )
+
+
+def show_result(book: Book, job_id: str, *, ttl: timedelta) -> None:
+    """Write RQ's own result of a finished job. The record has it: what is lost here only RQ's tools don't show."""
+    job = book.run(commands.fetch(job_id))
+    if job is None or not job.finished or not (job.error or job.result is not None):
+        return
+    good = job.error is None
+    text = book.client.hget(f"tandem:job:{job_id}", "result") if good else f"{job.error}".encode()
+    try:
+        book.client.xadd(RESULTS + job_id, rq_result(cast("bytes", text).decode(), good=good), maxlen=10)  # type: ignore[arg-type]  # invariant dict
+        book.client.pexpire(RESULTS + job_id, ttl)
+    except RedisError as error:
+        log.warning("RQ's result of %s was not written: %s", job_id, error)

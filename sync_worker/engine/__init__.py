@@ -1,0 +1,1 @@
+"""The forking pool's engine: claim, fork, renew, drain."""

@@ -1,0 +1,153 @@
+"""The work horse: one process for one attempt, gone with its parent, and everything that it started with it."""
+
+import faulthandler
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from types import FrameType
+
+from tandem.shared.runtime.parent_death import die_with
+from tandem.sync_worker.engine import memory, supervisor
+from tandem.sync_worker.engine.output import Output
+
+BLINK = 0.01  # seconds between two looks where the kernel can't tell us of a process's end
+
+
+class Horse:
+    """A forked process that runs `work` in a process group of its own, with `memory` bytes at most."""
+
+    def __init__(self, work: Callable[[], None], *, name: str, memory: int) -> None:
+        self._memory = memory
+        self._output = Output(name)
+        self._strangers = frozenset(_children())
+        self._status: int | None = None
+        parent = os.getpid()
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _run(lambda: _saddle(work, parent, self._output, memory))
+        os.close(self._output.writer)
+        self._end = _end_of(self.pid)
+
+    def wait(self, timeout: timedelta) -> bool:
+        """Wait for the horse's end; False if it still runs after `timeout`. What it started ends with it."""
+        deadline = time.monotonic() + timeout.total_seconds()
+        while not self._ended():
+            if (left := deadline - time.monotonic()) <= 0:
+                return False
+            self._listen(left)
+        self.kill()
+        return True
+
+    @property
+    def exit(self) -> str:
+        """How it ended, in words."""
+        code = os.waitstatus_to_exitcode(self._status) if self._status is not None else None
+        if code is not None and code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"exited with {code}"
+
+    def excess(self) -> int:
+        """Say how many bytes it and its descendants hold, if that is more than its limit; else 0."""
+        return memory.excess([self.pid, *self._strays()], self._memory)
+
+    def kill(self) -> None:
+        """End the horse and everything it started, also what left its group."""
+        if self._status is not None:
+            return
+        # Before the horse is waited for: until then nobody else can get its number.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)  # it may not have become a group leader yet
+        _, self._status = os.waitpid(self.pid, 0)
+        if self._end is not None:
+            os.close(self._end)
+        supervisor.end(self._strays)
+        self._output.close()
+
+    def _ended(self) -> bool:
+        """Tell whether it has ended; it is not waited for yet."""
+        if self._status is not None:
+            return True
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _listen(self, seconds: float) -> None:
+        """Sleep until it ends or prints."""
+        poll = select.poll()
+        if self._output.open:
+            poll.register(self._output.reader, select.POLLIN)
+        if self._end is not None:
+            poll.register(self._end, select.POLLIN)
+        else:
+            seconds = min(seconds, BLINK)
+        ready = poll.poll(seconds * 1000)
+        if any(fd == self._output.reader for fd, _ in ready):
+            self._output.pass_on()
+
+    def _strays(self) -> list[int]:
+        """List the orphans among its descendants: this process has adopted them (see `lifeline.adopt`)."""
+        return [pid for pid in _children() if pid != self.pid and pid not in self._strangers]
+
+
+def _end_of(pid: int) -> int | None:
+    """Give a file descriptor that becomes readable when the process ends; None if the kernel has no such thing."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            return os.pidfd_open(pid)
+    return None
+
+
+def _children() -> list[int]:
+    return memory.children(os.getpid())
+
+
+def _run(work: Callable[[], None]) -> None:
+    """Run `work` as the whole life of this process."""
+    code = 1
+    try:
+        work()
+        code = 0
+    except BaseException:  # noqa: BLE001 - nothing may go back into the parent's loop
+        traceback.print_exc()
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _saddle(work: Callable[[], None], parent: int, output: Output, limit: int) -> None:
+    os.setpgrp()
+    _heed_nobody()
+    # A horse without its parent would run beside the retry of its job.
+    die_with(parent, signal.SIGKILL)
+    output.take()
+    _no_input()
+    faulthandler.enable()  # a segmentation fault says where
+    memory.bound(limit)
+    work()
+
+
+def _heed_nobody() -> None:
+    """Only its worker ends a job. Who stops a service tells all its processes, and a job has time to end."""
+    horse = os.getpid()
+
+    def shrug(signum: int, _frame: FrameType | None) -> None:
+        if os.getpid() != horse:  # a fork of the job's own; in other programs that it starts the kernel does this
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+
+    signal.signal(signal.SIGTERM, shrug)
+    signal.signal(signal.SIGINT, shrug)
+
+
+def _no_input() -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)

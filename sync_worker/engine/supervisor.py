@@ -1,0 +1,75 @@
+"""The worker's keeper: a small process in front of it, which ends what the worker leaves behind when it is killed.
+
+A job's process dies with its worker, because the kernel tells a process of its parent's death. What the job had
+started is not told, and goes to the nearest ancestor that adopts orphans. That is the worker while it lives, and
+the keeper afterwards. If the keeper is killed, the worker ends its job and follows it. Linux only.
+"""
+
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from tandem.shared.runtime.parent_death import adopt, die_with
+from tandem.sync_worker.engine.memory import children
+
+BLINK = 0.01  # seconds
+GONE_WITHIN = 5.0  # seconds; what is killed and still there after that hangs in the kernel
+PASSED_ON = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
+ALONE = signal.SIGTERM  # what the worker gets when its keeper dies
+
+
+def keep() -> int:
+    """Fork: the child returns and is the worker, this process is its keeper and ends as the worker ends.
+
+    Gives the id of the process that others know: the keeper's.
+    """
+    keeper = os.getpid()
+    if sys.platform != "linux":
+        return keeper
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_ON, signal.SIGCHLD})
+    adopt()
+    worker = os.fork()
+    if worker:
+        code = _wait(worker)
+        end(lambda: children(keeper))
+        _leave(code)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    die_with(keeper, ALONE)
+    return keeper
+
+
+def end(these: Callable[[], list[int]]) -> None:
+    """Kill these children of this process, and those that it adopts from them, until there are none."""
+    deadline = time.monotonic() + GONE_WITHIN
+    while (found := these()) and time.monotonic() < deadline:
+        for pid in found:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(BLINK)
+
+
+def _wait(worker: int) -> int:
+    """Pass signals on until the worker ends; gives its exit code. Orphans that end meanwhile are reaped."""
+    while True:
+        signum = signal.sigwait({*PASSED_ON, signal.SIGCHLD})
+        if signum != signal.SIGCHLD:
+            os.kill(worker, signum)
+            continue
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == worker:
+                return os.waitstatus_to_exitcode(ended[1])
+
+
+def _leave(code: int) -> NoReturn:
+    if code < 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
+        os.kill(os.getpid(), -code)
+    os._exit(code)

@@ -1,0 +1,239 @@
+"""The forking pool's engine: RQ's Worker with another way to claim, run and finish jobs.
+
+RQ moves a job's id through lists and writes its state from three processes. This subclass claims in
+one script, forks a horse per job, renews the job's lease while the horse runs, and lets only the
+holder of the lease write the outcome.
+"""
+
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from types import FrameType
+from typing import Any, NoReturn
+
+from redis.exceptions import RedisError
+from rq import Queue, Worker
+from rq.job import Job
+from rq.worker.base import WorkerStatus
+
+from tandem.shared.config.settings import Settings
+from tandem.shared.errors import AttemptTimeout, StoreUnavailable, TandemError
+from tandem.shared.jobs.model import Usage
+from tandem.shared.jobs.retry import HandBack, decide
+from tandem.shared.runtime.redis_client import Client
+from tandem.shared.store import commands, scripts
+from tandem.shared.store.commands import Claimed, Lease
+from tandem.shared.store.executor import Book
+from tandem.shared.tasks.spec import RetryPolicy
+from tandem.sync_worker.compat_rq.adopt import adopt
+from tandem.sync_worker.engine.attempt import attempt, over_memory
+from tandem.sync_worker.engine.horse import Horse
+from tandem.sync_worker.engine.plan import Plan, plan_of
+
+log = logging.getLogger("tandem.sync_worker")
+
+IDLE_POLL = 1  # seconds; a bell that got lost costs this much
+OUTAGE_PAUSE = 0.5  # seconds
+AFTER_CRASH = timedelta(seconds=1)
+OUR_QUEUES = ("sync-high", "sync", "sync-low")
+LOOK_EVERY = timedelta(milliseconds=100)  # at a running horse
+
+
+class SyncWorker(Worker):
+    """One process of the forking pool; it runs one job at a time in a process of its own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        connection: Client,
+        bell: Client,
+        name: str | None = None,
+        rq_queues: Sequence[str] = (),
+    ) -> None:
+        queues = [*OUR_QUEUES, *(queue for queue in rq_queues if queue not in OUR_QUEUES)]
+        super().__init__(queues, connection=connection, name=name, serializer="json")
+        self._rq_queues = queues[len(OUR_QUEUES) :]
+        self.settings = settings
+        self.book = Book(connection)
+        self._bell = bell
+        self._asked: scripts.Call[Claimed] | None = None  # a claim without an answer yet
+        self._horse: Horse | None = None
+        self._parent = os.getppid()
+        self._deadline: float | None = None  # when a draining worker hands its job back
+        self.broken = False  # by an error that nobody foresaw: RQ's loop logs it and ends as if all were well
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+        """Claim the next job: its lease and its queue, or None if it is time to end.
+
+        Args:
+            timeout: None in burst mode: end when nothing waits.
+            max_idle_time: end after so many idle seconds.
+
+        """
+        with self._noting():
+            return self._dequeue(timeout, max_idle_time)
+
+    def _dequeue(self, timeout: int | None, max_idle_time: int | None) -> Any:
+        self.set_state(WorkerStatus.IDLE)
+        idle_since = time.monotonic()
+        while not self._stop_requested:
+            try:
+                if lease := self._claim():
+                    return lease, self.queues[0]
+                if timeout is None or (max_idle_time and time.monotonic() - idle_since > max_idle_time):
+                    return None
+                self.heartbeat()
+                self.book.run(commands.renew("sync", [], worker=self.name))
+                self._bell.blpop([scripts.BELL + "sync"], timeout=IDLE_POLL)
+            except (StoreUnavailable, RedisError) as error:
+                log.warning("no jobs for now: %s", error)
+                time.sleep(OUTAGE_PAUSE)
+        return None
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.broken = True
+            raise
+
+    def _claim(self) -> Lease | None:
+        while True:
+            claimed = self._ask()
+            for entry in claimed.unknown:
+                adopt(self.book, self.settings, entry)
+            if claimed.leases or not claimed.unknown:
+                return claimed.leases[0] if claimed.leases else None
+
+    def _ask(self) -> Claimed:
+        """Claim; what got no answer is asked again as it was."""
+        self._asked = self._asked or commands.claim_sync(
+            worker=self.name, ttl=self.settings.job_ttl, queues=self._rq_queues
+        )
+        claimed = self.book.run(self._asked)
+        self._asked = None
+        return claimed
+
+    def execute_job(self, job: Job | Lease, _queue: Queue) -> None:
+        """Run one lease in a horse and see it to its end."""
+        with self._noting():
+            self._execute(job)
+
+    def _execute(self, lease: Job | Lease) -> None:
+        assert isinstance(lease, Lease)  # noqa: S101 - what dequeue returned; RQ's signature says Job
+        if call := self._ride(lease):
+            try:
+                self.book.insist(call, unless=self._out_of_grace)
+            except StoreUnavailable as error:
+                log.warning("%s is left to the clock: %s", lease.id, error)
+        self.set_state(WorkerStatus.IDLE)
+
+    def _ride(self, lease: Lease) -> scripts.Call[bool] | None:
+        """Run a lease. Says what to write in its horse's place, if anything."""
+        try:
+            plan = plan_of(lease)
+        except TandemError as error:
+            return self._gave_up(lease, RetryPolicy(), error)
+        name = f"{lease.task} {lease.id}"
+        self._horse = Horse(lambda: attempt(self.settings, lease), name=name, memory=self.settings.sync_memory)
+        self.set_state(WorkerStatus.BUSY)  # for those who look; the job has begun
+        return self._watch(lease, plan, self._horse)
+
+    def _watch(self, lease: Lease, plan: Plan, horse: Horse) -> scripts.Call[bool] | None:
+        """Wait for the horse, renew its lease, enforce its timeout."""
+        started = renewed = time.monotonic()
+        while not horse.wait(LOOK_EVERY):
+            now = time.monotonic()
+            if now - started > plan.timeout.total_seconds():
+                horse.kill()
+                return self._timed_out(lease, plan)
+            if used := horse.excess():
+                horse.kill()
+                return self._gave_up(lease, plan.retry, over_memory(used, self.settings.sync_memory))
+            if self._out_of_grace():
+                horse.kill()
+                log.info("handing back %s", lease.id)
+                return commands.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
+            if now - renewed > scripts.RENEW_EVERY.total_seconds():
+                if not self._renewed(lease):
+                    horse.kill()
+                    return None
+                renewed = now
+        if horse.exit != "exited with 0":
+            log.warning("the process of %s %s", lease.id, horse.exit)
+        # An outcome that the horse has written makes this a no-op: its lease is over.
+        return commands.crash(lease, ttl=self.settings.job_ttl, delay=AFTER_CRASH)
+
+    def _out_of_grace(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
+
+    def _timed_out(self, lease: Lease, plan: Plan) -> scripts.Call[bool]:
+        error = AttemptTimeout(f"{lease.task} did not end within {plan.timeout.total_seconds():g} s")
+        return self._gave_up(lease, plan.retry, error)
+
+    def _gave_up(self, lease: Lease, policy: RetryPolicy, error: TandemError) -> scripts.Call[bool]:
+        decision = decide(error, policy, attempt=lease.attempt, jitter=random.random())  # noqa: S311
+        log.warning("%s: attempt %d failed, %s", lease.id, lease.attempt, decision)
+        return commands.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
+
+    def _renewed(self, lease: Lease) -> bool:
+        try:
+            self.heartbeat()
+            return not self.book.run(commands.renew("sync", [lease], worker=self.name))
+        except StoreUnavailable as error:
+            log.warning("lease of %s not renewed: %s", lease.id, error)
+            return True
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Note the wish; it is heeded between two jobs, or when the grace time of the running one is over."""
+        del frame
+        if os.getppid() != self._parent:  # it was killed, and so are we
+            self._vanish()
+        log.info("%s: stopping", signal.Signals(signum).name)
+        self._stop_requested = True
+        self._deadline = self._deadline or time.monotonic() + self.settings.grace.total_seconds()
+
+    def _vanish(self) -> NoReturn:
+        """End the horse and everything it started, and this process, wherever it is; the clock sees to the job."""
+        with suppress(OSError):  # the worker was about to do the same
+            if self._horse:
+                self._horse.kill()
+        os._exit(1)
+
+    @property
+    def told_to_stop(self) -> bool:
+        return self._stop_requested
+
+    def register_birth(self) -> None:
+        """Take the name over; RQ refuses it for eight minutes after its last bearer was killed."""
+        self.connection.delete(self.key)
+        super().register_birth()  # type: ignore[no-untyped-call]  # RQ has no types here
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Show that the worker lives; an outage of Redis must not end it."""
+        with suppress(RedisError):
+            super().heartbeat(timeout, pipeline)
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        """Show what the worker does; an outage of Redis must not end it."""
+        with suppress(RedisError):
+            super().set_state(state, pipeline)
+
+    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001 - RQ's signature
+        """No suspension by `rq suspend`: whoever can write to Redis must not stop workers."""
+
+    def run_maintenance_tasks(self) -> None:
+        """RQ's maintenance fails jobs of dead workers; the clock gives them back instead."""
+
+    def subscribe(self) -> None:
+        """No commands by pub/sub: writing to Redis must not end processes. Also: no thread to fork with."""
+
+    def unsubscribe(self) -> None:
+        """Nothing was subscribed."""

@@ -1,0 +1,1 @@
+"""Moving a database to a revision. The only room that knows Alembic."""

@@ -1,0 +1,1 @@
+"""Background jobs for LLM applications: one gateway, two worker pools, one Redis."""

@@ -1,0 +1,187 @@
+import asyncio
+import base64
+import time
+from datetime import timedelta
+
+import pytest
+
+from tandem.api.jobs import cursor as cursors
+from tandem.shared.jobs.model import Artefact, Usage
+from tandem.shared.jobs.retry import Fail, Failure, RetryIn
+from tandem.shared.storage.artifacts import Files
+from tandem.shared.store import commands, listing
+from tandem.shared.store.commands import Lease, Success
+from tandem.shared.store.events import channel
+from tandem.shared.store.executor import Book
+from tests.api.conftest import CHAT, Gateway
+from tests.api.submission.test_submit import is_problem
+
+TTL = timedelta(days=1)
+
+
+def claim(book: Book, queue: str = "llm") -> Lease:
+    call = (
+        commands.claim_llm(worker="w", limit=1, ttl=TTL) if queue == "llm" else commands.claim_sync(worker="w", ttl=TTL)
+    )
+    [lease] = book.run(call).leases
+    return lease
+
+
+def finish(book: Book, lease: Lease, result: str = '{"text": "hi"}', file: Artefact | None = None) -> None:
+    assert book.run(commands.succeed(lease, Success(result, "openai", file), usage=Usage(3, 4, 1), ttl=TTL))
+
+
+async def test_a_finished_job(gateway: Gateway, worker: Book) -> None:
+    job_id = await gateway.submit()
+    finish(worker, claim(worker), '{"text": "hi", "model": "m", "finish_reason": "stop"}')
+    job = (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()
+    assert job["status"] == "succeeded"
+    assert job["result"] == {"text": "hi", "model": "m", "finish_reason": "stop"}
+    assert job["usage"] == {"input_tokens": 3, "output_tokens": 4, "requests": 1}
+    assert (job["attempt"], job["provider"], job["error"]) == (1, "openai", None)
+    assert job["created_at"] <= job["started_at"] <= job["finished_at"]
+    assert job["created_at"].endswith("Z")
+
+
+async def test_a_failed_job_tells_all_its_attempts(gateway: Gateway, worker: Book) -> None:
+    job_id = await gateway.submit()
+    failure = Failure("rate_limited", "429", retryable=True)
+    retry = RetryIn(timedelta(0), failure)
+    worker.run(commands.give_up(claim(worker), retry, usage=Usage(), ttl=TTL))
+    worker.run(commands.give_up(claim(worker), Fail(failure), usage=Usage(), ttl=TTL))
+    error = (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()["error"]
+    assert (error["type"], error["message"], error["retryable"]) == ("rate_limited", "429", True)
+    assert [entry["attempt"] for entry in error["attempts"]] == [1, 2]
+    assert all(entry["at"].endswith("Z") for entry in error["attempts"])
+
+
+async def test_the_typed_path_is_of_its_task_only(gateway: Gateway) -> None:
+    job_id = await gateway.submit()
+    assert (await gateway.ann.get(f"/v1/chat/{job_id}")).status_code == 200
+    is_problem(await gateway.ann.get(f"/v1/score/{job_id}"), 404)
+
+
+async def test_another_owners_job_does_not_exist(gateway: Gateway, worker: Book, files: Files) -> None:
+    job_id = await gateway.submit("report", {"markdown": "# Secret"})
+    file = files.put(owner="ann", job=job_id, run=1, name="a.pdf", media_type="application/pdf", content=b"x")
+    finish(worker, claim(worker, "sync"), "{}", file)
+    for path in (f"/v1/jobs/{job_id}", f"/v1/report/{job_id}", f"/v1/jobs/{job_id}/file"):
+        is_problem(await gateway.bob.get(path), 404)
+        assert (await gateway.ann.get(path)).status_code == 200
+        assert (await gateway.admin.get(path)).status_code == 200
+
+
+async def test_listing_is_by_owner_with_cursors(gateway: Gateway) -> None:
+    mine = [await gateway.submit() for _ in range(5)]
+    assert (await gateway.bob.post("/v1/chat", json=CHAT)).status_code == 202
+    seen: list[str] = []
+    query: dict[str, str | int] = {"limit": 2}
+    while True:
+        page = (await gateway.ann.get("/v1/jobs", params=query)).json()
+        seen += [job["id"] for job in page["jobs"]]
+        if page["next"] is None:
+            break
+        query["cursor"] = page["next"]
+    assert sorted(seen) == sorted(mine)
+    assert len((await gateway.admin.get("/v1/jobs")).json()["jobs"]) == 6
+
+
+async def test_listing_filters(gateway: Gateway, worker: Book) -> None:
+    chat = await gateway.submit()
+    mail = await gateway.submit("email", {"to": ["a@example.com"], "subject": "s", "text": "t"})
+    finish(worker, claim(worker))
+    for query, expected in (("task=email", [mail]), ("queue=llm", [chat]), ("status=succeeded", [chat])):
+        jobs = (await gateway.ann.get(f"/v1/jobs?{query}")).json()["jobs"]
+        assert [job["id"] for job in jobs] == expected
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=201", "limit=x", "status=lost", "queue=q", "task=nope", "cursor=a"]
+)
+async def test_a_wrong_query_is_422(gateway: Gateway, query: str) -> None:
+    name = query.partition("=")[0]
+    problem = is_problem(await gateway.ann.get(f"/v1/jobs?{query}"), 422)
+    assert problem["errors"][0]["field"] == f"query.{name}"
+
+
+@pytest.mark.parametrize(
+    "position", ['Infinity, "a"', '1e999, "a"', '"1", "\\ud800"', '"x", "a"', "1, 2", '"1", ""', "[], {}"]
+)
+async def test_a_forged_cursor_is_422(gateway: Gateway, position: str) -> None:
+    mark = cursors._mark(listing.Filter(owner="ann"))
+    cursor = base64.urlsafe_b64encode(f'[{position}, "{mark}"]'.encode()).decode()
+    is_problem(await gateway.ann.get(f"/v1/jobs?cursor={cursor}"), 422)
+
+
+async def test_a_cursor_of_another_caller_or_filter_is_422(gateway: Gateway) -> None:
+    for _ in range(3):
+        await gateway.submit()
+    cursor = (await gateway.ann.get("/v1/jobs?limit=1")).json()["next"]
+    is_problem(await gateway.bob.get(f"/v1/jobs?cursor={cursor}"), 422)
+    is_problem(await gateway.ann.get(f"/v1/jobs?task=chat&cursor={cursor}"), 422)
+
+
+@pytest.mark.parametrize("wait", ["abc", "-1", "61", "nan", "inf"])
+async def test_a_wrong_wait_is_422(gateway: Gateway, wait: str) -> None:
+    job_id = await gateway.submit()
+    for path in ("jobs", "chat"):
+        is_problem(await gateway.ann.get(f"/v1/{path}/{job_id}?wait={wait}"), 422)
+
+
+async def test_waiting_ends_with_the_job(gateway: Gateway, worker: Book) -> None:
+    job_id = await gateway.submit()
+    waiting = [asyncio.create_task(gateway.ann.get(f"/v1/jobs/{job_id}?wait=30")) for _ in range(20)]
+    preferring = asyncio.create_task(gateway.ann.post("/v1/chat", json=CHAT, headers={"Prefer": "wait=30"}))
+    done, _ = await asyncio.wait([*waiting, preferring], timeout=0.2)
+    assert not done
+    for _ in range(2):
+        lease = await asyncio.to_thread(claim, worker)
+        await asyncio.to_thread(finish, worker, lease)
+    started = time.monotonic()
+    answers = await asyncio.gather(*waiting, preferring)
+    assert time.monotonic() - started < 5
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["status"] for answer in answers} == {"succeeded"}
+    assert answers[-1].headers["preference-applied"] == "wait=30"
+
+
+async def test_waiting_ends_with_its_time(gateway: Gateway) -> None:
+    job_id = await gateway.submit()
+    answer = await gateway.ann.get(f"/v1/jobs/{job_id}?wait=0.2")
+    assert answer.json()["status"] == "queued"
+    answer = await gateway.ann.post("/v1/chat", json=CHAT, headers={"Prefer": "respond-async, wait=1"})
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("header", ["", "wait", "wait=x", "return=minimal", "wait=0", "wait=-5"])
+async def test_a_preference_that_means_nothing_is_ignored(gateway: Gateway, header: str) -> None:
+    answer = await gateway.ann.post("/v1/chat", json=CHAT, headers={"Prefer": header})
+    assert answer.status_code == 202
+    assert "preference-applied" not in answer.headers
+
+
+async def test_many_waiting_clients_cost_redis_next_to_nothing(gateway: Gateway, worker: Book) -> None:
+    job_id = await gateway.submit()
+    waiting = [asyncio.create_task(gateway.ann.get(f"/v1/jobs/{job_id}?wait=60")) for _ in range(500)]
+    watching = gateway.app.state.watching
+    async with asyncio.timeout(30):
+        while len(watching._feeds.get(channel(job_id), ())) < 500 or await _commands_in(worker, 0.3):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await _commands_in(worker, 2) < 40
+    lease = await asyncio.to_thread(claim, worker)
+    await asyncio.to_thread(finish, worker, lease)
+    answers = await asyncio.gather(*waiting)
+    assert {answer.json()["status"] for answer in answers} == {"succeeded"}
+
+
+async def _commands_in(book: Book, seconds: float) -> int:
+    """How many commands Redis gets in so many seconds, the counting left out."""
+
+    def count() -> int:
+        stats = book.client.info("stats")
+        assert isinstance(stats, dict)
+        return int(stats["total_commands_processed"])
+
+    before = await asyncio.to_thread(count)
+    await asyncio.sleep(seconds)
+    return await asyncio.to_thread(count) - before - 1

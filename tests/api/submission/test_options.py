@@ -1,0 +1,220 @@
+"""What a submitter may ask for beside the task's input: options in the query and the idempotency key."""
+
+import asyncio
+import socket
+import threading
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tandem.shared.store import commands
+from tandem.shared.store.executor import Book
+from tandem.shared.store.scripts import Call
+from tests.api.conftest import CHAT, Gateway
+from tests.api.jobs.test_jobs import TTL, claim, finish
+from tests.api.submission.test_submit import is_problem
+from tests.support.processes import until
+
+REPORT = {"markdown": "x"}
+
+
+async def ask(gateway: Gateway, query: dict[str, Any], task: str = "chat") -> dict[str, Any]:
+    answer = await gateway.ann.post(f"/v1/{task}", params=query, json=CHAT if task == "chat" else REPORT)
+    assert answer.status_code == 202, answer.text
+    job: dict[str, Any] = answer.json()
+    assert (await gateway.ann.get(f"/v1/jobs/{job['id']}")).json() == job
+    return job
+
+
+def ahead(job: dict[str, Any]) -> float:
+    """Seconds from its submission to its start."""
+    return (datetime.fromisoformat(job["run_at"]) - datetime.fromisoformat(job["created_at"])).total_seconds()
+
+
+async def test_priority_and_stream(gateway: Gateway, book: Book) -> None:
+    job = await ask(gateway, {"priority": "high", "stream": "true"})
+    assert job["priority"] == "high"
+    lease = await asyncio.to_thread(claim, book)
+    assert (lease.id, lease.stream) == (job["id"], True)
+    assert (await ask(gateway, {"priority": "low"}, "report"))["priority"] == "low"
+
+
+@pytest.mark.parametrize("task", ["chat", "report"])
+@pytest.mark.parametrize(("delay", "seconds"), [("90", 90), ("1.5", 1.5), ("15m", 900), ("PT1H", 3600)])
+async def test_a_delay(gateway: Gateway, task: str, delay: str, seconds: float) -> None:
+    job = await ask(gateway, {"delay": delay}, task)
+    assert job["status"] == "scheduled"
+    assert ahead(job) == pytest.approx(seconds, abs=0.001)
+
+
+@pytest.mark.parametrize("zone", ["Z", "", "+00:00", " 00:00"])
+async def test_a_time_to_run_at_is_utc_unless_it_says_otherwise(gateway: Gateway, zone: str) -> None:
+    moment = (datetime.now(UTC) + timedelta(hours=2)).replace(microsecond=0)
+    job = await ask(gateway, {"run_at": f"{moment:%Y-%m-%dT%H:%M:%S}{zone}"})
+    assert job["status"] == "scheduled"
+    assert datetime.fromisoformat(job["run_at"]) == moment
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"run_at": "2001-01-01T00:00:00+02:00"}, {"run_at": "0001-01-01"}, {"delay": "0"}, {"delay": "PT0S"}],
+)
+async def test_the_past_is_now(gateway: Gateway, query: dict[str, str]) -> None:
+    job = await ask(gateway, query)
+    assert (job["status"], job["run_at"]) == ("queued", None)
+
+
+async def test_a_job_that_can_not_start_in_time_expires(gateway: Gateway, book: Book) -> None:
+    job = await ask(gateway, {"expires_in": "0.001", "delay": "60"})
+    await asyncio.sleep(0.002)
+    assert book.run(commands.tick(ttl=TTL)).expired == 1
+    job = (await gateway.ann.get(f"/v1/jobs/{job['id']}")).json()
+    assert (job["status"], job["error"], job["result"]) == ("expired", None, None)
+
+
+WRONG = [
+    ("chat", {"priority": "urgent"}, "priority"),
+    ("chat", {"priority": ""}, "priority"),
+    ("chat", {"delay": "-1"}, "delay"),
+    ("chat", {"delay": "soon"}, "delay"),
+    ("chat", {"delay": "nan"}, "delay"),
+    ("chat", {"delay": "1e9"}, "delay"),
+    ("chat", {"delay": "367d"}, "delay"),
+    ("chat", {"delay": "9" * 400}, "delay"),
+    ("chat", {"delay": "1", "run_at": "2001-01-01T00:00:00Z"}, "delay"),
+    ("chat", {"run_at": "tomorrow"}, "run_at"),
+    ("chat", {"run_at": "1999999999"}, "run_at"),
+    ("chat", {"run_at": "2026-02-30T00:00:00Z"}, "run_at"),
+    ("chat", {"run_at": ""}, "run_at"),
+    ("chat", {"run_at": "9999-12-31T23:59:59-23:59"}, "run_at"),
+    ("chat", {"run_at": (datetime.now(UTC) + timedelta(days=2 * 365)).isoformat()}, "run_at"),
+    ("chat", {"expires_in": "0"}, "expires_in"),
+    ("chat", {"expires_in": "-PT1S"}, "expires_in"),
+    ("chat", {"expires_in": "2000 days"}, "expires_in"),
+    ("chat", {"stream": "perhaps"}, "stream"),
+    ("report", {"stream": "true"}, "stream"),
+    ("chat", {"webhook_url": ""}, "webhook_url"),
+    ("chat", {"webhook_url": "ftp://example.com/"}, "webhook_url"),
+    ("chat", {"webhook_url": "example.com/hook"}, "webhook_url"),
+    ("chat", {"webhook_url": "https://ann:secret@example.com/"}, "webhook_url"),
+    ("chat", {"webhook_url": "http://127.0.0.1:9/hook"}, "webhook_url"),
+    ("chat", {"webhook_url": "http://[::1]/hook"}, "webhook_url"),
+    ("chat", {"webhook_url": "http://10.1.2.3/"}, "webhook_url"),
+    ("chat", {"webhook_url": "http://169.254.169.254/latest/meta-data"}, "webhook_url"),
+    ("chat", {"webhook_url": "http://localhost:8080/hook"}, "webhook_url"),
+    ("chat", {"webhook_url": "http://0x7f.1/hook"}, "webhook_url"),
+    ("chat", {"webhook_url": f"https://example.com/{'x' * 2000}"}, "webhook_url"),
+    ("chat", {"run-at": "2001-01-01"}, "run-at"),
+]
+
+
+@pytest.mark.parametrize(("task", "query", "field"), WRONG, ids=[f"{field}={query}"[:40] for _, query, field in WRONG])
+async def test_a_wrong_option_is_named_and_nothing_stored(
+    gateway: Gateway, task: str, query: dict[str, str], field: str, book: Book
+) -> None:
+    answer = await gateway.ann.post(f"/v1/{task}", params=query, json=CHAT if task == "chat" else REPORT)
+    problem = is_problem(answer, 422)
+    assert [error["field"] for error in problem["errors"]] == [f"query.{field}"]
+    assert "secret" not in answer.text
+    assert book.client.dbsize() == 0
+
+
+async def test_a_webhook_is_kept_for_the_jobs_end(gateway: Gateway, book: Book) -> None:
+    job = await ask(gateway, {"webhook_url": "https://8.8.8.8/hook?a=b"})
+    finish(book, await asyncio.to_thread(claim, book))
+    [delivery] = (await gateway.ann.get(f"/v1/jobs/{job['id']}")).json()["deliveries"]
+    assert (delivery["url"], delivery["status"]) == ("https://8.8.8.8/hook?a=b", "pending")
+
+
+async def test_a_name_that_nobody_answers_for_holds_no_request_up(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look-ups of the system's resolver can't be stopped; 20 of them take no longer than one."""
+    gone = threading.Event()
+
+    def silent(*_: Any, **__: Any) -> Any:
+        gone.wait(30)
+        raise socket.gaierror
+
+    monkeypatch.setattr("tandem.api.submission.webhook_target.PATIENCE", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(ask(gateway, {"webhook_url": "https://silent.example/"}) for _ in range(20)))
+    gone.set()
+
+
+# --- submitting once
+
+
+async def test_a_repeat_is_answered_with_the_job_as_it_is_now(gateway: Gateway, book: Book) -> None:
+    headers = {"Idempotency-Key": "order 17"}
+    first = await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)
+    assert (first.status_code, "idempotency-replayed" in first.headers) == (202, False)
+    finish(book, await asyncio.to_thread(claim, book), '{"text": "hi", "model": "m", "finish_reason": "stop"}')
+    again = await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (200, "true")
+    assert again.headers["location"] == first.headers["location"]
+    assert (again.json()["id"], again.json()["status"]) == (first.json()["id"], "succeeded")
+    other = await gateway.bob.post("/v1/chat", json=CHAT, headers=headers)
+    assert (other.status_code, other.json()["id"] == first.json()["id"]) == (202, False)
+
+
+async def test_a_hundred_parallel_submits_of_one_key_are_one_job(gateway: Gateway, book: Book) -> None:
+    headers = {"Idempotency-Key": "k"}
+    answers = await asyncio.gather(*(gateway.ann.post("/v1/chat", json=CHAT, headers=headers) for _ in range(100)))
+    assert Counter(answer.status_code for answer in answers) == {202: 1, 200: 99}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert book.client.zcard("arq:queue") == 1
+
+
+async def test_a_key_with_another_body_is_refused(gateway: Gateway, book: Book) -> None:
+    headers = {"Idempotency-Key": "k"}
+    first = await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)
+    before = book.client.dbsize()
+    for task, body in (("chat", {**CHAT, "temperature": 1}), ("report", REPORT)):
+        problem = is_problem(await gateway.ann.post(f"/v1/{task}", json=body, headers=headers), 422)
+        assert [error["field"] for error in problem["errors"]] == ["header.Idempotency-Key"]
+    assert book.client.dbsize() == before
+    assert len((await gateway.ann.get("/v1/jobs")).json()["jobs"]) == 1
+    assert first.json()["id"] == (await gateway.ann.get("/v1/jobs")).json()["jobs"][0]["id"]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "x" * 300, "tab\there", "ü"])
+async def test_a_key_that_is_none_is_refused(gateway: Gateway, key: str, book: Book) -> None:
+    answer = await gateway.ann.post("/v1/chat", json=CHAT, headers={b"Idempotency-Key": key.encode("latin-1")})
+    problem = is_problem(answer, 422)
+    assert [error["field"] for error in problem["errors"]] == ["header.Idempotency-Key"]
+    assert book.client.dbsize() == 0
+
+
+async def test_a_repeat_may_wait_for_the_job(gateway: Gateway, book: Book) -> None:
+    headers = {"Idempotency-Key": "x" * 255, "Prefer": "wait=20"}
+    waiting = [asyncio.create_task(gateway.ann.post("/v1/chat", json=CHAT, headers=headers)) for _ in range(3)]
+    feeds = gateway.app.state.watching._feeds
+    await asyncio.to_thread(until, lambda: [len(watchers) for watchers in list(feeds.values())] == [3], what="waiting")
+    finish(book, await asyncio.to_thread(claim, book))
+    answers = await asyncio.gather(*waiting)
+    assert {(answer.status_code, answer.json()["status"]) for answer in answers} == {(200, "succeeded")}
+    assert sorted("idempotency-replayed" in answer.headers for answer in answers) == [False, True, True]
+    assert {answer.headers["preference-applied"] for answer in answers} == {"wait=20"}
+
+
+async def test_a_repeat_whose_job_goes_away_meanwhile_is_a_new_job(
+    gateway: Gateway, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"Idempotency-Key": "k"}
+    first = (await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)).json()["id"]
+    book.run(commands.cancel(first, ttl=TTL))
+    run = gateway.app.state.book.run
+
+    async def erased_just_before(call: Call[Any]) -> Any:
+        if call.name == "HMGET":
+            await run(commands.erase([first]))
+        return await run(call)
+
+    monkeypatch.setattr(gateway.app.state.book, "run", erased_just_before)
+    answer = await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)
+    assert (answer.status_code, "idempotency-replayed" in answer.headers) == (202, False)
+    assert answer.json()["id"] != first

@@ -1,0 +1,202 @@
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from tandem.shared.store import commands, listing, scripts
+from tandem.shared.store.executor import Book
+from tandem.shared.tasks.registry import load
+from tests.api.conftest import CHAT, Gateway
+
+PROBLEM = "application/problem+json"
+
+
+def is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == PROBLEM
+    assert answer.headers["x-request-id"]
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == status
+    assert body["title"]
+    assert body["type"]
+    return body
+
+
+@pytest.mark.parametrize("spec", list(load()), ids=lambda spec: spec.name)
+async def test_each_task_takes_its_example(gateway: Gateway, spec: Any, book: Book) -> None:
+    answer = await gateway.admin.post(f"/v1/{spec.name}", json=spec.example)
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}" == job["links"]["self"]
+    assert (job["task"], job["queue"], job["status"]) == (spec.name, spec.queue, "queued")
+    stored = book.run(commands.fetch(job["id"]))
+    assert stored is not None
+    payload = book.client.hget(scripts.JOB + job["id"], "payload")
+    assert isinstance(payload, bytes)
+    assert spec.input.model_validate_json(payload) == spec.input.model_validate(spec.example)
+    assert stored.request_id == answer.headers["x-request-id"]
+    assert (await gateway.admin.get(f"/v1/{spec.name}/{job['id']}")).json() == job
+
+
+@pytest.mark.parametrize(
+    ("task", "body", "field"),
+    [
+        ("chat", {"messages": []}, "messages"),
+        ("chat", {"messages": [{"role": "robot", "content": "x"}]}, "messages.0.role"),
+        ("chat", {**CHAT, "temperatur": 1}, "temperatur"),
+        ("chat", [], "body"),
+        ("score", {}, "text"),
+        ("score", {"text": "a", "min": 5, "max": 5}, "body"),
+        ("embed", {"texts": ["a"] * 2049}, "texts"),
+        ("embed", {"texts": []}, "texts"),
+        ("extract", {"text": "a", "schema": {"type": "nope"}}, "schema"),
+        ("extract", {"text": "a", "schema": {"$ref": "http://127.0.0.1:1/x"}}, "schema"),
+        ("email", {"to": ["not an address"], "subject": "s", "text": "t"}, "to.0"),
+        ("email", {"to": ["a@example.com"], "subject": "s\r\nBcc: x@example.com", "text": "t"}, "subject"),
+        ("email", {"to": ["a@example.com"], "subject": "s"}, "body"),
+        ("report", {}, "body"),
+        ("report", {"html": "<p>", "markdown": "x"}, "body"),
+    ],
+)
+async def test_a_wrong_field_is_named_and_nothing_stored(
+    gateway: Gateway, task: str, body: Any, field: str, book: Book
+) -> None:
+    problem = is_problem(await gateway.ann.post(f"/v1/{task}", json=body), 422)
+    assert [error["field"] for error in problem["errors"]] == [field]
+    assert book.client.dbsize() == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b'{"text": NaN}',
+        b'{"text": "\\ud800"}',
+        b'{"text": "a", "min": -1e999}',
+        b"[" * 100_000,
+        b'{"text": "a", "schema": ' + b'{"not":' * 5_000 + b"{}" + b"}" * 5_000 + b"}",
+    ],
+    ids=["empty", "half", "not UTF-8", "NaN", "lone surrogate", "infinity", "deep list", "deep object"],
+)
+async def test_malformed_json_is_422_and_nothing_stored(gateway: Gateway, body: bytes, book: Book) -> None:
+    headers = {"Content-Type": "application/json"}
+    for task in ("score", "extract"):
+        is_problem(await gateway.ann.post(f"/v1/{task}", content=body, headers=headers), 422)
+    assert book.client.dbsize() == 0
+
+
+async def test_an_unknown_query_option_is_refused(gateway: Gateway, book: Book) -> None:
+    problem = is_problem(await gateway.ann.post("/v1/chat?prioritty=high", json=CHAT), 422)
+    assert problem["errors"][0]["field"] == "query.prioritty"
+    assert book.client.dbsize() == 0
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_huge_body_is_413_whether_it_says_its_length_or_not(
+    gateway: Gateway, book: Book, *, chunked: bool
+) -> None:
+    async def pieces() -> Any:
+        for _ in range(2000):
+            yield b" " * 1024
+
+    content = pieces() if chunked else b" " * (1024 * 1024 + 1)
+    headers = {"Content-Type": "application/json"}
+    is_problem(await gateway.ann.post("/v1/chat", content=content, headers=headers), 413)
+    assert book.client.dbsize() == 0
+
+
+async def test_without_a_known_key_401(gateway: Gateway) -> None:
+    for headers in (
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Basic YTpi"},
+        {"Authorization": "Bearer"},
+    ):
+        answer = await gateway.nobody.post("/v1/chat", json=CHAT, headers=headers)
+        is_problem(answer, 401)
+        assert answer.headers["www-authenticate"] == "Bearer"
+    is_problem(await gateway.nobody.post("/v1/chat", content=b"{"), 401)  # the key comes before the body
+    for path in ("/v1/jobs", "/v1/jobs/x", "/v1/tasks", "/v1/jobs/x/file"):
+        is_problem(await gateway.nobody.get(path), 401)
+
+
+@pytest.mark.parametrize("task", ["cleanup", "migrate"])
+async def test_a_user_may_not_start_upkeep(gateway: Gateway, task: str, book: Book) -> None:
+    is_problem(await gateway.ann.post(f"/v1/{task}", json=load()[task].example), 403)
+    assert book.client.dbsize() == 0
+
+
+async def test_unknown_paths_and_methods(gateway: Gateway) -> None:
+    is_problem(await gateway.ann.get("/nope"), 404)
+    is_problem(await gateway.ann.post("/v1/nope", json={}), 404)
+    answer = await gateway.ann.delete("/v1/chat")
+    is_problem(answer, 405)
+    assert answer.headers["allow"] == "POST"
+
+
+async def test_a_full_queue_is_503_with_a_hint(gateway: Gateway) -> None:
+    for _ in range(gateway.settings.queue_max):
+        await gateway.submit()
+    answer = await gateway.ann.post("/v1/chat", json=CHAT)
+    problem = is_problem(answer, 503)
+    assert "full" in problem["detail"]
+    assert int(answer.headers["retry-after"]) > 0
+    assert (await gateway.ann.post("/v1/report", json={"markdown": "x"})).status_code == 202, "the pools are apart"
+
+
+async def test_redis_out_of_memory_is_503(gateway: Gateway, book: Book) -> None:
+    await gateway.submit()
+    used = book.client.info("memory")
+    assert isinstance(used, dict)
+    book.client.config_set("maxmemory", used["used_memory"] // 2)
+    try:
+        is_problem(await gateway.ann.post("/v1/chat", json=CHAT), 503)
+    finally:
+        book.client.config_set("maxmemory", 0)
+    assert len((await gateway.ann.get("/v1/jobs")).json()["jobs"]) == 1
+    await gateway.submit()
+
+
+async def test_a_request_id_is_kept_if_harmless(gateway: Gateway) -> None:
+    answer = await gateway.ann.get("/healthz", headers={"X-Request-ID": "abc-123"})
+    assert answer.headers["x-request-id"] == "abc-123"
+    for bad in ("a b", "x" * 65, "<script>"):
+        answer = await gateway.ann.get("/healthz", headers={"X-Request-ID": bad})
+        assert answer.headers["x-request-id"] not in {bad, ""}
+
+
+async def test_a_bug_is_a_problem_too(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(commands, "fetch", broken)
+    problem = is_problem(await gateway.ann.get("/v1/jobs/x"), 500)
+    assert "ZeroDivision" not in str(problem)
+
+
+async def test_infinity_in_free_data_is_refused(gateway: Gateway) -> None:
+    headers = {"Content-Type": "application/json"}
+    body = b'{"template": "table", "data": {"rows": [[1e999]]}}'
+    is_problem(await gateway.ann.post("/v1/report", content=body, headers=headers), 422)
+    body = b'{"template": "table", "data": {"rows": [["1e999"], [1e300]]}}'
+    assert (await gateway.ann.post("/v1/report", content=body, headers=headers)).status_code == 202
+
+
+async def test_a_slash_too_much_is_404(gateway: Gateway) -> None:
+    is_problem(await gateway.ann.get("/v1/jobs/"), 404)
+
+
+async def test_health(gateway: Gateway) -> None:
+    assert (await gateway.nobody.head("/healthz")).status_code == 200
+    assert (await gateway.nobody.get("/healthz")).json() == {"status": "ok"}
+    assert (await gateway.nobody.get("/readyz")).json() == {"status": "ok"}
+
+
+def test_the_scripts_survive_a_script_flush(book: Book) -> None:
+    book.run(listing.page(listing.Filter(), limit=1))
+    book.client.script_flush()
+    assert book.run(listing.page(listing.Filter(), limit=1)).ids == []
+    assert isinstance(book.client, redis.Redis)

@@ -1,0 +1,226 @@
+"""The limiter of a process: several of them on one real server."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import cast
+
+import pytest
+
+from tandem.llm_worker.rate_limit.limiter import KEYS, Limiter
+from tandem.llm_worker.rate_limit.model import Grant, Limits, RequestTooLarge, Scope, Wait, seen
+from tandem.shared.errors import Snooze
+from tandem.shared.runtime.redis_client import AsyncClient, async_client
+from tests.conftest import Valkey
+from tests.support.processes import ROOT, clean_environment, until
+
+FREE = Scope("p", "m")
+ONE = Scope("p", "m", Limits(concurrency=1))
+SLOW = Scope("p", "m", Limits(rpm=6))
+
+Open = Callable[[], Limiter]
+
+
+@pytest.fixture
+async def redis(valkey: str) -> AsyncIterator[AsyncClient]:
+    async with async_client(valkey) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def limiters(valkey: str) -> AsyncIterator[Open]:
+    async with AsyncExitStack() as stack:
+
+        def build() -> Limiter:
+            clients = async_client(valkey, connections=1), async_client(valkey, timeout=None, connections=1)
+            limiter = Limiter.open(*clients)
+            for connection in clients:
+                stack.push_async_callback(connection.aclose)
+            stack.push_async_callback(limiter.aclose)
+            return limiter
+
+        yield build
+
+
+async def eventually(check: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not check():  # noqa: ASYNC110 - the news have no event of their own
+            await asyncio.sleep(0.01)
+
+
+async def scripts_run(redis: AsyncClient) -> int:
+    stats = await redis.info("commandstats")
+    return int(stats.get("cmdstat_evalsha", {}).get("calls", 0))
+
+
+async def test_processes_share_the_limit(limiters: Open) -> None:
+    a, b = limiters(), limiters()
+    first = await a.acquire(ONE, ticket="1", tokens=0)
+    assert isinstance(first, Grant)
+    assert isinstance(await b.acquire(ONE, ticket="2", tokens=0), Wait)
+    a.settle(first, tokens=0)
+    async with asyncio.timeout(5), b.admitted(ONE, ticket="2", tokens=0, may_snooze=False):
+        assert isinstance(await a.acquire(ONE, ticket="3", tokens=0), Wait)
+
+
+async def test_what_is_not_limited_costs_no_round_trip(limiters: Open, redis: AsyncClient) -> None:
+    limiter = limiters()
+    await redis.config_resetstat()
+    for n in range(100):
+        async with limiter.admitted(FREE, ticket=str(n), tokens=10, may_snooze=True) as grant:
+            limiter.settle(grant, tokens=10)
+    assert await scripts_run(redis) <= 1  # the question for parks, when it opened
+
+
+async def test_many_at_once_share_round_trips(limiters: Open, redis: AsyncClient) -> None:
+    limiter, wide = limiters(), Scope("p", "m", Limits(rpm=600_000, tpm=60_000_000, concurrency=500))
+    await limiter.acquire(wide, ticket="first", tokens=1)
+    await redis.config_resetstat()
+    grants = await asyncio.gather(*(limiter.acquire(wide, ticket=str(n), tokens=100) for n in range(200)))
+    assert all(isinstance(grant, Grant) for grant in grants)
+    assert await scripts_run(redis) <= 5
+
+
+async def test_a_park_reaches_every_process(limiters: Open) -> None:
+    a, b = limiters(), limiters()
+    await eventually(lambda: a.parked(FREE) == b.parked(FREE) == timedelta())
+    assert await a.park(FREE, timedelta(seconds=30)) == timedelta(seconds=30)
+    await eventually(lambda: b.parked(FREE))
+    late = limiters()  # opened after the news
+    await eventually(lambda: late.parked(FREE))
+    for limiter in (a, b, late):
+        wait = await limiter.acquire(FREE, ticket=str(id(limiter)), tokens=0)
+        assert isinstance(wait, Wait)
+        assert (wait.reason, round(wait.delay.total_seconds())) == ("parked", 30)
+        with pytest.raises(Snooze):
+            async with limiter.admitted(FREE, ticket="job", tokens=0, may_snooze=True):
+                pytest.fail("it is parked")
+    assert isinstance(await b.acquire(Scope("p", "other"), ticket="x", tokens=0), Grant)
+
+
+async def test_a_long_wait_gives_the_job_back_and_its_place_stays(limiters: Open) -> None:
+    limiter = limiters()
+    async with limiter.admitted(SLOW, ticket="1", tokens=0, may_snooze=True):
+        pass
+    with pytest.raises(Snooze) as snoozed:
+        async with limiter.admitted(SLOW, ticket="2", tokens=0, may_snooze=True):
+            pytest.fail("there is one a 10 s")
+    assert 9 < snoozed.value.delay.total_seconds() < 10
+    later = await limiter.acquire(SLOW, ticket="3", tokens=0)
+    assert isinstance(later, Wait)
+    assert later.delay > timedelta(seconds=19)
+    again = await limiter.acquire(SLOW, ticket="2", tokens=0)
+    assert isinstance(again, Wait)
+    assert again.delay < snoozed.value.delay
+
+
+async def test_a_cancelled_waiter_leaves_nothing_behind(limiters: Open, redis: AsyncClient) -> None:
+    limiter = limiters()
+    first = await limiter.acquire(ONE, ticket="1", tokens=0)
+    assert isinstance(first, Grant)
+
+    async def wait() -> None:
+        async with limiter.admitted(ONE, ticket="2", tokens=0, may_snooze=False):
+            pytest.fail("the slot is taken")
+
+    waiting = asyncio.create_task(wait())
+    async with asyncio.timeout(10):
+        while not await redis.zcard(KEYS["QUEUE"] + "p"):  # noqa: ASYNC110 - another process's state has no event
+            await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    limiter.settle(first, tokens=0)
+    assert isinstance(await limiter.acquire(ONE, ticket="3", tokens=0), Grant)
+    assert await cast("Awaitable[list[bytes]]", redis.hkeys(KEYS["RESERVED"])) == [b"3"]
+
+
+async def test_a_block_that_fails_keeps_its_tokens_charged(limiters: Open) -> None:
+    limiter, tokens = limiters(), Scope("p", "m", Limits(tpm=60_000, concurrency=1))
+    with pytest.raises(ValueError, match="broken"):
+        async with limiter.admitted(tokens, ticket="1", tokens=30_000, may_snooze=True):
+            raise ValueError("broken")
+    wait = await limiter.acquire(tokens, ticket="2", tokens=1)
+    assert isinstance(wait, Wait)
+    assert wait.reason == "p tpm"
+
+
+async def test_too_many_tokens_are_refused_with_the_numbers(limiters: Open) -> None:
+    with pytest.raises(RequestTooLarge, match="about 1001 tokens, and p tpm allows 1000 a minute") as refused:
+        await limiters().acquire(Scope("p", "m", Limits(tpm=1000)), ticket="1", tokens=1001)
+    assert (refused.value.type, refused.value.retryable) == ("request_too_large", False)
+
+
+async def test_it_waits_for_redis(own_valkey: Valkey) -> None:
+    clients = async_client(own_valkey.url), async_client(own_valkey.url, timeout=None)
+    limiter = Limiter.open(*clients)
+    assert isinstance(await limiter.acquire(ONE, ticket="1", tokens=0), Grant)
+    own_valkey.kill()
+    asking = asyncio.create_task(limiter.acquire(Scope("q", "m", Limits(rpm=60)), ticket="2", tokens=0))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(own_valkey.start)
+    async with asyncio.timeout(20):
+        assert isinstance(await asking, Grant)
+    await limiter.aclose()
+    for connection in clients:
+        await connection.aclose()
+
+
+HOLDER = """
+import asyncio, sys
+from llm_worker.limiter import Limiter
+from llm_worker.limits import Limits, Scope
+from shared.redis import async_client
+
+async def main():
+    limiter = Limiter.open(async_client(sys.argv[1]), async_client(sys.argv[1], timeout=None))
+    print(await limiter.acquire(Scope("p", "m", Limits(concurrency=1)), ticket="held", tokens=0), flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def start_holder(url: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", HOLDER, url]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=clean_environment(), text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline().startswith("Grant")
+    return holder
+
+
+async def test_the_slot_of_a_killed_process_comes_back(valkey: str, limiters: Open) -> None:
+    holder = start_holder(valkey)
+    try:
+        limiter = limiters()
+        assert isinstance(await limiter.acquire(ONE, ticket="next", tokens=0), Wait)
+        os.kill(holder.pid, signal.SIGKILL)
+        killed = time.monotonic()
+        async with asyncio.timeout(20), limiter.admitted(ONE, ticket="next", tokens=0, may_snooze=False):
+            assert 5 < time.monotonic() - killed < 13
+    finally:
+        holder.kill()
+        until(lambda: holder.poll() is not None, what="the end of the holder")
+
+
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [
+        ({"x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "0"}, {"rpm": (600, 0)}),
+        ({"x-ratelimit-remaining-tokens": "149984"}, {"tpm": (None, 149984)}),
+        (
+            {"anthropic-ratelimit-tokens-limit": "80000", "anthropic-ratelimit-tokens-remaining": "79000"},
+            {"tpm": (80000, 79000)},
+        ),
+        ({"x-ratelimit-remaining-requests": "-1", "x-ratelimit-remaining-tokens": "many"}, {}),
+        ({"x-ratelimit-remaining-tokens": "9" * 400}, {}),
+        ({}, {}),
+    ],
+)
+def test_headers(headers: dict[str, str], found: dict[str, object]) -> None:
+    assert seen(headers) == found

@@ -1,0 +1,68 @@
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tandem.shared.errors import FinalError, Snooze, TransientError
+from tandem.shared.jobs.retry import Fail, HandBack, RetryIn, backoff, decide
+from tandem.shared.tasks.spec import RetryPolicy
+
+seconds = st.floats(0.001, 10_000).map(lambda value: timedelta(seconds=value))
+policies = st.builds(RetryPolicy, max_attempts=st.integers(1, 50), base=seconds, cap=seconds)
+attempts = st.integers(1, 1000)
+jitters = st.floats(0, 1, exclude_max=True)
+errors = st.sampled_from([TransientError("t"), FinalError("f"), ValueError("v"), SystemExit(1), KeyError()])
+
+
+@given(policies, attempts, jitters)
+def test_the_wait_is_between_half_and_all_of_the_capped_exponential(
+    policy: RetryPolicy, attempt: int, jitter: float
+) -> None:
+    full = min(policy.cap, policy.base * 2 ** min(attempt - 1, 30))
+    assert full / 2 - timedelta(microseconds=1) <= backoff(policy, attempt, jitter) <= full
+
+
+@given(errors, policies, attempts, jitters)
+def test_never_retried_beyond_the_limit_nor_without_hope(
+    error: BaseException, policy: RetryPolicy, attempt: int, jitter: float
+) -> None:
+    decision = decide(error, policy, attempt=attempt, jitter=jitter)
+    hopeless = isinstance(error, FinalError)
+    assert isinstance(decision, Fail if hopeless or attempt >= policy.max_attempts else RetryIn)
+    assert not isinstance(decision, HandBack)
+    assert decision.failure.retryable is not hopeless
+
+
+@given(policies, attempts, jitters, seconds)
+def test_a_retry_waits_at_least_as_long_as_the_server_asks(
+    policy: RetryPolicy, attempt: int, jitter: float, asked: timedelta
+) -> None:
+    decision = decide(TransientError("busy", retry_after=asked), policy, attempt=attempt, jitter=jitter)
+    if isinstance(decision, RetryIn):
+        assert decision.delay >= asked
+
+
+def test_a_snooze_burns_no_attempt() -> None:
+    delay = timedelta(seconds=3)
+    assert decide(Snooze(delay), RetryPolicy(max_attempts=1), attempt=99, jitter=0) == HandBack(delay)
+
+
+@pytest.mark.parametrize(("error", "type_"), [(ValueError("boom"), "ValueError"), (FinalError("x", type="y"), "y")])
+def test_the_failure_names_its_type(error: Exception, type_: str) -> None:
+    decision = decide(error, RetryPolicy(max_attempts=1), attempt=1, jitter=0)
+    assert isinstance(decision, Fail)
+    assert decision.failure.type == type_
+
+
+def test_a_huge_message_is_cut() -> None:
+    decision = decide(ValueError("x" * 10_000), RetryPolicy(), attempt=1, jitter=0)
+    assert isinstance(decision, RetryIn)
+    assert len(decision.failure.message) == 2000
+
+
+def test_a_message_holds_no_lone_surrogates() -> None:
+    """File names that are no UTF-8 have them; neither Redis nor JSON in Lua can hold them."""
+    decision = decide(OSError("no \udcff.pdf"), RetryPolicy(max_attempts=1), attempt=1, jitter=0)
+    assert isinstance(decision, Fail)
+    assert decision.failure.message.encode().decode() == "no ?.pdf"

@@ -1,0 +1,146 @@
+"""The job book as a state machine: random transitions on a real server."""
+
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tandem.shared.jobs.model import FINAL, TRANSITIONS, Status, Usage
+from tandem.shared.jobs.retry import Decision, Fail, HandBack, RetryIn
+from tandem.shared.runtime.redis_client import client
+from tandem.shared.store import commands
+from tandem.shared.store.commands import Lease
+from tandem.shared.store.executor import Book
+from tandem.shared.tasks.spec import Queue
+from tests.shared.store.test_book import FAILURE, NOTHING, TASKS, TTL, claim, counts, expire_lease, get, succeed
+from tests.support.jobs import put
+from tests.support.keyspace import assert_keyspace
+
+
+class Life(RuleBasedStateMachine):
+    """Whatever happens in whatever order, the book stays true."""
+
+    url = ""
+
+    @initialize(queue=st.sampled_from(list(Queue)))
+    def open(self, queue: Queue) -> None:
+        self.book = Book(client(self.url))
+        self.book.client.flushall()
+        self.queue = queue.value
+        self.leases: list[Lease] = []
+        self.last: dict[str, Status] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "book"):
+            assert_keyspace(self.book.client)
+            self.book.client.close()
+
+    @rule(priority=st.sampled_from(["high", "normal", "low"]), delayed=st.booleans(), expiring=st.booleans())
+    def submit(self, priority: str, *, delayed: bool, expiring: bool) -> None:
+        delay = timedelta(hours=1) if delayed else None
+        expires_in = timedelta(milliseconds=1) if expiring else None
+        job_id = put(self.book, TASKS[self.queue], priority=priority, delay=delay, expires_in=expires_in)
+        self.last[job_id] = Status.SCHEDULED if delayed else Status.QUEUED
+
+    @precondition(lambda self: self.last)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.last)))
+        before = get(self.book, job_id).status
+        assert self.book.run(commands.cancel(job_id, ttl=TTL)) is before
+        assert get(self.book, job_id).status is (before if before in FINAL else Status.CANCELLED)
+
+    @precondition(lambda self: self.last)
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.last)))
+        before = get(self.book, job_id).status
+        assert self.book.run(commands.retry(job_id)) is before
+        if Status.QUEUED in TRANSITIONS[before] and before in FINAL:
+            self.last[job_id] = Status.QUEUED
+        assert get(self.book, job_id).status is self.last[job_id]
+
+    @rule()
+    def claim(self) -> None:
+        self.leases += claim(self.book, self.queue)
+
+    @rule()
+    def tick(self) -> None:
+        self.book.run(commands.tick(ttl=TTL))
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), outcome=st.sampled_from(["succeed", "fail", "retry", "hand_back", "crash", "expire"]))
+    def act(self, data: st.DataObject, outcome: str) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        decisions: dict[str, Decision] = {
+            "fail": Fail(FAILURE),
+            "retry": RetryIn(NOTHING, FAILURE),
+            "hand_back": HandBack(NOTHING),
+        }
+        if outcome == "succeed":
+            succeed(self.book, lease)
+        elif outcome == "crash":
+            self.book.run(commands.crash(lease, ttl=TTL, delay=NOTHING))
+        elif outcome == "expire":
+            expire_lease(self.book, lease)
+        else:
+            self.book.run(commands.give_up(lease, decisions[outcome], usage=Usage(), ttl=TTL))
+
+    @invariant()
+    def final_is_final_and_counts_are_true(self) -> None:
+        if not hasattr(self, "book"):
+            return
+        now: dict[str, int] = {}
+        for job_id, before in self.last.items():
+            status = get(self.book, job_id).status
+            assert before not in FINAL or status is before
+            self.last[job_id] = status
+            if status not in FINAL:
+                now[status] = now.get(status, 0) + 1
+        assert counts(self.book, self.queue) == now
+        waiting = sum(count for status, count in now.items() if status is not Status.RUNNING)
+        assert int(self.book.client.hget(f"tandem:share:{self.queue}", "ann") or 0) == waiting  # type: ignore[arg-type]
+
+    @invariant()
+    def every_unfinished_job_is_in_exactly_one_place(self) -> None:
+        if not hasattr(self, "book"):
+            return
+        unfinished = sorted(job_id for job_id in self.last if not get(self.book, job_id).finished)
+        connection: Any = self.book.client
+        if self.queue == "llm":
+            places = [
+                job_id
+                for name in ("arq:queue:high", "arq:queue", "arq:queue:low")
+                for job_id in connection.zrange(name, 0, -1)
+            ]
+        else:
+            places = []
+            for name in ("sync-high", "sync", "sync-low"):
+                places += [member.split(b":")[0] for member in connection.zrange(f"rq:wip:{name}", 0, -1)]
+                places += connection.lrange(f"rq:queue:{name}", 0, -1)
+                places += connection.zrange(f"rq:scheduled:{name}", 0, -1)
+        assert connection.zcard("tandem:failed:" + self.queue) == sum(
+            get(self.book, job_id).status is Status.FAILED for job_id in self.last
+        )
+        assert sorted(place.decode() for place in places) == unfinished
+
+
+def test_the_book_stays_true_whatever_happens(valkey: str) -> None:
+    class Here(Life):
+        url = valkey
+
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

@@ -1,0 +1,209 @@
+"""Webhooks to a real receiver: signed, tried again, and never to where they must not go."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+from standardwebhooks import Webhook
+
+from tandem.shared.config.settings import Settings
+from tandem.shared.jobs.model import Usage
+from tandem.shared.jobs.retry import Fail
+from tandem.shared.runtime.redis_client import async_client
+from tandem.shared.store import commands, queues
+from tandem.shared.store.deliveries import Delivery, Outcome
+from tandem.shared.store.executor import AsyncBook, Book
+from tandem.shared.store.queues import QueueName
+from tandem.shared.webhooks import request
+from tandem.shared.webhooks.deliverer import Deliverer
+from tests.shared.store.test_book import FAILURE, TTL, claim, get, succeed
+from tests.support.jobs import put
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwaGlq9Ye0Xyz0"
+
+
+class Receiver:
+    """An endpoint that answers what a path asks for and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.got: list[tuple[str, dict[str, str], bytes]] = []
+        self.release = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    async def handle(self, request: web.Request) -> web.Response:
+        path = request.path
+        self.got.append((path, dict(request.headers), await request.read()))
+        self.asked.set()
+        tries = sum(seen == path for seen, _, _ in self.got)
+        if path == "/hangs":
+            await self.release.wait()
+        if path == "/redirects":
+            raise web.HTTPTemporaryRedirect("http://169.254.169.254/latest/meta-data")
+        status = {"/gone": 410, "/recovers": 500 if tries == 1 else 204, "/broken": 500}.get(path, 200)
+        return web.Response(status=status)
+
+    async def until(self, path: str, count: int) -> None:
+        async with asyncio.timeout(20):
+            while len(self.to(path)) < count:
+                self.asked.clear()
+                await self.asked.wait()
+
+    def to(self, path: str) -> list[tuple[dict[str, str], bytes]]:
+        return [(headers, body) for seen, headers, body in self.got if seen == path]
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    made = Receiver()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", made.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    made.release.set()
+    await runner.cleanup()
+
+
+Deliver = Callable[..., Any]
+
+
+@pytest.fixture
+def delivering(valkey: str, tmp_path: Path) -> Deliver:
+    @asynccontextmanager
+    async def run(**values: Any) -> AsyncIterator[None]:
+        chosen = {"allow_private_webhooks": True, "webhook_secret": SecretStr(SECRET), **values}
+        settings = Settings(_env_file=None, run_dir=tmp_path, redis_url=valkey, **chosen)
+        book, bell = AsyncBook(async_client(valkey)), async_client(valkey, timeout=None, connections=1)
+        async with Deliverer(settings, book=book, bell=bell):
+            yield
+        await bell.aclose()
+        await book.aclose()
+
+    return run
+
+
+async def shown(book: Book, job_id: str, outcome: str) -> dict[str, Any]:
+    """Wait until the job shows a delivery of that outcome that was tried."""
+    async with asyncio.timeout(20):
+        while True:
+            for delivery in (await asyncio.to_thread(get, book, job_id)).deliveries:
+                if delivery["status"] == outcome and delivery["attempt"]:
+                    return delivery
+            await asyncio.sleep(0.02)
+
+
+def finished(book: Book, url: str) -> str:
+    job_id = put(book, webhook_url=url)
+    succeed(book, claim(book)[0])
+    return job_id
+
+
+async def test_a_webhook_is_signed_and_holds_the_job(book: Book, receiver: Receiver, delivering: Deliver) -> None:
+    job_id = finished(book, f"{receiver.url}/takes")
+    async with delivering():
+        delivery = await shown(book, job_id, "delivered")
+    assert (delivery["event"], delivery["attempt"], delivery["response_status"]) == ("job.succeeded", 1, 200)
+    [(headers, body)] = receiver.to("/takes")
+    sent = Webhook(SECRET).verify(body, {name.lower(): value for name, value in headers.items()})
+    assert (sent["type"], sent["data"]["id"], sent["data"]["result"]) == ("job.succeeded", job_id, {"a": 1})
+    assert sent["timestamp"] == sent["data"]["finished_at"]
+    assert job_id in headers["webhook-id"]
+    assert not list(book.client.scan_iter("tandem:delivery:*"))
+
+
+async def test_a_broken_receiver_gets_the_same_again(book: Book, receiver: Receiver, delivering: Deliver) -> None:
+    job_id = finished(book, f"{receiver.url}/recovers")
+    async with delivering():
+        pending = await shown(book, job_id, "pending")
+        assert (pending["response_status"], pending["error"]) == (500, "HTTP 500")
+        book.run(commands.erase([job_id]))  # what was sent once is kept apart from the record
+        await receiver.until("/recovers", 2)
+    first, second = receiver.to("/recovers")
+    assert first[1] == second[1]
+    assert first[0]["webhook-id"] == second[0]["webhook-id"]
+
+
+async def test_who_is_gone_is_left_alone_and_redirects_are_not_followed(
+    book: Book, receiver: Receiver, delivering: Deliver
+) -> None:
+    gone, redirected = finished(book, f"{receiver.url}/gone"), finished(book, f"{receiver.url}/redirects")
+    async with delivering():
+        assert (await shown(book, gone, "failed"))["response_status"] == 410
+        assert (await shown(book, redirected, "pending"))["response_status"] == 307
+
+
+async def test_a_hanging_receiver_delays_nobody(book: Book, receiver: Receiver, delivering: Deliver) -> None:
+    for _ in range(10):
+        finished(book, f"{receiver.url}/hangs")
+    job_id = finished(book, f"{receiver.url}/takes")
+    async with delivering():
+        await shown(book, job_id, "delivered")
+        assert len(receiver.to("/hangs")) == 10
+        receiver.release.set()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "2130706433"])
+async def test_no_private_address_is_connected_to(
+    book: Book, receiver: Receiver, delivering: Deliver, host: str
+) -> None:
+    job_id = finished(book, receiver.url.replace("127.0.0.1", host) + "/takes")
+    async with delivering(allow_private_webhooks=False):
+        delivery = await shown(book, job_id, "failed")
+    assert "refused" in delivery["error"] or "canonical" in delivery["error"]
+    assert receiver.got == []
+
+
+async def test_each_end_has_its_event_and_its_id(book: Book, receiver: Receiver, delivering: Deliver) -> None:
+    job_id = put(book, webhook_url=f"{receiver.url}/takes")
+    [lease] = claim(book)
+    book.run(commands.give_up(lease, Fail(FAILURE), usage=Usage(), ttl=TTL))
+    async with delivering():
+        assert (await shown(book, job_id, "delivered"))["event"] == "job.failed"
+        book.run(commands.retry(job_id))
+        book.run(commands.cancel(job_id, ttl=TTL))
+        await receiver.until("/takes", 2)
+    events = [json.loads(body)["type"] for _, body in receiver.to("/takes")]
+    assert events == ["job.failed", "job.cancelled"]
+    assert len({headers["webhook-id"] for headers, _ in receiver.to("/takes")}) == 2
+
+
+async def test_a_paused_queue_keeps_deliveries(book: Book, receiver: Receiver, delivering: Deliver) -> None:
+    book.run(queues.pause(QueueName.WEBHOOKS, paused=True))
+    job_id = finished(book, f"{receiver.url}/takes")
+    async with delivering():
+        state = book.run(queues.look(QueueName.WEBHOOKS))
+        assert (state.waiting, state.paused) == (1, True)
+        book.run(queues.pause(QueueName.WEBHOOKS, paused=False))
+        await shown(book, job_id, "delivered")
+
+
+async def test_an_unsigned_webhook_is_not_sent(book: Book, receiver: Receiver, delivering: Deliver) -> None:
+    job_id = finished(book, f"{receiver.url}/takes")
+    async with delivering(webhook_secret=None):
+        assert "TANDEM_WEBHOOK_SECRET" in (await shown(book, job_id, "failed"))["error"]
+    assert receiver.got == []
+
+
+def test_tries_go_on_for_a_day() -> None:
+    now = datetime.now(UTC)
+
+    def delivery(age: timedelta, attempt: int) -> Delivery:
+        return Delivery("01-1", "01", "job.failed", "https://example.com", now - age, attempt, "", "1")
+
+    first = request.judge(delivery(timedelta(0), 1), 500, None)
+    late = request.judge(delivery(timedelta(hours=23), 40), 503, "120")
+    assert first.outcome is late.outcome is Outcome.PENDING
+    assert timedelta(seconds=1) <= first.delay <= timedelta(seconds=2)
+    assert timedelta(minutes=30) <= late.delay <= timedelta(hours=1)
+    assert request.judge(delivery(timedelta(seconds=1), 1), 429, "120").delay == timedelta(seconds=120)
+    assert request.judge(delivery(timedelta(hours=25), 41), 500, None).outcome is Outcome.FAILED

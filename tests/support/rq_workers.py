@@ -1,0 +1,83 @@
+"""Real sync workers that run the functions of a module `toys`, enqueued with plain RQ."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rq import Queue
+
+from tandem.shared.jobs.model import Job
+from tandem.shared.runtime.redis_client import client
+from tandem.shared.store import commands
+from tandem.shared.store.executor import Book
+from tests.support.left_behind import LEAVE_BEHIND
+from tests.support.processes import Process, until
+
+TOYS = f"""
+import time
+
+{LEAVE_BEHIND}
+
+def add(a, b=1):
+    return a + b
+
+def slow(seconds, marks):
+    Path(marks, f"ran.{{os.getpid()}}").touch()
+    time.sleep(seconds)
+    return seconds
+
+def leave_behind_and_stay(marks):
+    leave_behind(marks)
+    stay()
+"""
+
+
+@dataclass
+class Pool:
+    """Workers and what they leave in `folder`."""
+
+    book: Book
+    folder: Path
+    env: dict[str, str]
+
+    def start(self, *arguments: str) -> Process:
+        return Process(
+            [sys.executable, "-m", "tandem.sync_worker", *arguments], env=self.env, log=self.folder / "worker.log"
+        )
+
+    def enqueue(self, function: str, *arguments: Any, **options: Any) -> str:
+        queue = Queue("default", connection=self.book.client, serializer="json")
+        return str(queue.enqueue(f"toys.{function}", *arguments, **options).id)
+
+    def job(self, job_id: str) -> Job | None:
+        return self.book.run(commands.fetch(job_id))
+
+    def ended(self, job_id: str) -> Job:
+        return until(lambda: (job := self.job(job_id)) and job.finished and job, what=f"the end of {job_id}") or _none()
+
+    def marks(self, kind: str) -> list[int]:
+        """The ids of processes that left a mark."""
+        return [int(mark.suffix[1:]) for mark in self.folder.glob(f"{kind}.*")]
+
+
+def _none() -> Job:
+    raise AssertionError
+
+
+def worker_of(process: Process) -> psutil.Process:
+    """The worker behind its keeper."""
+    [worker] = psutil.Process(process.popen.pid).children()
+    return worker
+
+
+@contextmanager
+def pool(redis_url: str, folder: Path, **settings: str) -> Iterator[Pool]:
+    """Make the module `toys` and a place for workers."""
+    (folder / "toys.py").write_text(TOYS)
+    env = {"REDIS_URL": redis_url, "RUN_DIR": str(folder), "PYTHONPATH": str(folder), "TANDEM_RQ_IMPORTS": "toys"}
+    with client(redis_url) as connection:
+        yield Pool(Book(connection), folder, env | settings)

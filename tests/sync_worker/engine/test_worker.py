@@ -1,0 +1,172 @@
+"""A sync worker as a process: its options, its end, and what no job and no record can do to it."""
+
+import json
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import psutil
+import pytest
+
+from tandem.shared.jobs.model import Status
+from tandem.shared.store import commands
+from tandem.shared.store.executor import Book
+from tests.conftest import Valkey
+from tests.support.jobs import put
+from tests.support.processes import Process, until
+from tests.support.rq_workers import Pool, pool, worker_of
+
+TTL = timedelta(days=1)
+
+
+@pytest.fixture
+def toys(book: Book, valkey: str, tmp_path: Path) -> Iterator[Pool]:
+    assert not cast("Any", book.client).dbsize()
+    with pool(valkey, tmp_path, TANDEM_GRACE="10") as made:
+        yield made
+
+
+@pytest.fixture
+def worker(toys: Pool) -> Iterator[Process]:
+    process = toys.start("--name", "w1", "default")
+    process.until_says("ready")
+    yield process
+    process.stop(signal.SIGTERM)
+
+
+# --- its options and its exit code
+
+
+def test_burst_max_jobs_and_name(toys: Pool) -> None:
+    ids = [toys.enqueue("add", number) for number in range(3)]
+    assert toys.start("--max-jobs", "1", "--name", "first", "default").popen.wait(30) == 0
+    assert [job and job.status for job in map(toys.job, ids)].count(Status.SUCCEEDED) == 1
+    assert "first" in (toys.folder / "worker.log").read_text()
+    assert toys.start("--burst", "default").popen.wait(30) == 0
+    assert [toys.ended(job_id).result for job_id in ids] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("option", [(), ("--burst",), ("--max-jobs", "9")])
+def test_an_error_that_nobody_foresaw_is_no_success(toys: Pool, option: tuple[str, ...]) -> None:
+    job_id = put(toys.book, "report")
+    connection: Any = toys.book.client
+    connection.hset(f"tandem:job:{job_id}", "request_id", b"\xff")
+    process = toys.start(*option)
+    assert process.popen.wait(30) == 1
+    assert "UnicodeDecodeError" in process.output
+
+
+def test_a_killed_workers_name_is_free_at_once(toys: Pool, worker: Process) -> None:
+    toys.ended(toys.enqueue("add", 1))
+    worker.stop(signal.SIGKILL)
+    second = toys.start("--name", "w1", "default")
+    assert toys.ended(toys.enqueue("add", 2)).result == 3
+    assert second.stop(signal.SIGTERM) == 0
+
+
+def test_a_signal_ends_it_with_code_0(worker: Process) -> None:
+    assert worker.stop(signal.SIGTERM) == 0
+
+
+# --- what must not end it
+
+
+def test_no_record_ends_a_worker(toys: Pool, worker: Process) -> None:
+    before = worker_of(worker).pid
+    connection: Any = toys.book.client
+    deep: list[Any] = []
+    for _ in range(220):
+        deep = [deep]
+    for name, arguments in {"surrogate": ["\ud800"], "deep": [deep], "nan": [float("nan")]}.items():
+        connection.hset(f"rq:job:{name}", "data", json.dumps(["toys.add", None, arguments, {}]))
+    good = json.dumps(["toys.add", None, [1], {}])
+    fields = {"timeout": "inf", "retries_left": "9" * 40, "retry_intervals": "[1e300]"}
+    for name, value in fields.items():
+        connection.hset(f"rq:job:{name}", mapping={"data": good, name: value})
+    connection.set("rq:job:no-hash", "x")
+    bad = ["surrogate", "deep", "nan", *fields]
+    connection.rpush("rq:queue:default", "no-hash", "gone", b"\xff", *bad)
+    assert toys.ended(toys.enqueue("add", 1)).result == 2
+    assert {connection.hget(f"rq:job:{name}", "status") for name in bad} == {b"failed"}
+    assert worker_of(worker).pid == before
+
+
+def test_a_task_that_only_newer_workers_know_waits_for_one(toys: Pool, request: pytest.FixtureRequest) -> None:
+    job_id = put(toys.book, "report")
+    toys.book.client.hset(f"tandem:job:{job_id}", "task", "novel")
+    worker = request.getfixturevalue("worker")
+    before = worker_of(worker).pid
+    until(lambda: (job := toys.job(job_id)) and job.status is Status.SCHEDULED)
+    job = toys.job(job_id)
+    assert job
+    assert (job.attempt, job.attempts) == (0, [])
+    connection: Any = toys.book.client
+    connection.hset(f"tandem:job:{job_id}", "created_at", "1000000")
+    connection.zrem("rq:scheduled:sync", job_id)
+    connection.rpush("rq:queue:sync", job_id)  # as the clock does
+    assert toys.ended(job_id).error["type"] == "unknown_task"  # type: ignore[index]
+    assert worker_of(worker).pid == before
+
+
+def test_redis_may_go_and_come_back_while_a_job_runs(own_valkey: Valkey, tmp_path: Path) -> None:
+    with pool(own_valkey.url, tmp_path) as toys:
+        worker = toys.start("default")
+        job_id = toys.enqueue("slow", 1, str(tmp_path))
+        until(lambda: toys.marks("ran"), what="the run")
+        own_valkey.kill()
+        worker.until_says("finish waits for Redis")
+        own_valkey.start()
+        job = toys.ended(job_id)
+        assert (job.status, job.attempt, job.result) == (Status.SUCCEEDED, 1, 1)
+        assert worker.popen.poll() is None
+        worker.stop(signal.SIGTERM)
+
+
+def test_many_jobs_leave_no_process_and_no_open_file(toys: Pool, worker: Process) -> None:
+    toys.ended(toys.enqueue("add", 1))
+    process = worker_of(worker)
+    before = process.num_fds()
+    ids = [toys.enqueue("add", number) for number in range(150)]
+    assert toys.ended(ids[-1]).status is Status.SUCCEEDED
+    until(lambda: not process.children() and process.num_fds() <= before, what="no process and no open file")
+    assert psutil.Process(worker.popen.pid).children() == [process]
+
+
+# --- its end
+
+
+def test_who_stops_all_processes_of_a_service_stops_no_job(toys: Pool, worker: Process) -> None:
+    """As systemd does, and a terminal's Ctrl-C."""
+    job_id = toys.enqueue("slow", 1, str(toys.folder))
+    until(lambda: toys.marks("ran"), what="the run")
+    process = psutil.Process(worker.popen.pid)
+    for one in [*process.children(recursive=True)[::-1], process]:
+        one.send_signal(signal.SIGTERM)
+    assert worker.popen.wait(30) == 0
+    job = toys.ended(job_id)
+    assert (job.status, job.attempt, job.attempts) == (Status.SUCCEEDED, 1, [])
+
+
+@pytest.mark.parametrize("who", ["keeper", "worker"])
+def test_nothing_that_a_job_started_outlives_a_killed_worker(toys: Pool, worker: Process, who: str) -> None:
+    toys.enqueue("leave_behind_and_stay", str(toys.folder))
+    left = until(lambda: len(found := toys.marks("left")) == 2 and found, what="what it leaves behind")
+    keeper = psutil.Process(worker.popen.pid)
+    family = [keeper, *keeper.children(recursive=True)]
+    (keeper if who == "keeper" else worker_of(worker)).kill()
+    assert worker.popen.wait(30) == -signal.SIGKILL
+    until(lambda: not any(map(psutil.pid_exists, left or [])), what="the end of what it left behind")
+    until(lambda: not any(one.is_running() for one in family[1:]), what="the end of the worker")
+
+
+def test_cancel_ends_a_running_job_and_no_sibling(toys: Pool, worker: Process) -> None:
+    sibling = toys.start("default")
+    ids = [toys.enqueue("slow", 3, str(toys.folder)) for _ in range(2)]
+    ran = until(lambda: len(found := toys.marks("ran")) == 2 and found, what="two runs")
+    toys.book.run(commands.cancel(ids[0], ttl=TTL))
+    until(lambda: sum(map(psutil.pid_exists, ran or [])) == 1, patience=2, what="the end of one")
+    assert [toys.ended(job_id).status for job_id in ids] == [Status.CANCELLED, Status.SUCCEEDED]
+    assert worker.popen.poll() is None
+    sibling.stop()
