@@ -1,6 +1,6 @@
 """Rate limits of LLM providers, kept by all worker processes together in Redis. See docs/architecture.md, Limits.
 
-Rates are kept by GCRA on Redis's clock; the algorithm and its source are in `lua/gate.lua`.
+Rates are kept by GCRA on Redis's clock; the algorithm and its source are in `lua/gcra.lua`.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ def source(clock: str = CLOCK) -> str:
     folder = files(__package__) / "lua"
     constants = [f"local {name} = '{key}'" for name, key in KEYS.items()]
     constants += [f"local {name} = {number}" for name, number in NUMBERS.items()]
-    return "\n".join([*constants, clock, *((folder / name).read_text() for name in ("gate.lua", "limiter.lua"))])
+    return "\n".join([*constants, clock, *((folder / name).read_text() for name in ("gcra.lua", "limiter.lua"))])
 
 
 SOURCE = source()
