@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -43,6 +44,8 @@ class Receipt:
 class Dispatcher:
     """Hands jobs over to the pools.
 
+    `url_of` gives the URL of a job's page by its id, which webhooks then name.
+
     Raises:
         QueueFull, ShareFull, RateExceeded: nothing was stored; `retry_after` says when it may pass.
         KeyReused: the idempotency key belongs to another submission.
@@ -50,10 +53,18 @@ class Dispatcher:
 
     """
 
-    def __init__(self, book: AsyncBook, *, admission: Admission, idempotency_ttl: timedelta) -> None:
+    def __init__(
+        self,
+        book: AsyncBook,
+        *,
+        admission: Admission,
+        idempotency_ttl: timedelta,
+        url_of: Callable[[str], str] | None = None,
+    ) -> None:
         self._book = book
         self._admission = admission
         self._idempotency_ttl = idempotency_ttl
+        self._url_of = url_of
 
     async def submit(
         self,
@@ -67,6 +78,8 @@ class Dispatcher:
     ) -> Receipt:
         """Store a job and put it in its queue, in one round trip."""
         job = submission(spec, payload, owner=caller.name, request_id=request_id, options=options)
+        if self._url_of and options.webhook_url:
+            job = replace(job, url=self._url_of(job.id))
         key = idempotency(job, idempotency_key, self._idempotency_ttl) if idempotency_key else None
         admission = self._admission_of(caller)
         answer = await self._book.run(submit(job, admission, key))
@@ -153,6 +166,7 @@ def _record(spec: AnySpec, job: Submission, stored: Stored) -> Job:
         run_at=stored.run_at if ahead else None,
         estimated_start=stored.estimated_start,
         request_id=job.request_id,
+        url=job.url,
     )
 
 

@@ -81,12 +81,16 @@ RECORD = (
     "file",
     "deliveries",
     "request_id",
+    "url",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job's record. Times are UTC by Redis's clock, to the millisecond; JSON fields are decoded."""
+    """A job's record. Times are UTC by Redis's clock, to the millisecond; JSON fields are decoded.
+
+    `url` is its page in the API, known only where a webhook has to name it.
+    """
 
     id: str
     task: str
@@ -110,6 +114,7 @@ class Job:
     file: Artefact | None = None
     deliveries: list[dict[str, Any]] = field(default_factory=list)
     request_id: str | None = None
+    url: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -146,6 +151,7 @@ class Job:
             file=Artefact(**json.loads(text["file"])) if "file" in text else None,
             deliveries=[entry for _, entry in sorted((_json(text, "deliveries") or {}).items())],
             request_id=text.get("request_id"),
+            url=text.get("url"),
         )
 
 

@@ -37,7 +37,10 @@ class Idempotency:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A job to store: its record and the fields that RQ wants."""
+    """A job to store: its record and the fields that RQ wants.
+
+    `url` is the job's own page in the API, given only where a webhook will name it.
+    """
 
     id: str
     queue: str
@@ -48,6 +51,7 @@ class Submission:
     request_id: str
     options: Options = field(default_factory=Options)
     rq: Sequence[bytes | str] = ()
+    url: str | None = None
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def step(settings: Settings, book: Book) -> None:
     done = book.run(commands.tick(ttl=settings.job_ttl))
     if done.reaped:
         log.warning("gave back %d jobs of dead workers", done.reaped)
-    if lost := book.run(commands.sweep(looks=LOOKS)):
+    if lost := book.run(commands.recover_lost(looks=LOOKS)):
         log.warning("put %d jobs back that no list led to", lost)
 
 

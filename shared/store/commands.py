@@ -1,4 +1,4 @@
-"""The job book's calls as data: claim, renew, finish, cancel, retry, read (book.py runs them)."""
+"""The job book's calls as data: claim, renew, finish, cancel, retry, read (executor.py runs them)."""
 
 import json
 import os
@@ -184,9 +184,9 @@ def tick(*, ttl: timedelta) -> Call[Tick]:
     return Call("tick", [ms(ttl)], lambda answer: Tick(*answer))
 
 
-def sweep(*, looks: int) -> Call[int]:
+def recover_lost(*, looks: int) -> Call[int]:
     """Look at the next `looks` jobs for ones that no list leads to, and put them back; answers how many."""
-    return Call("sweep", [looks], int)
+    return Call("recover_lost", [looks], int)
 
 
 def fetch(job_id: str) -> Call[Job | None]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
@@ -92,15 +93,24 @@ def ms(duration: timedelta) -> int:
     return round(duration / timedelta(milliseconds=1))
 
 
+ROOMS = ("jobs", "queues", "webhooks", "maintenance", "compat")
+
+
 def names() -> list[str]:
     """List all scripts."""
-    return sorted(path.name.removesuffix(".lua") for path in _folder().iterdir() if path.name.endswith(".lua"))
+    return sorted(_texts())
 
 
 def source(script: str) -> str:
     """Give a script's Lua: the constants, the shared parts, the script."""
     parts = sorted((_folder() / "lib").iterdir(), key=lambda path: path.name)
-    return "\n".join([_constants(), *(path.read_text() for path in parts), (_folder() / f"{script}.lua").read_text()])
+    return "\n".join([_constants(), *(path.read_text() for path in parts), _texts()[script]])
+
+
+@cache
+def _texts() -> dict[str, str]:
+    paths = [path for room in ROOMS for path in (_folder() / room).iterdir()]
+    return {path.name.removesuffix(".lua"): path.read_text() for path in paths}
 
 
 def _folder() -> Any:

@@ -27,6 +27,7 @@ def submit(job: Submission, admission: Admission, key: Idempotency | None = None
         "delay": ms(options.delay) if options.delay else None,
         "expires_in": ms(options.expires_in) if options.expires_in else None,
         "webhook": options.webhook_url,
+        "url": job.url,
         "stream": options.stream or None,
     }
     if key:

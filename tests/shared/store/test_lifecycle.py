@@ -190,15 +190,15 @@ def calls_of(book: Book, command: str) -> int:
     return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
 
 
-def test_a_sweep_of_complete_lists_searches_nothing(book: Book) -> None:
+def test_a_search_of_complete_lists_searches_nothing(book: Book) -> None:
     ids = [put(book, "email") for _ in range(5)]
     for job_id in ids:
         book.client.hset(f"tandem:job:{job_id}", mapping={"created_at": "1", "ready_at": "1"})
     searched = calls_of(book, "lpos")
-    assert book.run(commands.sweep(looks=50)) == 0
+    assert book.run(commands.recover_lost(looks=50)) == 0
     assert calls_of(book, "lpos") == searched
     book.client.lrem("rq:queue:sync", 1, ids[2])
-    assert book.run(commands.sweep(looks=50)) == 1
+    assert book.run(commands.recover_lost(looks=50)) == 1
 
 
 def test_the_dead_are_trimmed_behind_old_jobs_that_live_on(book: Book) -> None:
@@ -392,6 +392,15 @@ def test_a_webhook_is_a_delivery_of_its_own(book: Book) -> None:
     [shown] = get(book, job_id).deliveries
     assert (shown["event"], shown["status"], shown["url"]) == ("job.succeeded", "pending", "https://example.com/hook")
     assert int(book.client.pttl(f"tandem:delivery:{job_id}-1")) > 0  # type: ignore[arg-type]
+
+
+async def test_a_job_with_a_webhook_knows_its_url(async_book: AsyncBook) -> None:
+    door = Dispatcher(async_book, admission=PLENTY, idempotency_ttl=TTL, url_of="/v1/jobs/{}".format)
+    for hook in ("https://example.com/hook", None):
+        receipt = await door.submit(CHAT, HELLO, caller=ANN, request_id="r", options=Options(webhook_url=hook))
+        job = await async_book.run(commands.fetch(receipt.id))
+        assert job is not None
+        assert job.url == (f"/v1/jobs/{receipt.id}" if hook else None)
 
 
 def test_an_id_may_be_given_and_is_stored_once(book: Book) -> None:

@@ -1,6 +1,6 @@
 -- Store the record and put it in its queue: both or neither.
 -- ARGV: head (JSON: id, queue, task, owner, priority, max_attempts, request_id, queue_max, share, and if wanted
---       run_at, delay, expires_in, webhook, stream, rpm, idempotency, fingerprint, idempotency_ttl; times in ms),
+--       run_at, delay, expires_in, webhook, url, stream, rpm, idempotency, fingerprint, idempotency_ttl; times in ms),
 --       payload, then the fields of RQ's hash.
 -- Returns {outcome, …}: 'stored', created_at, due, estimated start or -1, left in the bucket or -1, ms until it is
 -- full | 'replay', id | 'conflict', id | 'rate', ms | 'full', waiting, ms or -1 | 'share', waiting, ms or -1.
@@ -34,6 +34,7 @@ redis.call('HSET', key, 'id', job.id, 'queue', job.queue, 'task', job.task, 'own
 if due > now then redis.call('HSET', key, 'run_at', due) end
 if estimate >= 0 then redis.call('HSET', key, 'estimated_start', estimate) end
 if head.webhook then redis.call('HSET', key, 'webhook', head.webhook) end
+if head.url then redis.call('HSET', key, 'url', head.url) end
 if head.stream then redis.call('HSET', key, 'stream', '1') end
 if head.expires_in then
   redis.call('HSET', key, 'expires_at', now + head.expires_in)
