@@ -23,7 +23,7 @@ from tandem.llm_worker.isolation.supervisor import Apart
 from tandem.llm_worker.providers.registry import endpoints
 from tandem.llm_worker.providers.router import Router
 from tandem.llm_worker.rate_limit.limiter import Limiter
-from tandem.llm_worker.rate_limit.rate_limited import LimitedGate, Scopes
+from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
 from tandem.shared.config.settings import BAD_SETTING, Settings, SettingsError, load_or_exit
 from tandem.shared.runtime.bootstrap import leave, prepare
 from tandem.shared.runtime.redis_client import async_client
@@ -53,7 +53,8 @@ async def startup(ctx: dict[Any, Any]) -> None:
     ctx["limits"] = async_client(settings.redis, connections=1)  # whose requests go one after the other
     ctx["parks"] = async_client(settings.redis, timeout=None, connections=1)
     ctx["limiter"] = Limiter.open(ctx["limits"], ctx["parks"])
-    ctx["router"] = Router.open(settings, LimitedGate(ctx["limiter"], Scopes.of(settings)))
+    scopes = Scopes.of(settings, default=endpoints(settings)[0].name)
+    ctx["router"] = Router.open(settings, RateLimitedGate(ctx["limiter"], scopes))
 
 
 async def shutdown(ctx: dict[Any, Any]) -> None:

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Protocol
 
-from tandem.llm_worker.providers.registry import endpoints
 from tandem.llm_worker.rate_limit import estimate
 from tandem.llm_worker.rate_limit.gate import Ask, Exchange
 from tandem.llm_worker.rate_limit.limiter import Limiter
@@ -32,11 +31,10 @@ class Scopes:
         self._known = {*models, *defaults}
 
     @classmethod
-    def of(cls, settings: Settings) -> "Scopes":
-        """Read the config file; TANDEM_LLM_RPM and _TPM fill what it leaves open for the default provider."""
+    def of(cls, settings: Settings, *, default: str) -> "Scopes":
+        """Read the config file; TANDEM_LLM_RPM and _TPM fill what it leaves open for the `default` provider."""
         config = settings.config
         providers = {name: _limits(part) for name, part in (config.providers if config else {}).items()}
-        default = endpoints(settings)[0].name
         own = providers.get(default, Limits())
         providers[default] = Limits(
             rpm=own.rpm or settings.llm_rpm, tpm=own.tpm or settings.llm_tpm, concurrency=own.concurrency
@@ -64,7 +62,7 @@ def _limits(part: _Limited) -> Limits:
     return Limits(rpm=part.rpm, tpm=part.tpm, concurrency=part.concurrency)
 
 
-class LimitedGate:
+class RateLimitedGate:
     """A `Gate`: limits and parks over all worker processes."""
 
     def __init__(self, limiter: Limiter, scopes: Scopes) -> None:

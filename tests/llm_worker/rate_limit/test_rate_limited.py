@@ -18,7 +18,7 @@ from tandem.llm_worker.rate_limit import estimate
 from tandem.llm_worker.rate_limit.gate import Ask
 from tandem.llm_worker.rate_limit.limiter import KEYS, Limiter
 from tandem.llm_worker.rate_limit.model import Limits, RequestTooLarge
-from tandem.llm_worker.rate_limit.rate_limited import LimitedGate, Scopes
+from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import FinalError, RateLimited, Snooze
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
@@ -50,7 +50,7 @@ async def limiter(valkey: str) -> AsyncIterator[Limiter]:
 
 def gated(make: MakeContext, limiter: Limiter, stub: Stub, **limits: int) -> LlmContext:
     own = {"127.0.0.1": Limits(**limits)} if limits else {}
-    return make(stub.url, gate=LimitedGate(limiter, Scopes(own, {})))
+    return make(stub.url, gate=RateLimitedGate(limiter, Scopes(own, {})))
 
 
 async def ahead(redis: AsyncClient, limiter: Limiter, field: str) -> float:
@@ -172,7 +172,7 @@ def test_forecasts_are_the_same_in_every_process() -> None:
 def test_the_file_goes_before_the_environment(tmp_path: Path) -> None:
     (tmp_path / "t.toml").write_text("[providers.a]\ntpm = 7\n[providers.b]\nconcurrency = 3\n[models.m]\nrpm = 5\n")
     settings = Settings(_env_file=None, config=tmp_path / "t.toml", llm_rpm=600, llm_tpm=9, openai_api_key=KEY)
-    scopes = Scopes.of(settings)
+    scopes = Scopes.of(settings, default="a")
     assert scopes.scope("a", "x").provider_limits == Limits(rpm=600, tpm=7)
     assert scopes.scope("b", "m").levels() == [{"name": "b", "concurrency": 3}, {"name": "b:m", "rpm": 5}]
 
