@@ -129,6 +129,17 @@ def test_a_heavy_library_is_kept_out_of_the_other_files_of_its_room() -> None:
         assert {name.partition(".")[0] for name in imported(path)} & (HEAVY | {"smtplib"}) == set(), path
 
 
+def test_what_tests_share_is_in_their_support() -> None:
+    """A helper in a `test_` file or a conftest is found by nobody who looks for it, and drags its fixtures along."""
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    assert len(files) > 100
+    for path in files:
+        for name in imported(path):
+            assert not name.rpartition(".")[2].startswith(("test_", "conftest")), f"{path} imports {name}"
+    for folder in {path.parent for path in files if "support" in path.parts}:
+        assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12, folder
+
+
 # --- what the repository carries
 
 FORBIDDEN = {

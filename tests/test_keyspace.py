@@ -12,10 +12,9 @@ from tandem.shared.jobs.retry import Fail
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.shared.store.scripts import KEYS
-from tests.shared.store.test_book import FAILURE, TTL, claim, succeed
-from tests.support.jobs import put
-from tests.support.key_patterns import PATTERNS
-from tests.support.keyspace import assert_keyspace, problems
+from tests.support.jobs import FAILURE, TTL, claim, put, succeed
+from tests.support.keyspace.patterns import PATTERNS
+from tests.support.keyspace.problems import assert_keyspace, problems
 from tests.support.processes import ROOT
 
 PAGE = (ROOT / "docs/architecture.md").read_text()

@@ -1,13 +1,8 @@
 """The gateway's application on a real Valkey, watched for calls that block its loop."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
-import httpx
 import pytest
-from blockbuster import BlockBuster
 from fastapi import FastAPI
 from pydantic import SecretStr
 
@@ -16,25 +11,8 @@ from tandem.shared.config.api_keys import parse_keys
 from tandem.shared.config.settings import Settings
 from tandem.shared.storage.artifacts import Files
 from tandem.shared.store.executor import Book
-from tests.conftest import Valkey
-
-KEYS = "ann:user:ann-key-0123456789abc,bob:user:bob-key-0123456789abc,root:admin:root-key-0123456789ab"
-CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
-
-
-@dataclass
-class Gateway:
-    app: FastAPI
-    ann: httpx.AsyncClient
-    bob: httpx.AsyncClient
-    admin: httpx.AsyncClient
-    nobody: httpx.AsyncClient
-    settings: Settings
-
-    async def submit(self, task: str = "chat", body: Any = CHAT) -> str:
-        answer = await self.ann.post(f"/v1/{task}", json=body)
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["id"])
+from tests.support.gateway import KEYS, Gateway, started
+from tests.support.servers.valkey import Valkey
 
 
 @pytest.fixture(scope="session")
@@ -70,29 +48,6 @@ async def gateway(app: FastAPI, settings: Settings, valkey: str) -> AsyncIterato
     assert valkey
     async with started(app, settings) as gateway:
         yield gateway
-
-
-@asynccontextmanager
-async def started(app: FastAPI, settings: Settings) -> AsyncIterator[Gateway]:
-    """Start a gateway. A call that would block its event loop fails the request."""
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-
-    def client(key: str = "") -> httpx.AsyncClient:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
-
-    buster = BlockBuster(["tandem.api"])
-    async with app.router.lifespan_context(app):
-        buster.activate()
-        yield Gateway(
-            app=app,
-            ann=client("ann-key-0123456789abc"),
-            bob=client("bob-key-0123456789abc"),
-            admin=client("root-key-0123456789ab"),
-            nobody=client(),
-            settings=settings,
-        )
-        buster.deactivate()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.chaos.plan import Plan
 from tests.chaos.platform import ADMIN_KEY, Platform
 from tests.chaos.probes import Picks
 from tests.chaos.provider import Asked
-from tests.support.keyspace import problems
+from tests.support.keyspace.problems import problems
 
 T = TypeVar("T")
 STEP = 500

@@ -13,9 +13,9 @@ import redis
 
 from tandem.deploy.local.ports import free_port
 from tests.chaos.plan import SIZES, Role
-from tests.conftest import Valkey
 from tests.support.processes import ROOT, Process, until
-from tests.support.trouble import project
+from tests.support.servers.valkey import Valkey
+from tests.support.workers.trouble import project
 
 ADMIN_KEY = "chaos-admin-key-0123456789"
 USER_KEY = "chaos-user-key-0123456789abc"

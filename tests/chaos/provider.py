@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from aiohttp import web
 
 from tests.chaos.plan import SLOW
-from tests.support.providers import chunk, refused, said
+from tests.support.servers.provider_stub import chunk, refused, said
 
 MARKER = re.compile(r"job-\d+-\d+\.")
 SAID = re.compile(r"answer (\d+) to (job-\d+-\d+\.)")

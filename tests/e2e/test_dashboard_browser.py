@@ -11,11 +11,11 @@ from playwright.sync_api import Browser, BrowserContext, Error, HttpCredentials,
 
 from tandem.shared.jobs.model import Status
 from tandem.shared.store.executor import Book
-from tests.conftest import Valkey
-from tests.support.browser import chromium
-from tests.support.dashboards import ADMIN, USER, dashboard_on, fail, put, status
-from tests.support.hostile import fill
+from tests.support.dashboard.browser import chromium
+from tests.support.dashboard.hostile import fill
+from tests.support.dashboard.running import ADMIN, USER, dashboard_on, fail, put, status
 from tests.support.processes import running, until
+from tests.support.servers.valkey import Valkey
 
 CANARY = "http://127.0.0.1:1/canary"
 EVIL = f"\"'><img src=x onerror=\"alert(1);new Image().src='{CANARY}'\"><svg onload=alert(2)>{{{{7*7}}}}<%= 7*7 %>"

@@ -17,12 +17,12 @@ from tandem.shared.errors import StoreUnavailable
 from tandem.shared.runtime.redis_client import async_client, client, wait_until_ready
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.tasks.registry import load
-from tests.api.conftest import KEYS
-from tests.conftest import Valkey
+from tests.support.gateway import KEYS
 from tests.support.jobs import PLENTY
-from tests.support.keyspace import problems
+from tests.support.keyspace.problems import problems
 from tests.support.platform import CHAT, Platform, platform
 from tests.support.processes import ROOT, running, until
+from tests.support.servers.valkey import Valkey
 
 
 @pytest.mark.parametrize("part", ["api", "redis", "clock"])

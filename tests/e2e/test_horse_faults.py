@@ -8,7 +8,7 @@ import psutil
 
 from tests.support.platform import Platform
 from tests.support.processes import until
-from tests.support.trouble import submit
+from tests.support.workers.trouble import submit
 
 
 def test_nothing_that_a_job_started_outlives_it(troubled: Platform, marks: Path) -> None:

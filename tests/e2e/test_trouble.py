@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.platform import CHAT, Platform
 from tests.support.processes import until
-from tests.support.trouble import submit
+from tests.support.workers.trouble import submit
 
 
 def pid(running: Platform, pool: str) -> int:

@@ -17,13 +17,11 @@ from tandem.shared.jobs.retry import HandBack
 from tandem.shared.store import commands, events
 from tandem.shared.store.commands import Lease, Success
 from tandem.shared.store.executor import AsyncBook, Book
-from tests.api.conftest import KEYS
-from tests.llm_worker.conftest import serve_stub
-from tests.shared.store.test_book import TTL
 from tests.support.event_source import Watcher, connections, whole
-from tests.support.jobs import put
+from tests.support.gateway import KEYS
+from tests.support.jobs import TTL, put
 from tests.support.processes import Process, running
-from tests.support.providers import Pieces, chunk
+from tests.support.servers.provider_stub import Pieces, chunk, serve_stub
 
 HEADERS = {"Authorization": "Bearer ann-key-0123456789abc"}
 

@@ -4,7 +4,7 @@ import os
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tandem.shared.jobs.model import Job, Usage
 from tandem.shared.storage.artifacts import Files
@@ -15,9 +15,7 @@ from tandem.shared.tasks.catalog.maintenance import CLEANUP, CleanupInput, Clean
 from tandem.shared.tasks.catalog.report import REPORT
 from tandem.sync_worker.context import SyncContext
 from tandem.sync_worker.handlers.cleanup import cleanup
-
-if TYPE_CHECKING:
-    from tests.sync_worker.conftest import Start
+from tests.support.sync_attempts import Start
 
 TTL = timedelta(days=7)
 DAY = 86_400
@@ -27,7 +25,7 @@ ALL = ("files", "records", "orphans")
 class House:
     """A job book and a file store with old and new things in them."""
 
-    def __init__(self, start: "Start", book: Book, folder: Path) -> None:
+    def __init__(self, start: Start, book: Book, folder: Path) -> None:
         self._start = start
         self.book = book
         self.redis: Any = book.client  # redis-py's types know bytes keys only

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 import pytest
@@ -16,19 +16,12 @@ from tandem.shared.store.executor import Book
 from tandem.shared.store.submission import submit
 from tandem.shared.tasks.spec import AnySpec
 from tandem.sync_worker.context import SyncContext
-from tests.conftest import Valkey
 from tests.support.cleanup_house import House
-from tests.support.dashboards import ADMIN, dashboard_on, one_of_each
-from tests.support.https_server import make_certificate, serve
+from tests.support.dashboard.running import ADMIN, dashboard_on, one_of_each
 from tests.support.jobs import PLENTY
-
-
-class Start(Protocol):
-    """Submits and claims a job and gives its first attempt's context."""
-
-    def __call__(
-        self, spec: AnySpec, payload: Mapping[str, Any], *, owner: str = "ada", **settings: Any
-    ) -> SyncContext: ...
+from tests.support.servers.https import make_certificate, serve
+from tests.support.servers.valkey import Valkey
+from tests.support.sync_attempts import Start
 
 
 @pytest.fixture

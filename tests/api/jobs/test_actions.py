@@ -11,23 +11,15 @@ import pytest
 
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Usage
-from tandem.shared.jobs.retry import Fail, Failure
 from tandem.shared.storage.artifacts import Files
 from tandem.shared.store import commands, events
-from tandem.shared.store.commands import Lease, Success
+from tandem.shared.store.commands import Success
 from tandem.shared.store.executor import AsyncBook, Book
-from tests.api.conftest import CHAT, Gateway
-from tests.api.jobs.test_jobs import TTL, claim, finish
-from tests.api.submission.test_submit import is_problem
+from tests.support.gateway import BODIES, Gateway, is_problem
+from tests.support.jobs import TTL, claim_one, fail, finish
 
-BODIES: dict[str, Any] = {"chat": CHAT, "report": {"markdown": "x"}}
 QUEUES = {"chat": "llm", "report": "sync"}
 both = pytest.mark.parametrize("task", ["chat", "report"])
-
-
-def fail(book: Book, lease: Lease) -> None:
-    failure = Fail(Failure("refused", "no", retryable=False))
-    assert book.run(commands.give_up(lease, failure, usage=Usage(1, 2, 3), ttl=TTL))
 
 
 async def view(gateway: Gateway, job_id: str) -> dict[str, Any]:
@@ -55,7 +47,7 @@ async def test_a_waiting_job_is_cancelled_at_once(gateway: Gateway, task: str, q
 @both
 async def test_a_finished_job_can_not_be_cancelled(gateway: Gateway, task: str, worker: Book) -> None:
     job_id = await gateway.submit(task, BODIES[task])
-    finish(worker, claim(worker, QUEUES[task]))
+    finish(worker, claim_one(worker, QUEUES[task]))
     problem = is_problem(await gateway.ann.post(f"/v1/jobs/{job_id}/cancel"), 409)
     assert "succeeded" in problem["detail"]
     assert (await view(gateway, job_id))["status"] == "succeeded"
@@ -82,7 +74,7 @@ async def test_of_a_cancel_and_an_end_exactly_one_wins(gateway: Gateway, task: s
     winners: Counter[str] = Counter()
     for _ in range(60):
         job_id = await gateway.submit(task, BODIES[task])
-        lease = await asyncio.to_thread(claim, worker, QUEUES[task])
+        lease = await asyncio.to_thread(claim_one, worker, QUEUES[task])
         result = commands.succeed(lease, Success("{}"), usage=Usage(1, 1, 1), ttl=TTL)
         answer, written = await shuffled(
             partial(gateway.ann.post, f"/v1/jobs/{job_id}/cancel"),
@@ -123,14 +115,14 @@ async def test_of_a_cancel_and_a_claim_no_job_is_lost_or_run_after_all(gateway: 
 @both
 async def test_a_failed_job_runs_again(gateway: Gateway, task: str, worker: Book) -> None:
     job_id = await gateway.submit(task, BODIES[task])
-    fail(worker, claim(worker, QUEUES[task]))
+    fail(worker, claim_one(worker, QUEUES[task]))
     failed = await view(gateway, job_id)
     assert failed["error"]["attempts"][0]["type"] == "refused"
     answer = await gateway.ann.post(f"/v1/jobs/{job_id}/retry")
     job = answer.json()
     assert (answer.status_code, job["status"], job["attempt"], job["error"]) == (200, "queued", 0, None)
     is_problem(await gateway.ann.post(f"/v1/jobs/{job_id}/retry"), 409)
-    lease = claim(worker, QUEUES[task])
+    lease = claim_one(worker, QUEUES[task])
     is_problem(await gateway.ann.post(f"/v1/jobs/{job_id}/retry"), 409)
     finish(worker, lease)
     problem = is_problem(await gateway.ann.post(f"/v1/jobs/{job_id}/retry"), 409)
@@ -141,16 +133,16 @@ async def test_a_failed_job_runs_again(gateway: Gateway, task: str, worker: Book
 async def test_parallel_retries_make_one_run(gateway: Gateway, worker: Book) -> None:
     for _ in range(20):
         job_id = await gateway.submit()
-        fail(worker, await asyncio.to_thread(claim, worker))
+        fail(worker, await asyncio.to_thread(claim_one, worker))
         answers = await shuffled(*[partial(gateway.ann.post, f"/v1/jobs/{job_id}/retry")] * 4)
         assert Counter(answer.status_code for answer in answers) == {200: 1, 409: 3}
         assert await asyncio.to_thread(worker.client.zcard, "arq:queue") == 1
-        finish(worker, await asyncio.to_thread(claim, worker))
+        finish(worker, await asyncio.to_thread(claim_one, worker))
 
 
 async def dead(gateway: Gateway, worker: Book, task: str = "chat", **times: Any) -> str:
     job_id = await gateway.submit(task, BODIES[task])
-    fail(worker, await asyncio.to_thread(claim, worker, QUEUES[task]))
+    fail(worker, await asyncio.to_thread(claim_one, worker, QUEUES[task]))
     if times:
         await asyncio.to_thread(worker.client.hset, f"tandem:job:{job_id}", mapping=times)
     return job_id
@@ -163,7 +155,7 @@ async def test_all_failed_jobs_that_match_run_again(gateway: Gateway, worker: Bo
     cancelled = await gateway.submit()
     await gateway.ann.post(f"/v1/jobs/{cancelled}/cancel")
     done = await gateway.submit()
-    finish(worker, await asyncio.to_thread(claim, worker))
+    finish(worker, await asyncio.to_thread(claim_one, worker))
 
     async def retry(**query: Any) -> Any:
         answer = await gateway.admin.post("/v1/jobs/retry", params=query)
@@ -232,7 +224,7 @@ async def _commands(book: Book) -> int:
 async def test_a_finished_job_is_erased_with_all_that_it_made(gateway: Gateway, worker: Book, files: Files) -> None:
     job_id = await gateway.submit("report", BODIES["report"])
     is_problem(await gateway.ann.delete(f"/v1/jobs/{job_id}"), 409)
-    lease = claim(worker, "sync")
+    lease = claim_one(worker, "sync")
     is_problem(await gateway.ann.delete(f"/v1/jobs/{job_id}"), 409)
     file: dict[str, Any] = {"owner": "ann", "name": "a.pdf", "media_type": "application/pdf", "content": b"x"}
     _lost, kept = (files.put(job=job_id, run=run, **file) for run in (1, 2))
@@ -254,7 +246,7 @@ async def test_an_erasure_that_breaks_off_leaves_nothing_without_an_owner(
 ) -> None:
     job_id = await gateway.submit("report", BODIES["report"])
     file = files.put(owner="ann", job=job_id, run=1, name="a.pdf", media_type="application/pdf", content=b"x")
-    finish(worker, claim(worker, "sync"), "{}", file)
+    finish(worker, claim_one(worker, "sync"), "{}", file)
 
     def broken(*_: Any) -> None:
         raise ZeroDivisionError
@@ -278,7 +270,7 @@ async def test_of_a_retry_and_an_erasure_one_wins(gateway: Gateway, worker: Book
         outcomes[retried.status_code, erased.status_code] += 1
         if retried.status_code == 200:
             assert (await view(gateway, job_id))["status"] == "queued"
-            finish(worker, await asyncio.to_thread(claim, worker))
+            finish(worker, await asyncio.to_thread(claim_one, worker))
     assert set(outcomes) == {(200, 409), (404, 204)}, outcomes
 
 

@@ -4,9 +4,8 @@ import pytest
 
 from tandem.shared.storage.artifacts import Files
 from tandem.shared.store.executor import Book
-from tests.api.conftest import Gateway
-from tests.api.jobs.test_jobs import claim, finish
-from tests.api.submission.test_submit import is_problem
+from tests.support.gateway import Gateway, is_problem
+from tests.support.jobs import claim_one, finish
 
 CONTENT = bytes(range(256)) * 2000  # more than one chunk
 
@@ -16,7 +15,7 @@ async def url(gateway: Gateway, worker: Book, files: Files) -> str:
     job_id = await gateway.submit("report", {"markdown": "x"})
     name = 'Übersicht "1".pdf'
     file = files.put(owner="ann", job=job_id, run=1, name=name, media_type="application/pdf", content=CONTENT)
-    finish(worker, claim(worker, "sync"), "{}", file)
+    finish(worker, claim_one(worker, "sync"), "{}", file)
     job = (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()
     assert job["links"]["file"] == f"/v1/jobs/{job_id}/file"
     return str(job["links"]["file"])

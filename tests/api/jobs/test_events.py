@@ -20,10 +20,9 @@ from tandem.shared.jobs.retry import Fail, Failure, RetryIn
 from tandem.shared.store import commands, events
 from tandem.shared.store.executor import Book
 from tandem.shared.store.scripts import EVENTS
-from tests.api.conftest import Gateway
-from tests.api.jobs.test_jobs import TTL, claim, finish
-from tests.api.submission.test_submit import is_problem
 from tests.support.event_source import Watcher, connections, parse, whole
+from tests.support.gateway import Gateway, is_problem
+from tests.support.jobs import TTL, claim_one, finish
 from tests.support.processes import until
 
 SMALL = Failure("rate_limited", "429", retryable=True)
@@ -36,8 +35,8 @@ async def watch(gateway: Gateway, job_id: str, **headers: str) -> httpx.Response
 async def lived(gateway: Gateway, worker: Book) -> str:
     """A job that has had two attempts and a success."""
     job_id = await gateway.submit()
-    worker.run(commands.give_up(claim(worker), RetryIn(timedelta(0), SMALL), usage=Usage(), ttl=TTL))
-    lease = claim(worker)
+    worker.run(commands.give_up(claim_one(worker), RetryIn(timedelta(0), SMALL), usage=Usage(), ttl=TTL))
+    lease = claim_one(worker)
     for done in range(3):
         progress = {"done": done, "total": 3, "message": "line\nbreak\r\u2028"}
         assert worker.run(events.append(lease, [(Kind.PROGRESS, progress)]))
@@ -96,11 +95,11 @@ async def test_what_is_not_kept_any_more_is_said(gateway: Gateway, worker: Book)
 
 async def test_a_retried_job_begins_a_new_stream_and_goes_on_counting(gateway: Gateway, worker: Book) -> None:
     job_id = await gateway.submit()
-    worker.run(commands.give_up(claim(worker), Fail(SMALL), usage=Usage(), ttl=TTL))
+    worker.run(commands.give_up(claim_one(worker), Fail(SMALL), usage=Usage(), ttl=TTL))
     first = list(parse((await watch(gateway, job_id)).text))
     assert first[-1].data["status"] == "failed"
     worker.run(commands.retry(job_id))
-    finish(worker, claim(worker))
+    finish(worker, claim_one(worker))
     again = list(parse((await watch(gateway, job_id, **{"Last-Event-ID": str(first[-1].id)})).text))
     assert [event.id for event in again] == list(range(first[-1].id + 1, first[-1].id + 1 + len(again)))
     assert (again[0].data["status"], again[-1].data["status"]) == ("queued", "succeeded")
@@ -123,7 +122,7 @@ async def served(app: FastAPI, *, stall: float) -> AsyncIterator[int]:
 async def long_job(gateway: Gateway, worker: Book) -> str:
     """A finished job with 10 MB of events."""
     job_id = await gateway.submit()
-    lease = claim(worker)
+    lease = claim_one(worker)
     for _ in range(10):
         entries: list[tuple[Kind, dict[str, Any]]] = [(Kind.DELTA, {"text": "x" * 10_000})] * 100
         await asyncio.to_thread(worker.run, events.append(lease, entries))

@@ -6,34 +6,19 @@ from datetime import timedelta
 import pytest
 
 from tandem.api.jobs import cursor as cursors
-from tandem.shared.jobs.model import Artefact, Usage
+from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail, Failure, RetryIn
 from tandem.shared.storage.artifacts import Files
 from tandem.shared.store import commands, listing
-from tandem.shared.store.commands import Lease, Success
 from tandem.shared.store.events import channel
 from tandem.shared.store.executor import Book
-from tests.api.conftest import CHAT, Gateway
-from tests.api.submission.test_submit import is_problem
-
-TTL = timedelta(days=1)
-
-
-def claim(book: Book, queue: str = "llm") -> Lease:
-    call = (
-        commands.claim_llm(worker="w", limit=1, ttl=TTL) if queue == "llm" else commands.claim_sync(worker="w", ttl=TTL)
-    )
-    [lease] = book.run(call).leases
-    return lease
-
-
-def finish(book: Book, lease: Lease, result: str = '{"text": "hi"}', file: Artefact | None = None) -> None:
-    assert book.run(commands.succeed(lease, Success(result, "openai", file), usage=Usage(3, 4, 1), ttl=TTL))
+from tests.support.gateway import CHAT, Gateway, is_problem
+from tests.support.jobs import TTL, claim_one, finish
 
 
 async def test_a_finished_job(gateway: Gateway, worker: Book) -> None:
     job_id = await gateway.submit()
-    finish(worker, claim(worker), '{"text": "hi", "model": "m", "finish_reason": "stop"}')
+    finish(worker, claim_one(worker), '{"text": "hi", "model": "m", "finish_reason": "stop"}')
     job = (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()
     assert job["status"] == "succeeded"
     assert job["result"] == {"text": "hi", "model": "m", "finish_reason": "stop"}
@@ -47,8 +32,8 @@ async def test_a_failed_job_tells_all_its_attempts(gateway: Gateway, worker: Boo
     job_id = await gateway.submit()
     failure = Failure("rate_limited", "429", retryable=True)
     retry = RetryIn(timedelta(0), failure)
-    worker.run(commands.give_up(claim(worker), retry, usage=Usage(), ttl=TTL))
-    worker.run(commands.give_up(claim(worker), Fail(failure), usage=Usage(), ttl=TTL))
+    worker.run(commands.give_up(claim_one(worker), retry, usage=Usage(), ttl=TTL))
+    worker.run(commands.give_up(claim_one(worker), Fail(failure), usage=Usage(), ttl=TTL))
     error = (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()["error"]
     assert (error["type"], error["message"], error["retryable"]) == ("rate_limited", "429", True)
     assert [entry["attempt"] for entry in error["attempts"]] == [1, 2]
@@ -64,7 +49,7 @@ async def test_the_typed_path_is_of_its_task_only(gateway: Gateway) -> None:
 async def test_another_owners_job_does_not_exist(gateway: Gateway, worker: Book, files: Files) -> None:
     job_id = await gateway.submit("report", {"markdown": "# Secret"})
     file = files.put(owner="ann", job=job_id, run=1, name="a.pdf", media_type="application/pdf", content=b"x")
-    finish(worker, claim(worker, "sync"), "{}", file)
+    finish(worker, claim_one(worker, "sync"), "{}", file)
     for path in (f"/v1/jobs/{job_id}", f"/v1/report/{job_id}", f"/v1/jobs/{job_id}/file"):
         is_problem(await gateway.bob.get(path), 404)
         assert (await gateway.ann.get(path)).status_code == 200
@@ -89,7 +74,7 @@ async def test_listing_is_by_owner_with_cursors(gateway: Gateway) -> None:
 async def test_listing_filters(gateway: Gateway, worker: Book) -> None:
     chat = await gateway.submit()
     mail = await gateway.submit("email", {"to": ["a@example.com"], "subject": "s", "text": "t"})
-    finish(worker, claim(worker))
+    finish(worker, claim_one(worker))
     for query, expected in (("task=email", [mail]), ("queue=llm", [chat]), ("status=succeeded", [chat])):
         jobs = (await gateway.ann.get(f"/v1/jobs?{query}")).json()["jobs"]
         assert [job["id"] for job in jobs] == expected
@@ -135,7 +120,7 @@ async def test_waiting_ends_with_the_job(gateway: Gateway, worker: Book) -> None
     done, _ = await asyncio.wait([*waiting, preferring], timeout=0.2)
     assert not done
     for _ in range(2):
-        lease = await asyncio.to_thread(claim, worker)
+        lease = await asyncio.to_thread(claim_one, worker)
         await asyncio.to_thread(finish, worker, lease)
     started = time.monotonic()
     answers = await asyncio.gather(*waiting, preferring)
@@ -168,7 +153,7 @@ async def test_many_waiting_clients_cost_redis_next_to_nothing(gateway: Gateway,
         while len(watching._feeds.get(channel(job_id), ())) < 500 or await _commands_in(worker, 0.3):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert await _commands_in(worker, 2) < 40
-    lease = await asyncio.to_thread(claim, worker)
+    lease = await asyncio.to_thread(claim_one, worker)
     await asyncio.to_thread(finish, worker, lease)
     answers = await asyncio.gather(*waiting)
     assert {answer.json()["status"] for answer in answers} == {"succeeded"}

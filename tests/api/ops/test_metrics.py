@@ -15,11 +15,10 @@ from tandem.shared.jobs.retry import Fail
 from tandem.shared.runtime.redis_client import async_client
 from tandem.shared.store import commands
 from tandem.shared.store.executor import AsyncBook, Book
-from tests.api.conftest import CHAT, Gateway
-from tests.conftest import Valkey
-from tests.shared.store.test_book import FAILURE, TTL, claim, succeed
-from tests.support.jobs import put
+from tests.support.gateway import CHAT, Gateway
+from tests.support.jobs import FAILURE, TTL, claim, put, succeed
 from tests.support.processes import ROOT
+from tests.support.servers.valkey import Valkey
 
 
 async def samples(gateway: Gateway) -> dict[str, float]:

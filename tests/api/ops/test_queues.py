@@ -6,10 +6,8 @@ import pytest
 
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
-from tests.api.conftest import CHAT, Gateway
-from tests.api.jobs.test_actions import BODIES, fail
-from tests.api.jobs.test_jobs import claim
-from tests.api.submission.test_submit import is_problem
+from tests.support.gateway import BODIES, CHAT, Gateway, is_problem
+from tests.support.jobs import claim_one, fail
 
 FIELDS = {
     "name", "waiting", "scheduled", "running", "failed", "oldest_age", "rate_per_minute", "paused", "workers",
@@ -21,8 +19,8 @@ async def test_what_a_queue_holds_and_who_works_on_it(gateway: Gateway, worker: 
     for _ in range(3):
         await gateway.submit(task, BODIES[task])
     await gateway.ann.post(f"/v1/{task}?delay=60", json=BODIES[task])
-    fail(worker, claim(worker, name))
-    lease = claim(worker, name)
+    fail(worker, claim_one(worker, name))
+    lease = claim_one(worker, name)
     worker.run(commands.renew(name, [lease], worker="w1"))
     queues = (await gateway.admin.get("/v1/queues")).json()["queues"]
     assert [queue["name"] for queue in queues] == ["llm", "sync", "webhooks"]
@@ -49,7 +47,7 @@ async def test_a_paused_queue_takes_jobs_and_starts_none(gateway: Gateway, worke
     assert (await gateway.admin.post(f"/v1/queues/{name}/pause")).status_code == 200, "again is no error"
     answer = await gateway.admin.post(f"/v1/queues/{name}/resume")
     assert (answer.json()["paused"], answer.json()["waiting"]) == (False, 1)
-    assert claim(worker, name).id == job_id
+    assert claim_one(worker, name).id == job_id
 
 
 async def test_queues_are_an_admins_business(gateway: Gateway, worker: Book) -> None:

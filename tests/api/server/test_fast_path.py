@@ -10,7 +10,7 @@ from fastapi import Depends
 
 from tandem.api.server.fast_path import LeanRoute
 from tandem.shared.store.turns import PLACES
-from tests.api.conftest import CHAT, Gateway
+from tests.support.gateway import CHAT, Gateway
 
 SHORT, LONG = "application/json", "application/json; charset=utf-8"  # only the plain one takes the short way
 REQUESTS: dict[str, tuple[str, str, str, dict[str, str]]] = {

@@ -11,7 +11,7 @@ import uvicorn
 from tandem.api.server import protocol
 from tandem.api.server.listener import listen
 from tandem.api.server.protocol import HEAD_MAX, BoundedProtocol
-from tests.api.conftest import CHAT, Gateway
+from tests.support.gateway import CHAT, Gateway
 
 KEY = b"Authorization: Bearer ann-key-0123456789abc\r\n"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -12,9 +12,8 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.shared.store.queues import QueueName, pause
-from tests.api.conftest import CHAT, Gateway, started
-from tests.api.jobs.test_jobs import TTL
-from tests.api.submission.test_submit import is_problem
+from tests.support.gateway import CHAT, Gateway, is_problem, started
+from tests.support.jobs import TTL
 
 HOOK = "https://8.8.8.8/bob"
 

@@ -7,7 +7,7 @@ import pytest
 
 from tandem.deploy.local.ports import free_port
 from tandem.shared.tasks.registry import load
-from tests.api.conftest import KEYS, Gateway
+from tests.support.gateway import KEYS, Gateway
 from tests.support.processes import running
 
 

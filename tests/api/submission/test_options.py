@@ -12,9 +12,8 @@ import pytest
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.shared.store.scripts import Call
-from tests.api.conftest import CHAT, Gateway
-from tests.api.jobs.test_jobs import TTL, claim, finish
-from tests.api.submission.test_submit import is_problem
+from tests.support.gateway import CHAT, Gateway, is_problem
+from tests.support.jobs import TTL, claim_one, finish
 from tests.support.processes import until
 
 REPORT = {"markdown": "x"}
@@ -36,7 +35,7 @@ def ahead(job: dict[str, Any]) -> float:
 async def test_priority_and_stream(gateway: Gateway, book: Book) -> None:
     job = await ask(gateway, {"priority": "high", "stream": "true"})
     assert job["priority"] == "high"
-    lease = await asyncio.to_thread(claim, book)
+    lease = await asyncio.to_thread(claim_one, book)
     assert (lease.id, lease.stream) == (job["id"], True)
     assert (await ask(gateway, {"priority": "low"}, "report"))["priority"] == "low"
 
@@ -123,7 +122,7 @@ async def test_a_wrong_option_is_named_and_nothing_stored(
 
 async def test_a_webhook_is_kept_for_the_jobs_end(gateway: Gateway, book: Book) -> None:
     job = await ask(gateway, {"webhook_url": "https://8.8.8.8/hook?a=b"})
-    finish(book, await asyncio.to_thread(claim, book))
+    finish(book, await asyncio.to_thread(claim_one, book))
     [delivery] = (await gateway.ann.get(f"/v1/jobs/{job['id']}")).json()["deliveries"]
     assert (delivery["url"], delivery["status"]) == ("https://8.8.8.8/hook?a=b", "pending")
 
@@ -152,7 +151,7 @@ async def test_a_repeat_is_answered_with_the_job_as_it_is_now(gateway: Gateway, 
     headers = {"Idempotency-Key": "order 17"}
     first = await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)
     assert (first.status_code, "idempotency-replayed" in first.headers) == (202, False)
-    finish(book, await asyncio.to_thread(claim, book), '{"text": "hi", "model": "m", "finish_reason": "stop"}')
+    finish(book, await asyncio.to_thread(claim_one, book), '{"text": "hi", "model": "m", "finish_reason": "stop"}')
     again = await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)
     assert (again.status_code, again.headers["idempotency-replayed"]) == (200, "true")
     assert again.headers["location"] == first.headers["location"]
@@ -194,7 +193,7 @@ async def test_a_repeat_may_wait_for_the_job(gateway: Gateway, book: Book) -> No
     waiting = [asyncio.create_task(gateway.ann.post("/v1/chat", json=CHAT, headers=headers)) for _ in range(3)]
     feeds = gateway.app.state.watching._feeds
     await asyncio.to_thread(until, lambda: [len(watchers) for watchers in list(feeds.values())] == [3], what="waiting")
-    finish(book, await asyncio.to_thread(claim, book))
+    finish(book, await asyncio.to_thread(claim_one, book))
     answers = await asyncio.gather(*waiting)
     assert {(answer.status_code, answer.json()["status"]) for answer in answers} == {(200, "succeeded")}
     assert sorted("idempotency-replayed" in answer.headers for answer in answers) == [False, True, True]

@@ -1,26 +1,12 @@
 from typing import Any
 
-import httpx
 import pytest
 import redis
 
 from tandem.shared.store import commands, listing, scripts
 from tandem.shared.store.executor import Book
 from tandem.shared.tasks.registry import load
-from tests.api.conftest import CHAT, Gateway
-
-PROBLEM = "application/problem+json"
-
-
-def is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == PROBLEM
-    assert answer.headers["x-request-id"]
-    body: dict[str, Any] = answer.json()
-    assert body["status"] == status
-    assert body["title"]
-    assert body["type"]
-    return body
+from tests.support.gateway import CHAT, Gateway, is_problem
 
 
 @pytest.mark.parametrize("spec", list(load()), ids=lambda spec: spec.name)

@@ -16,8 +16,8 @@ from tandem.llm_worker.compat_arq.wire_format import job_deserializer, job_seria
 from tandem.shared.jobs.model import Status
 from tandem.shared.runtime.redis_client import async_client
 from tandem.shared.store.executor import Book
-from tests.support.llm_engine import Pool, pool, project
 from tests.support.processes import clean_environment, until
+from tests.support.workers.llm import Pool, pool, project
 
 ARQ = [str(Path(sys.executable).with_name("arq")), "tandem.llm_worker.main.WorkerSettings"]
 PLAIN = [ARQ[0], "plain.WorkerSettings"]

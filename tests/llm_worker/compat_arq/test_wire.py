@@ -14,8 +14,7 @@ from tandem.shared.jobs.model import Usage
 from tandem.shared.store import commands
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.tasks.registry import load
-from tests.shared.store.test_book import TTL
-from tests.support.jobs import PLENTY
+from tests.support.jobs import PLENTY, TTL
 
 CHAT = load()["chat"]
 ANN = ApiKey("ann", Role.USER, "a-key-0123456789")

@@ -10,8 +10,8 @@ import pytest
 
 from tandem.shared.jobs.model import Status
 from tandem.shared.store.executor import Book
-from tests.support.llm_engine import Pool, pool, project
 from tests.support.processes import until
+from tests.support.workers.llm import Pool, pool, project
 
 
 @pytest.fixture(scope="module")

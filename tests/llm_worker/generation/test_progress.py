@@ -10,9 +10,9 @@ from tandem.llm_worker.handlers.summarize import summarize
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.jobs.events import Kind
 from tandem.shared.tasks.catalog.llm import EmbedInput, EmbedOutput, SummarizeInput, SummarizeOutput
-from tests.llm_worker.conftest import MakeContext
-from tests.llm_worker.handlers.test_summarize import LONG
-from tests.support.providers import LlMock, Stub, run, said
+from tests.support.llm_attempts import LONG, MakeContext, run
+from tests.support.servers.llmock import LlMock
+from tests.support.servers.provider_stub import Stub, said
 
 
 class Told:

@@ -27,8 +27,9 @@ from tandem.shared.tasks.catalog.llm import (
     SummarizeInput,
     SummarizeOutput,
 )
-from tests.llm_worker.conftest import MakeContext
-from tests.support.providers import SECRET, LlMock, Pieces, Reply, Stub, chunk, eventually, raw, refused, run, said
+from tests.support.llm_attempts import SECRET, MakeContext, run
+from tests.support.servers.llmock import LlMock
+from tests.support.servers.provider_stub import Pieces, Reply, Stub, chunk, eventually, raw, refused, said
 
 HELLO = [Message(role="user", content="Hello there")]
 ASK = ChatInput(messages=HELLO, max_output_tokens=9)

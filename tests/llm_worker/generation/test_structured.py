@@ -13,8 +13,9 @@ from tandem.llm_worker.handlers.extract import extract
 from tandem.llm_worker.handlers.score import score
 from tandem.shared.errors import TransientError
 from tandem.shared.tasks.catalog.llm import EXTRACT, ExtractInput, ExtractOutput, ScoreInput, ScoreOutput
-from tests.llm_worker.conftest import MakeContext
-from tests.support.providers import LlMock, Stub, refused, run, said, text_of
+from tests.support.llm_attempts import MakeContext, run
+from tests.support.servers.llmock import LlMock
+from tests.support.servers.provider_stub import Stub, refused, said, text_of
 
 GOOD = json.dumps({"reason": "Fine.", "score": 7.5})
 NO_SCHEMAS = refused(400, message="This response_format type is unavailable now")

@@ -1,7 +1,7 @@
 from tandem.llm_worker.handlers.chat import chat
 from tandem.shared.tasks.catalog.llm import CHAT
-from tests.llm_worker.conftest import MakeContext
-from tests.support.providers import LlMock
+from tests.support.llm_attempts import MakeContext
+from tests.support.servers.llmock import LlMock
 
 
 async def test_chat(mock: LlMock, make: MakeContext) -> None:

@@ -12,8 +12,9 @@ from tandem.llm_worker.handlers import embed as module
 from tandem.llm_worker.handlers.embed import batches, embed
 from tandem.shared.errors import FinalError, JobError
 from tandem.shared.tasks.catalog.llm import EMBED, EmbedInput, EmbedOutput
-from tests.llm_worker.conftest import MakeContext
-from tests.support.providers import LlMock, Stub, raw, refused, run
+from tests.support.llm_attempts import MakeContext, run
+from tests.support.servers.llmock import LlMock
+from tests.support.servers.provider_stub import Stub, raw, refused
 
 
 def vectors(body: dict[str, Any]) -> web.Response:

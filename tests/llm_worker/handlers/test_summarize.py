@@ -7,10 +7,9 @@ from tandem.llm_worker.handlers import summarize as module
 from tandem.llm_worker.handlers.summarize import summarize
 from tandem.shared.errors import FinalError, TransientError
 from tandem.shared.tasks.catalog.llm import SUMMARIZE, SummarizeInput, SummarizeOutput
-from tests.llm_worker.conftest import MakeContext, Servers
-from tests.support.providers import LlMock, Stub, fits, refused, run, said, text_of
-
-LONG = "\n\n".join(f"Paragraph {n} tells of the {n}th day. It rained a little, and then it cleared." for n in range(80))
+from tests.support.llm_attempts import LONG, MakeContext, run
+from tests.support.servers.llmock import LlMock, Servers
+from tests.support.servers.provider_stub import Stub, fits, refused, said, text_of
 
 
 async def test_a_short_text_is_one_call(mock: LlMock, make: MakeContext) -> None:

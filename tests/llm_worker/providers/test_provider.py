@@ -8,8 +8,9 @@ from tandem.shared.config.settings import Settings, SettingsError, load
 from tandem.shared.errors import FinalError, JobError
 from tandem.shared.jobs.model import Usage
 from tandem.shared.tasks.catalog.llm import Message
-from tests.llm_worker.conftest import MakeContext
-from tests.support.providers import KEY, SECRET, LlMock, Stub, refused, said
+from tests.support.llm_attempts import KEY, SECRET, MakeContext
+from tests.support.servers.llmock import LlMock
+from tests.support.servers.provider_stub import Stub, refused, said
 
 HELLO = [Message(role="user", content="Hello there")]
 

@@ -11,8 +11,9 @@ from aiohttp import web
 from tandem.llm_worker.providers.errors import ContextTooLong
 from tandem.shared.errors import AttemptTimeout, FinalError, JobError, TransientError
 from tandem.shared.tasks.catalog.llm import Message
-from tests.llm_worker.conftest import MakeContext
-from tests.support.providers import SECRET, LlMock, Stub, raw, refused, said
+from tests.support.llm_attempts import SECRET, MakeContext
+from tests.support.servers.llmock import LlMock
+from tests.support.servers.provider_stub import Stub, raw, refused, said
 
 PROMPT = "The quick brown fox jumps over the lazy dog while nobody watches."
 ASK = [Message(role="user", content=PROMPT)]

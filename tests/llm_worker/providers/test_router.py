@@ -18,8 +18,8 @@ from tandem.shared.config.file import Config, ModelConfig
 from tandem.shared.config.settings import Settings, SettingsError
 from tandem.shared.errors import FinalError, JobError, Snooze, TransientError
 from tandem.shared.tasks.catalog.llm import Message
-from tests.llm_worker.conftest import MakeContext, serve_stub
-from tests.support.providers import SECRET, Stub, raw, refused, said
+from tests.support.llm_attempts import SECRET, MakeContext
+from tests.support.servers.provider_stub import Stub, raw, refused, said, serve_stub
 
 HELLO = [Message(role="user", content="Hello there")]
 AFTER = timedelta(seconds=30)

@@ -1,27 +1,17 @@
 """A real worker process against a provider that fails in every way it knows, judged by that provider."""
 
-import asyncio
 import json
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tandem.shared.config.api_keys import ApiKey, Role
-from tandem.shared.dispatch import Dispatcher
 from tandem.shared.jobs.events import Kind
-from tandem.shared.jobs.model import Job, Status
-from tandem.shared.jobs.submission import Options
-from tandem.shared.store import commands, events
+from tandem.shared.jobs.model import Status
+from tandem.shared.store import events
 from tandem.shared.store.executor import AsyncBook
-from tandem.shared.tasks.registry import load
-from tests.llm_worker.conftest import Servers
-from tests.support.jobs import PLENTY
+from tests.support.chats import WORDS, finished, submit
+from tests.support.llm_attempts import SECRET
 from tests.support.processes import running
-from tests.support.providers import SECRET
-
-CHAT = load()["chat"]
-ANN = ApiKey("ann", Role.USER, "a-key-0123456789")
-WORDS = "words enough for a stream of a dozen pieces, so that it can break in its midst"
+from tests.support.servers.llmock import Servers
 
 TRANSIENT: list[dict[str, Any]] = [
     {"type": "fail", "status": 500},
@@ -43,26 +33,6 @@ base_url = "{url}"
 api_key_env = "STAND_IN_KEY"
 stall_timeout = "2s"
 """
-
-
-async def submit(book: AsyncBook, count: int) -> list[str]:
-    dispatcher = Dispatcher(book, admission=PLENTY, idempotency_ttl=timedelta(hours=1))
-    prompts = [
-        CHAT.input.model_validate({"messages": [{"role": "user", "content": f"{n} {WORDS}"}]}) for n in range(count)
-    ]
-    stream = Options(stream=True)
-    return [
-        (await dispatcher.submit(CHAT, prompt, caller=ANN, request_id="r", options=stream)).id for prompt in prompts
-    ]
-
-
-async def finished(book: AsyncBook, ids: list[str]) -> list[Job]:
-    async with asyncio.timeout(60):
-        while True:
-            jobs = [job for id_ in ids if (job := await book.run(commands.fetch(id_)))]
-            if all(job.finished for job in jobs):
-                return jobs
-            await asyncio.sleep(0.05)
 
 
 async def streamed(book: AsyncBook, job_id: str) -> str:

@@ -17,8 +17,8 @@ from tandem.llm_worker.rate_limit.limiter import KEYS, Limiter
 from tandem.llm_worker.rate_limit.model import Grant, Limits, RequestTooLarge, Scope, Wait, seen
 from tandem.shared.errors import Snooze
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
-from tests.conftest import Valkey
 from tests.support.processes import ROOT, clean_environment, until
+from tests.support.servers.valkey import Valkey
 
 FREE = Scope("p", "m")
 ONE = Scope("p", "m", Limits(concurrency=1))

@@ -23,10 +23,10 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.errors import FinalError, RateLimited, Snooze
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
 from tandem.shared.store.executor import AsyncBook
-from tests.llm_worker.conftest import MakeContext
-from tests.llm_worker.providers.test_verdict import finished, submit
+from tests.support.chats import finished, submit
+from tests.support.llm_attempts import KEY, MakeContext
 from tests.support.processes import running
-from tests.support.providers import KEY, Stub, refused, said
+from tests.support.servers.provider_stub import Stub, refused, said
 
 HELLO = [user("hello")]
 USED = {"prompt_tokens": 40, "completion_tokens": 60}

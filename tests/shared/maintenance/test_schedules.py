@@ -15,8 +15,7 @@ from tandem.shared.store import commands, listing, scripts
 from tandem.shared.store.executor import Book
 from tandem.shared.store.listing import Filter
 from tandem.shared.tasks.registry import load
-from tests.shared.store.test_book import TASKS, both, claim, get
-from tests.support.jobs import put
+from tests.support.jobs import TASKS, both, claim, get, put
 
 HOURLY = Schedule(name="hourly", task="cleanup", cron="0 * * * *", input={"older_than": "1d"})
 BERLIN = "Europe/Berlin"

@@ -6,67 +6,31 @@ from typing import Any, cast
 import pytest
 import redis
 
-from tandem.shared.config.api_keys import ApiKey, Role
 from tandem.shared.dispatch import Dispatcher
 from tandem.shared.errors import QueueFull
 from tandem.shared.jobs.model import FINAL, TRANSITIONS, Job, Status, Usage
-from tandem.shared.jobs.retry import Fail, Failure, HandBack, RetryIn
+from tandem.shared.jobs.retry import Fail, HandBack, RetryIn
 from tandem.shared.jobs.submission import Admission
 from tandem.shared.store import commands, listing, scripts
-from tandem.shared.store.commands import Lease, Success
+from tandem.shared.store.commands import Lease
 from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.listing import Filter
-from tests.support.jobs import CATALOG, put
-
-ANN = ApiKey("ann", Role.USER, "a-key-0123456789")
-TTL = timedelta(days=1)
-NOTHING = timedelta(0)
-FAILURE = Failure("oops", "it broke", retryable=True)
-
-
-def get(book: Book, job_id: str) -> Job:
-    job = book.run(commands.fetch(job_id))
-    assert job is not None
-    return job
-
-
-def claim(book: Book, queue: str = "llm") -> list[Lease]:
-    call = (
-        commands.claim_llm(worker="w", limit=100, ttl=TTL, suspects=1)
-        if queue == "llm"
-        else commands.claim_sync(worker="w", ttl=TTL)
-    )
-    return book.run(call).leases
-
-
-def succeed(book: Book, lease: Lease) -> bool:
-    return book.run(commands.succeed(lease, Success('{"a": 1}'), usage=Usage(1, 2, 1), ttl=TTL))
-
-
-def expire_lease(book: Book, lease: Lease) -> None:
-    """What time does to a lease that nobody renews."""
-    past = (lease_end(book, lease) or 0) - scripts.LEASE.total_seconds() * 1000
-    for name in ("arq:queue:high", "arq:queue", "arq:queue:low"):
-        book.client.zadd(name, {lease.id: past}, xx=True)
-    book.client.zadd("tandem:leases:llm", {lease.id: past}, xx=True)
-    for name in ("sync-high", "sync", "sync-low"):
-        book.client.zadd(f"rq:wip:{name}", {f"{lease.id}:{lease.token}": 1}, xx=True)
-
-
-def lease_end(book: Book, lease: Lease) -> float | None:
-    end = book.client.zscore("tandem:leases:llm", lease.id)
-    assert end is None or isinstance(end, float)
-    return end
-
-
-def counts(book: Book, queue: str) -> dict[str, int]:
-    raw = book.client.hgetall(f"tandem:queue:{queue}")
-    assert isinstance(raw, dict)
-    return {key.decode(): int(value) for key, value in raw.items() if int(value)}
-
-
-TASKS = {"llm": "chat", "sync": "email"}
-both = pytest.mark.parametrize("queue", ["llm", "sync"])
+from tests.support.jobs import (
+    ANN,
+    CATALOG,
+    FAILURE,
+    NOTHING,
+    TASKS,
+    TTL,
+    both,
+    claim,
+    counts,
+    expire_lease,
+    get,
+    lease_end,
+    put,
+    succeed,
+)
 
 
 @both

@@ -21,9 +21,8 @@ from tandem.shared.store import commands
 from tandem.shared.store.commands import Lease
 from tandem.shared.store.executor import Book
 from tandem.shared.tasks.spec import Queue
-from tests.shared.store.test_book import FAILURE, NOTHING, TASKS, TTL, claim, counts, expire_lease, get, succeed
-from tests.support.jobs import put
-from tests.support.keyspace import assert_keyspace
+from tests.support.jobs import FAILURE, NOTHING, TASKS, TTL, claim, counts, expire_lease, get, put, succeed
+from tests.support.keyspace.problems import assert_keyspace
 
 
 class Life(RuleBasedStateMachine):

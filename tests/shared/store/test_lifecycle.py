@@ -20,8 +20,7 @@ from tandem.shared.store import commands, events, queues, scripts
 from tandem.shared.store.executor import AsyncBook, BatchingBook, Book
 from tandem.shared.store.queues import QueueName
 from tandem.shared.store.submission import submit
-from tests.shared.store.test_book import FAILURE, NOTHING, TASKS, TTL, both, claim, get, succeed
-from tests.support.jobs import CATALOG, PLENTY, put
+from tests.support.jobs import CATALOG, FAILURE, NOTHING, PLENTY, TASKS, TTL, both, claim, get, put, succeed
 
 ANN = ApiKey("ann", Role.USER, "a-key-0123456789")
 BOB = ApiKey("bob", Role.USER, "b-key-0123456789")

@@ -23,8 +23,7 @@ from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.queues import QueueName
 from tandem.shared.webhooks import request
 from tandem.shared.webhooks.deliverer import Deliverer
-from tests.shared.store.test_book import FAILURE, TTL, claim, get, succeed
-from tests.support.jobs import put
+from tests.support.jobs import FAILURE, TTL, claim, get, put, succeed
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwaGlq9Ye0Xyz0"
 

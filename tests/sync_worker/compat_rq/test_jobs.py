@@ -16,9 +16,9 @@ from tandem.shared.jobs.model import Status
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.sync_worker.compat_rq.jobs import NativeCall, Refused
-from tests.conftest import Valkey
-from tests.shared.store.test_book import get
+from tests.support.jobs import get
 from tests.support.processes import running, until
+from tests.support.servers.valkey import Valkey
 
 SHOP = """
 import os

@@ -15,8 +15,7 @@ from tandem.shared.jobs.retry import Fail, RetryIn
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.shared.tasks.registry import load
-from tests.shared.store.test_book import FAILURE, TTL, claim, succeed
-from tests.support.jobs import put
+from tests.support.jobs import FAILURE, TTL, claim, put, succeed
 
 REPORT = load()["report"]
 

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.dashboards import ADMIN, USER, basic
+from tests.support.dashboard.running import ADMIN, USER, basic
 from tests.support.processes import Process
 
 QUEUES = "/0/data/queues.json"

@@ -13,9 +13,9 @@ from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.sync_worker.dashboard.pages import flask_app
 from tandem.sync_worker.dashboard.readonly import NotForReaders, ReadOnly
-from tests.conftest import Valkey
-from tests.support.dashboards import ADMIN, STATUSES, basic, dashboard_on, everything, fetched, status
+from tests.support.dashboard.running import ADMIN, STATUSES, basic, dashboard_on, everything, fetched, status
 from tests.support.processes import until
+from tests.support.servers.valkey import Valkey
 
 SAME = {"Origin": "{own}", "Sec-Fetch-Site": "same-origin"}  # as a browser sends it from our own pages
 FORBIDDEN = [

@@ -19,10 +19,10 @@ from rq.serializers import JSONSerializer
 from tandem.shared.jobs.model import Status
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
-from tests.conftest import Valkey
-from tests.support.dashboards import STATUSES, fail, fetched, put, status, succeed
-from tests.support.hostile import Unpickled, fill, native
+from tests.support.dashboard.hostile import Unpickled, fill, native
+from tests.support.dashboard.running import STATUSES, fail, fetched, put, status, succeed
 from tests.support.processes import running, until
+from tests.support.servers.valkey import Valkey
 
 EVIL = "\"><img src=x onerror='alert(1)'></script><script>alert(1)</script>"
 PAGES = ("/", "/0/view/jobs", "/0/view/workers", "/0/view/jobs/sync/failed/8/asc/1")

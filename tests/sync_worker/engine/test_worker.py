@@ -13,10 +13,10 @@ import pytest
 from tandem.shared.jobs.model import Status
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
-from tests.conftest import Valkey
 from tests.support.jobs import put
 from tests.support.processes import Process, until
-from tests.support.rq_workers import Pool, pool, worker_of
+from tests.support.servers.valkey import Valkey
+from tests.support.workers.rq import Pool, pool, worker_of
 
 TTL = timedelta(days=1)
 

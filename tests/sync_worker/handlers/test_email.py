@@ -23,8 +23,8 @@ from tandem.shared.tasks.catalog.report import REPORT
 from tandem.sync_worker.context import SyncContext
 from tandem.sync_worker.handlers.email import email
 from tandem.sync_worker.mail.sent_marker import SENT
-from tests.support.smtp_server import Inbox, serve
-from tests.sync_worker.conftest import Start
+from tests.support.servers.smtp import Inbox, serve
+from tests.support.sync_attempts import Start
 
 MAIL: dict[str, Any] = {"to": ["bob@example.com"], "subject": "Your report", "text": "Here it is."}
 TTL = timedelta(days=7)

@@ -12,7 +12,7 @@ from tandem.sync_worker.mail import smtp
 from tandem.sync_worker.mail.envelope import Delivery, Mail
 from tandem.sync_worker.mail.smtp import send
 from tandem.sync_worker.mail.smtp_url import Server
-from tests.support.smtp_server import PASSWORD, USER, Inbox, certificate, scripted, serve
+from tests.support.servers.smtp import PASSWORD, USER, Inbox, certificate, scripted, serve
 
 Tls = tuple[Path, ssl.SSLContext]
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")

@@ -3,7 +3,7 @@
 import pytest
 
 from tandem.sync_worker.mail.smtp_url import Server, parse
-from tests.support.smtp_server import PASSWORD
+from tests.support.servers.smtp import PASSWORD
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tandem.shared.errors import FinalError, TransientError
 from tandem.shared.net.ssrf import SPECIAL_V4, SPECIAL_V6, RefusedUrl, check_address, check_url
 from tandem.sync_worker.reports.fetch import Client, Limits
-from tests.support.https_server import SVG
+from tests.support.servers.https import SVG
 
 INNER = st.sampled_from([IPv4Network(net) for net in SPECIAL_V4]).flatmap(
     lambda net: st.integers(int(net.network_address), int(net.broadcast_address)).map(IPv4Address)

@@ -14,7 +14,7 @@ from tandem.shared.errors import FinalError
 from tandem.shared.tasks.catalog.report import INVOICE, REPORT, PdfVariant, ReportFile, ReportInput
 from tandem.sync_worker.handlers.report import file_name, report
 from tandem.sync_worker.reports.money import MINUS
-from tests.sync_worker.conftest import Start
+from tests.support.sync_attempts import Start
 
 
 class Made:

@@ -1,20 +1,12 @@
-"""Handles on the servers of these tests."""
+"""A provider of OpenAI's protocol that answers as scripted: what llmock can't do wrong."""
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
-import httpx
 from aiohttp import web
-from pydantic import SecretStr
-
-from tandem.llm_worker.generation.context import LlmContext, LlmHandler
-from tandem.shared.tasks.spec import Input, Output
-
-Out = TypeVar("Out", bound=Output)
-SECRET = "sk-test-0123456789abcdefghij"
-KEY = SecretStr(SECRET)
 
 
 async def eventually(check: Callable[[], object], *, patience: float = 10) -> None:
@@ -22,37 +14,6 @@ async def eventually(check: Callable[[], object], *, patience: float = 10) -> No
     async with asyncio.timeout(patience):
         while not check():  # noqa: ASYNC110 - what is waited for happens in a server or a pipeline of ours
             await asyncio.sleep(0.005)
-
-
-class LlMock:
-    """A running llmock: script it, and read what it was asked."""
-
-    def __init__(self, client: httpx.Client, url: str) -> None:
-        self._client = client
-        self.url = url
-
-    def reset(self) -> None:
-        self._client.post("/_llmock/reset").raise_for_status()
-
-    def script(self, *behaviors: dict[str, Any]) -> None:
-        self._client.post("/_llmock/scenario", json={"behaviors": behaviors}).raise_for_status()
-
-    def reply(self, *texts: str) -> None:
-        self.script(*({"type": "reply", "text": text} for text in texts))
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        answer = self._client.get("/_llmock/requests").raise_for_status().json()
-        return list(answer["requests"])
-
-    @property
-    def verdict(self) -> dict[str, Any]:
-        """What llmock thinks of its client."""
-        return dict(self._client.get("/_llmock/verdict").raise_for_status().json())
-
-    @property
-    def bodies(self) -> list[dict[str, Any]]:
-        return [record["body"] for record in self.records]
 
 
 class Pieces:
@@ -167,8 +128,15 @@ def fits(most: int) -> Callable[[dict[str, Any]], web.Response]:
     return reply
 
 
-async def run(handler: LlmHandler, ctx: LlmContext, job: Input, output: type[Out]) -> Out:
-    """Run a handler and say what it returns, which its binding forgets."""
-    result = await handler(ctx, job)
-    assert isinstance(result, output)
-    return result
+@asynccontextmanager
+async def serve_stub() -> AsyncIterator[Stub]:
+    server = Stub()
+    app = web.Application(client_max_size=2**26)
+    app.router.add_post("/v1/{path:.*}", server.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    yield server
+    server.release.set()
+    await runner.cleanup()

@@ -11,7 +11,7 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from tandem.shared.store.executor import Book
-from tests.support.dashboards import claim, fail, put, succeed
+from tests.support.dashboard.running import claim, fail, put, succeed
 
 
 class Unpickled:

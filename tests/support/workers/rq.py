@@ -14,8 +14,8 @@ from tandem.shared.jobs.model import Job
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
-from tests.support.left_behind import LEAVE_BEHIND
 from tests.support.processes import Process, until
+from tests.support.workers.left_behind import LEAVE_BEHIND
 
 TOYS = f"""
 import time

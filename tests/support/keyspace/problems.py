@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tandem.shared.jobs.model import FINAL
-from tests.support.key_patterns import Life, find
+from tests.support.keyspace.patterns import Life, find
 
 ARQ_QUEUES = {"high": "arq:queue:high", "normal": "arq:queue", "low": "arq:queue:low"}
 RQ_QUEUES = {"high": "sync-high", "normal": "sync", "low": "sync-low"}

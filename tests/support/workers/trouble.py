@@ -5,10 +5,10 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tests.support.left_behind import LEAVE_BEHIND
 from tests.support.platform import Platform
-from tests.support.smtp_server import Inbox
+from tests.support.servers.smtp import Inbox
 from tests.support.sources import copy_sources
+from tests.support.workers.left_behind import LEAVE_BEHIND
 
 SPEC = '''
 """Tasks that misbehave."""
