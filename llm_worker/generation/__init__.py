@@ -1,1 +1,1 @@
-"""What a handler may use: questions, structured answers, prompts, deltas, progress."""
+"""What a handler may use: requests to models, structured answers, prompts, deltas, progress."""

@@ -3,20 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tandem.llm_worker.providers.base import Question
-from tandem.llm_worker.providers.openai_compatible.provider import Attempt
-from tandem.llm_worker.providers.openai_compatible.responses import Answer
+from tandem.llm_worker.providers.base import ChatRequest, Completion, EmbedRequest, Vectors
 from tandem.llm_worker.providers.router import Router
+from tandem.llm_worker.providers.session import Attempt
 from tandem.shared.config.settings import Settings
 from tandem.shared.tasks.catalog.llm import Message
 
 
-class Asking:
+class ModelClient:
     """The providers as one attempt sees them: it names a model or none, and the router finds who answers.
 
     Raises of both calls:
         Snooze: no provider takes it now.
-        JobError: the request failed; `errors.py` lists what another request may answer.
+        JobError: the request failed; `providers/errors.py` lists what another request may answer.
     """
 
     def __init__(self, router: Router, settings: Settings, attempt: Attempt) -> None:
@@ -33,31 +32,30 @@ class Asking:
         max_output_tokens: int | None = None,
         schema: dict[str, Any] | None = None,
         stream: bool = False,
-    ) -> Answer:
+    ) -> Completion:
         """Ask for one answer, with `schema` for one in JSON of that schema; `stream` also emits it as it comes.
 
         Raises:
-            SchemaRefused: the provider takes no JSON Schema, or not this one.
+            SchemaRefused: the model takes no JSON Schema, or not this one.
 
         """
-        question = Question(
+        request = ChatRequest(
             messages=messages,
             temperature=temperature,
             max_output_tokens=max_output_tokens,
             schema=schema,
             stream=stream,
         )
-        return await self._router.first(
-            model or self._settings.model, lambda route: route.provider.chat(route.model, question, self._attempt)
+        return await self._router.call(
+            model or self._settings.model, lambda route: route.provider.chat(route.model, request, self._attempt)
         )
 
-    async def embed(
-        self, texts: Sequence[str], *, model: str | None = None, dimensions: int | None = None
-    ) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str], *, model: str | None = None, dimensions: int | None = None) -> Vectors:
         """Turn each text into a vector, in order, all of one length, which the provider decides."""
-        return await self._router.first(
+        request = EmbedRequest(texts=tuple(texts), dimensions=dimensions)
+        return await self._router.call(
             model or self._settings.embed_model,
-            lambda route: route.provider.embed(route.model, texts, self._attempt, dimensions=dimensions),
+            lambda route: route.provider.embed(route.model, request, self._attempt),
         )
 
     def context_window(self, model: str | None = None) -> int:

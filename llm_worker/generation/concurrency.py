@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run all, results in order. The first failure cancels the rest and is raised as it is, not as a group."""
     try:
         async with asyncio.TaskGroup() as group:

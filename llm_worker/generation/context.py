@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tandem.llm_worker.generation.client import Asking
+from tandem.llm_worker.generation.client import ModelClient
 from tandem.llm_worker.generation.reporter import Append, Reporter
 from tandem.llm_worker.providers.router import Router
 from tandem.shared.config.settings import Settings
@@ -54,8 +54,8 @@ class LlmContext:
             await self.reporter.tell(done, total, message)
 
     @property
-    def provider(self) -> Asking:
-        return Asking(self.router, self.settings, self)
+    def provider(self) -> ModelClient:
+        return ModelClient(self.router, self.settings, self)
 
     def spend(self, usage: Usage, *, provider: str) -> None:
         """Add the cost of one request to `provider`."""

@@ -9,8 +9,8 @@ from pydantic_core import from_json
 
 from tandem.llm_worker.generation.context import LlmContext
 from tandem.llm_worker.generation.prompt import system, user
+from tandem.llm_worker.providers.base import Completion
 from tandem.llm_worker.providers.errors import SchemaRefused
-from tandem.llm_worker.providers.openai_compatible.responses import Answer
 from tandem.shared.errors import TransientError
 from tandem.shared.tasks.catalog.llm import Message
 
@@ -48,7 +48,7 @@ async def ask(ctx: LlmContext, messages: list[Message], *, schema: dict[str, Any
     raise TransientError(f"{ASKS} answers were invalid; the last: {error[:300]}", type="invalid_answer")
 
 
-async def _answer(ctx: LlmContext, conversation: list[Message], schema: dict[str, Any]) -> Answer:
+async def _answer(ctx: LlmContext, conversation: list[Message], schema: dict[str, Any]) -> Completion:
     try:
         return await ctx.provider.chat(conversation, schema=schema)
     except SchemaRefused:

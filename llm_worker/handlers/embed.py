@@ -1,7 +1,7 @@
 import asyncio
 from math import hypot
 
-from tandem.llm_worker.generation.concurrency import together
+from tandem.llm_worker.generation.concurrency import gather
 from tandem.llm_worker.generation.context import LlmContext, handles
 from tandem.llm_worker.providers.errors import ContextTooLong
 from tandem.llm_worker.tokens import estimate
@@ -29,7 +29,7 @@ async def embed(ctx: LlmContext, job: EmbedInput) -> EmbedOutput:
             await ctx.progress(done, len(job.texts), "texts embedded")
         return vectors
 
-    answers = await together(one(texts) for texts in parts)
+    answers = await gather(one(texts) for texts in parts)
     vectors = [fit(vector, job.dimensions) for answer in answers for vector in answer]
     return EmbedOutput(embeddings=vectors, dimensions=len(vectors[0]))
 

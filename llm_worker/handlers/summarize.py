@@ -1,6 +1,6 @@
 import asyncio
 
-from tandem.llm_worker.generation.concurrency import together
+from tandem.llm_worker.generation.concurrency import gather
 from tandem.llm_worker.generation.context import LlmContext, handles
 from tandem.llm_worker.generation.prompt import marked, system, user
 from tandem.llm_worker.providers.errors import ContextTooLong
@@ -64,7 +64,7 @@ class _Summary:
                 await self._ctx.progress(done, len(pieces), "parts summarised")
             return short
 
-        return "\n\n".join(await together(one(piece) for piece in pieces))
+        return "\n\n".join(await gather(one(piece) for piece in pieces))
 
     async def _part(self, text: str) -> str:
         """Summarise one part, to at most half its size whatever the model does."""

@@ -1,6 +1,7 @@
 """Refusals of a provider that a caller can answer with another request.
 
-The `type` strings of everything a provider can do wrong are listed in `refusal.py` and `answers.py`.
+The `type` strings of everything a provider can do wrong are listed in the `errors.py`, `responses.py`, `stream.py` and
+`client.py` of its implementation.
 """
 
 from tandem.shared.errors import FinalError
@@ -23,4 +24,4 @@ class ContextTooLong(FinalError):
 
 
 class SchemaRefused(BadRequest):
-    """The provider takes no JSON Schema, or not this one; the same request without it may pass."""
+    """The model takes no JSON Schema, or not this one; the same request without it may pass."""

@@ -1,9 +1,9 @@
-"""The providers that the settings declare, with their addresses and keys: checked at start."""
+"""The providers that the settings declare: addresses and keys, checked at start, and who speaks to them."""
 
-from dataclasses import dataclass, field
-from datetime import timedelta
 from urllib.parse import urlsplit
 
+from tandem.llm_worker.providers.base import Endpoint, Provider
+from tandem.llm_worker.providers.openai_compatible.provider import OpenAICompatible
 from tandem.shared.config.file import ProviderConfig
 from tandem.shared.config.key_ring import secret_of
 from tandem.shared.config.settings import Settings, SettingsError, environment
@@ -11,16 +11,14 @@ from tandem.shared.config.settings import Settings, SettingsError, environment
 NO_KEY = "none"  # for servers that ask for none; the SDK insists on something
 
 
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """One OpenAI-compatible server; `timeout` is for a whole answer, `stall` for a pause in a streamed one."""
+def open_providers(settings: Settings) -> list[Provider]:
+    """Prepare each provider, the default one first; nothing is sent yet. Here alone implementations are named.
 
-    name: str
-    base_url: str
-    host: str
-    key: str = field(repr=False)
-    timeout: timedelta
-    stall: timedelta
+    Raises:
+        SettingsError: as `endpoints`.
+
+    """
+    return [OpenAICompatible.open(endpoint) for endpoint in endpoints(settings)]
 
 
 def endpoints(settings: Settings) -> list[Endpoint]:

@@ -1,16 +1,15 @@
 """Which provider answers: the model's own, or a fallback when that one is not to be had."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self, TypeVar
 
-from tandem.llm_worker.providers.base import Model
+from tandem.llm_worker.providers.base import Model, Provider
 from tandem.llm_worker.providers.errors import SchemaRefused
-from tandem.llm_worker.providers.openai_compatible.client import Client
-from tandem.llm_worker.providers.openai_compatible.provider import Provider
-from tandem.llm_worker.providers.registry import endpoints
+from tandem.llm_worker.providers.registry import open_providers
+from tandem.llm_worker.providers.session import ProviderSession
 from tandem.llm_worker.rate_limit.gate import Gate
 from tandem.shared.config.file import ModelConfig
 from tandem.shared.config.settings import Settings
@@ -20,7 +19,7 @@ T = TypeVar("T")
 log = logging.getLogger("tandem.llm_worker")
 
 # What another provider may do better. Not bad_request, context_too_long, content_filtered: the request is at fault.
-ELSEWHERE = frozenset(
+WORTH_A_FALLBACK = frozenset(
     {"provider_unavailable", "provider_timeout", "invalid_credentials", "insufficient_quota", "unknown_model"}
 )
 UNLISTED = ModelConfig()
@@ -30,15 +29,15 @@ UNLISTED = ModelConfig()
 class Route:
     """A model and the provider that has it."""
 
-    provider: Provider
+    provider: ProviderSession
     model: Model
 
 
 class Router:
-    """All providers of a worker process."""
+    """All providers of a worker process, the default one first."""
 
-    def __init__(self, providers: dict[str, Provider], gate: Gate, settings: Settings) -> None:
-        self._providers = providers
+    def __init__(self, providers: Iterable[Provider], gate: Gate, settings: Settings) -> None:
+        self._providers = {provider.name: ProviderSession(provider, gate) for provider in providers}
         self._gate = gate
         self._settings = settings
         self._models = settings.config.models if settings.config else {}
@@ -51,19 +50,18 @@ class Router:
             SettingsError: as `endpoints`.
 
         """
-        declared = endpoints(settings)
-        return cls({point.name: Provider(point.name, Client.open(point), gate) for point in declared}, gate, settings)
+        return cls(open_providers(settings), gate, settings)
 
     async def aclose(self) -> None:
         """Close all connections."""
         for provider in self._providers.values():
             await provider.aclose()
 
-    def context_window(self, title: str) -> int:
+    def context_window(self, alias: str) -> int:
         """Give the tokens that a model's window holds."""
-        return self._models.get(title, UNLISTED).context_window or self._settings.context_window
+        return self._models.get(alias, UNLISTED).context_window or self._settings.context_window
 
-    async def first(self, title: str, ask: Callable[[Route], Awaitable[T]]) -> T:
+    async def call(self, alias: str, send: Callable[[Route], Awaitable[T]]) -> T:
         """Ask the model, then its fallbacks in order, until one answers.
 
         Raises:
@@ -71,19 +69,19 @@ class Router:
             JobError: what `verdict` makes of all their errors.
 
         """
-        after = self._models.get(title, UNLISTED).fallback_after
-        routes = self._chain(title)
+        after = self._models.get(alias, UNLISTED).fallback_after
+        routes = self._chain(alias)
         free = self._free(routes, after)
         errors: list[JobError | Snooze] = []
         if routes[0] not in free:
             errors.append(Snooze(self._parked(routes[0])))
         for route in free:
             try:
-                return await ask(route)
+                return await send(route)
             except SchemaRefused:
                 raise  # the caller asks again without
             except (JobError, Snooze) as error:
-                if route is routes[0] and not self._elsewhere(error, route, after):
+                if route is routes[0] and not self._worth_a_fallback(error, route, after):
                     raise
                 errors.append(error)
                 if route is not free[-1]:
@@ -92,14 +90,14 @@ class Router:
                     log.log(level, "%s: %s; a fallback is asked", route.provider.name, error)
         raise verdict(errors, after)
 
-    def _chain(self, title: str) -> list[Route]:
-        names = [title, *self._models.get(title, UNLISTED).fallbacks]
+    def _chain(self, alias: str) -> list[Route]:
+        names = [alias, *self._models.get(alias, UNLISTED).fallbacks]
         return [self._route(name) for name in names]
 
-    def _route(self, title: str) -> Route:
-        config = self._models.get(title, UNLISTED)
+    def _route(self, alias: str) -> Route:
+        config = self._models.get(alias, UNLISTED)
         default = next(iter(self._providers))
-        return Route(self._providers[config.provider or default], Model(title, config.name or title))
+        return Route(self._providers[config.provider or default], Model(alias, config.name or alias))
 
     def _free(self, routes: Sequence[Route], after: timedelta) -> list[Route]:
         """Leave out who is parked too long; if all are, the one that is free first remains."""
@@ -107,15 +105,15 @@ class Router:
         return free or [min(routes, key=self._parked)]
 
     def _parked(self, route: Route) -> timedelta:
-        return self._gate.parked(route.provider.name, route.model.title)
+        return self._gate.parked(route.provider.name, route.model.alias)
 
-    def _elsewhere(self, error: JobError | Snooze, route: Route, after: timedelta) -> bool:
+    def _worth_a_fallback(self, error: JobError | Snooze, route: Route, after: timedelta) -> bool:
         """Tell whether a fallback is worth asking after this error of the model itself."""
         if isinstance(error, Snooze):
             return self._parked(route) > after
         if error.type == "rate_limited":
             return max(error.retry_after or timedelta(), self._parked(route)) > after
-        return error.type in ELSEWHERE
+        return error.type in WORTH_A_FALLBACK
 
 
 def verdict(errors: Sequence[JobError | Snooze], after: timedelta) -> JobError | Snooze:

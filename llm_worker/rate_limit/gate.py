@@ -10,7 +10,7 @@ from tandem.shared.jobs.model import Usage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
+class Reservation:
     """One HTTP request that is about to be sent.
 
     `provider` and `model` are names of the config file, where there is one. `texts` is all that counts as input,
@@ -40,6 +40,11 @@ class Exchange:
     headers: Mapping[str, str] = field(default_factory=dict)
     usage: Usage | None = None
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether the status is 2xx."""
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004
+
 
 class Gate(Protocol):
     """Lets requests to providers pass."""
@@ -47,8 +52,8 @@ class Gate(Protocol):
     def parked(self, provider: str, model: str) -> timedelta:
         """Tell how long the provider's model takes nothing, as far as this process knows; zero if it is free."""
 
-    def admit(self, ask: Ask) -> AbstractAsyncContextManager[Exchange]:
-        """Wait until `ask` may be sent; the block sends it. A request that fails leaves the block by its JobError.
+    def admit(self, reservation: Reservation) -> AbstractAsyncContextManager[Exchange]:
+        """Wait until it may be sent; the block sends it. A request that fails leaves the block by its JobError.
 
         Raises:
             Snooze: the wait is too long to be slept here.
@@ -64,5 +69,5 @@ class OpenGate:
         return timedelta()
 
     @asynccontextmanager
-    async def admit(self, ask: Ask) -> AsyncIterator[Exchange]:  # noqa: ARG002
+    async def admit(self, reservation: Reservation) -> AsyncIterator[Exchange]:  # noqa: ARG002
         yield Exchange()

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from tandem.llm_worker.rate_limit import estimate
-from tandem.llm_worker.rate_limit.gate import Ask, Exchange
+from tandem.llm_worker.rate_limit.gate import Exchange, Reservation
 from tandem.llm_worker.rate_limit.limiter import Limiter
 from tandem.llm_worker.rate_limit.model import Grant, Limits, Scope, seen
 from tandem.shared.config.settings import Settings
@@ -76,37 +76,37 @@ class RateLimitedGate:
         return self._limiter.parked(self._scopes.scope(provider, model))
 
     @asynccontextmanager
-    async def admit(self, ask: Ask) -> AsyncIterator[Exchange]:
-        """Wait until `ask` may be sent; the block sends it.
+    async def admit(self, reservation: Reservation) -> AsyncIterator[Exchange]:
+        """Wait until the request may be sent; the block sends it.
 
         Raises:
             Snooze: the wait is too long to be slept here.
             RequestTooLarge: it could never be sent.
 
         """
-        scope, exchange = self._scopes.scope(ask.provider, ask.model), Exchange()
-        tokens, sort = (estimate.tokens(ask), estimate.sort(ask)) if scope.limited else (1, "")
-        with self._ticket(ask) as ticket:
+        scope, exchange = self._scopes.scope(reservation.provider, reservation.model), Exchange()
+        tokens, sort = (estimate.tokens(reservation), estimate.sort(reservation)) if scope.limited else (1, "")
+        with self._ticket(reservation) as ticket:
             async with self._limiter.admitted(
-                scope, ticket=ticket, tokens=tokens, sort=sort, may_snooze=not ask.begun
+                scope, ticket=ticket, tokens=tokens, sort=sort, may_snooze=not reservation.begun
             ) as grant:
                 try:
                     yield exchange
-                    self._said.difference_update({(ask.provider, kind) for kind in OPERATOR})
+                    self._said.difference_update({(reservation.provider, kind) for kind in OPERATOR})
                 except RateLimited as error:
                     error.retry_after = await self._limiter.park(scope, error.retry_after)
                     raise
                 except JobError as error:
-                    self._say(ask, error)
+                    self._say(reservation, error)
                     raise
                 finally:
                     self._settle(exchange, grant)
 
     @contextmanager
-    def _ticket(self, ask: Ask) -> Iterator[str]:
+    def _ticket(self, reservation: Reservation) -> Iterator[str]:
         """Name the request alike when its job comes back for it, and apart from others of the job at this moment."""
         number = 0
-        while (ticket := f"{ask.job_id}:{ask.model}:{number}") in self._tickets:
+        while (ticket := f"{reservation.job_id}:{reservation.model}:{number}") in self._tickets:
             number += 1
         self._tickets.add(ticket)
         try:
@@ -126,7 +126,7 @@ class RateLimitedGate:
             used = 0
         self._limiter.settle(grant, tokens=used, seen=seen(exchange.headers))
 
-    def _say(self, ask: Ask, error: JobError) -> None:
-        if error.type in OPERATOR and (ask.provider, error.type) not in self._said:
-            self._said.add((ask.provider, error.type))
-            log.error("%s takes no requests of ours, %s: %s", ask.provider, error.type, error.message)
+    def _say(self, reservation: Reservation, error: JobError) -> None:
+        if error.type in OPERATOR and (reservation.provider, error.type) not in self._said:
+            self._said.add((reservation.provider, error.type))
+            log.error("%s takes no requests of ours, %s: %s", reservation.provider, error.type, error.message)

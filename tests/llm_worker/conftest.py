@@ -11,7 +11,9 @@ import pytest_asyncio
 from tandem.llm_worker.generation.context import LlmContext
 from tandem.llm_worker.providers.router import Router
 from tandem.llm_worker.rate_limit.gate import Gate, OpenGate
+from tandem.llm_worker.rate_limit.limiter import Limiter
 from tandem.shared.config.settings import Settings
+from tandem.shared.runtime.redis_client import async_client
 from tests.support.llm_attempts import KEY, MakeContext
 from tests.support.servers.llmock import LlMock, Servers, serve_llmock
 from tests.support.servers.provider_stub import Stub, serve_stub
@@ -41,6 +43,16 @@ def mock(servers: Servers) -> LlMock:
 async def stub() -> AsyncIterator[Stub]:
     async with serve_stub() as server:
         yield server
+
+
+@pytest_asyncio.fixture
+async def limiter(valkey: str) -> AsyncIterator[Limiter]:
+    clients = async_client(valkey), async_client(valkey, timeout=None)
+    limiter = Limiter.open(*clients)
+    yield limiter
+    await limiter.aclose()
+    for connection in clients:
+        await connection.aclose()
 
 
 @pytest_asyncio.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
@@ -11,9 +11,8 @@ import httpx2
 import openai
 import structlog
 
-from tandem.llm_worker.providers.openai_compatible.errors import Refusal, quotes, to_error
-from tandem.llm_worker.providers.openai_compatible.stream import Events
-from tandem.llm_worker.providers.registry import Endpoint
+from tandem.llm_worker.providers.base import Call, Endpoint, OnPiece
+from tandem.llm_worker.providers.openai_compatible.errors import quotes
 from tandem.llm_worker.rate_limit.gate import Exchange
 from tandem.shared.errors import AttemptTimeout, TransientError
 
@@ -25,11 +24,9 @@ TRACEABLE = re.compile(r"[A-Za-z0-9._-]{1,100}")  # nothing else may become a he
 LINGER = 0.5  # seconds for the end of a body that has said all
 BROKEN = (httpx2.HTTPError, aiohttp.ClientError, OSError)  # what a broken connection is; TimeoutError is an OSError
 
-Take = Callable[[str], bool]
-
 
 class Client:
-    """Sends requests to one provider. Every failure is raised as a JobError; `refusal.py` lists those of refusals.
+    """Sends requests to one provider. What it answers, with whatever status, is given; the rest is raised.
 
     provider_timeout      transient  no complete answer in time, or a stream that stalls   AttemptTimeout
     provider_unavailable  transient  no connection, or it broke
@@ -62,50 +59,55 @@ class Client:
         """Close all connections."""
         await self._sdk.close()
 
-    async def post(self, path: str, body: dict[str, Any], exchange: Exchange, private: tuple[str, ...]) -> bytes:
-        """Send `body` and read the whole answer; `private` are texts that no error message may repeat."""
-        with self._failures(exchange, private):
+    async def send(self, call: Call[Any], exchange: Exchange) -> bytes:
+        """Send a request and read the whole answer."""
+        with self._failures(call):
             exchange.sent = True
             # The SDK's time-out starts anew with every byte; this one is for the whole answer.
             async with asyncio.timeout(self._endpoint.timeout.total_seconds()):
-                response = await self._sdk.post(path, body=body, cast_to=httpx2.Response, options=_traced())
-        exchange.status, exchange.headers = response.status_code, response.headers
-        return response.content
+                try:
+                    response = await self._sdk.post(
+                        call.path, body=call.body, cast_to=httpx2.Response, options=_traced()
+                    )
+                except openai.APIStatusError as error:
+                    response = error.response
+            return _whole(response, exchange)
 
-    async def stream(
-        self, path: str, body: dict[str, Any], exchange: Exchange, private: tuple[str, ...], take: Take
-    ) -> bytes | None:
-        """Send `body` and give `take` the data of each event, as it comes, until it has had enough.
+    async def stream(self, call: Call[Any], exchange: Exchange, on_piece: OnPiece) -> bytes | None:
+        """Send a request and give `on_piece` the body as it comes, None at its end, until it has had enough.
 
-        A server that does not stream after all gives its whole answer, as `post` does; otherwise this is None.
+        An error, and the answer of a server that does not stream after all, is given whole; otherwise this is None.
         """
-        with self._failures(exchange, private):
+        with self._failures(call):
             exchange.sent = True
             async with asyncio.timeout(self._endpoint.timeout.total_seconds()):
-                stream = await self._sdk.post(
-                    path,
-                    body=body,
-                    cast_to=object,
-                    options=_traced(),
-                    stream=True,
-                    stream_cls=openai.AsyncStream[object],
-                )
+                try:
+                    stream = await self._sdk.post(
+                        call.path,
+                        body=call.body,
+                        cast_to=object,
+                        options=_traced(),
+                        stream=True,
+                        stream_cls=openai.AsyncStream[object],
+                    )
+                except openai.APIStatusError as error:
+                    return _whole(error.response, exchange)
                 response = stream.response
                 exchange.status, exchange.headers = response.status_code, response.headers
                 try:
                     if response.headers.get("content-type", "").startswith("application/json"):
                         return await response.aread()
-                    await self._read(response, take)
+                    await self._read(response, on_piece)
                 finally:
                     await response.aclose()
         return None
 
-    async def _read(self, response: httpx2.Response, take: Take) -> None:
-        """Read until `take` has had enough. The SDK's own reader is not used: to it a missing end is an end.
+    async def _read(self, response: httpx2.Response, on_piece: OnPiece) -> None:
+        """Read until `on_piece` has had enough. The SDK's own reader is not used: to it a missing end is an end.
 
         The first piece may take as long as a whole answer, for models that think first; the next ones may not stall.
         """
-        events, pieces = Events(), aiter(response.aiter_bytes())
+        pieces = aiter(response.aiter_bytes())
         stall, enough = None, False
         while not enough:
             try:
@@ -115,8 +117,7 @@ class Client:
                 if limit.expired():
                     raise self._stalled() from None
                 raise
-            for data in events.end() if piece is None else events.feed(piece):
-                enough = take(data)
+            enough = on_piece(piece)
             if piece is None:
                 return
             stall = self._endpoint.stall.total_seconds()
@@ -127,15 +128,10 @@ class Client:
                     pass
 
     @contextmanager
-    def _failures(self, exchange: Exchange, private: tuple[str, ...]) -> Iterator[None]:
-        """Turn what the SDK raises into a JobError."""
-        private = (self._endpoint.key, *private)
+    def _failures(self, call: Call[Any]) -> Iterator[None]:
+        """Turn what the SDK raises where nobody answered into a JobError."""
         try:
             yield
-        except openai.APIStatusError as error:
-            exchange.status, exchange.headers = error.status_code, error.response.headers
-            refusal = Refusal(status=error.status_code, headers=error.response.headers, body=error.body)
-            raise to_error(refusal, private=private) from None
         except TimeoutError:
             raise self._timed_out() from None
         except (openai.APIError, *BROKEN) as error:
@@ -144,7 +140,7 @@ class Client:
             if any(isinstance(cause, TimeoutError) for cause in causes):
                 raise self._timed_out() from None
             said = str(causes[-1])[:200]
-            shown = type(causes[-1]).__name__ + ("" if quotes(said, private) else f": {said}")
+            shown = type(causes[-1]).__name__ + ("" if quotes(said, call.private) else f": {said}")
             name = self._endpoint.name
             raise TransientError(f"no answer from {name}: {shown}", type="provider_unavailable") from None
 
@@ -155,6 +151,12 @@ class Client:
     def _timed_out(self) -> AttemptTimeout:
         name, seconds = self._endpoint.name, self._endpoint.timeout.total_seconds()
         return AttemptTimeout(f"no complete answer from {name} within {seconds:g} s", type="provider_timeout")
+
+
+def _whole(response: httpx2.Response, exchange: Exchange) -> bytes:
+    """Give the body of an answer that the SDK has read."""
+    exchange.status, exchange.headers = response.status_code, response.headers
+    return response.content
 
 
 def _traced() -> Any:  # the SDK's RequestOptions, which it keeps private

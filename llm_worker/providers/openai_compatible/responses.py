@@ -10,27 +10,19 @@ refused              final      the model declined
 from array import array
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isfinite
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from tandem.llm_worker.providers.openai_compatible.errors import embedded, request_id, to_error
+from tandem.llm_worker.providers.base import Completion, Vectors
+from tandem.llm_worker.providers.openai_compatible.errors import Classify, error_in_body, request_id
+from tandem.llm_worker.rate_limit.gate import Exchange
 from tandem.shared.errors import FinalError, TransientError
 from tandem.shared.jobs.model import Usage
 
 Shape = TypeVar("Shape", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the model wrote: never blank."""
-
-    text: str
-    model: str
-    finish_reason: str
 
 
 class TokenCount(BaseModel):
@@ -41,30 +33,35 @@ class TokenCount(BaseModel):
         return Usage(self.prompt_tokens or 0, self.completion_tokens or 0)
 
 
-class Body(BaseModel):
+class ResponseBody(BaseModel):
     """What all answers have."""
 
     usage: TokenCount | None = None
 
+    def count(self, exchange: Exchange) -> None:
+        """Put the usage into the exchange, if the provider tells it."""
+        if self.usage:
+            exchange.usage = self.usage.usage()
 
-class Said(BaseModel):
+
+class ChatMessage(BaseModel):
     content: str | None = None
     refusal: str | None = None
 
 
 class Choice(BaseModel):
-    message: Said
+    message: ChatMessage
     finish_reason: str | None = None
 
 
-class Completion(Body):
+class ChatCompletion(ResponseBody):
     """The body of a chat completion, as much of it as is used."""
 
     choices: list[Choice] | None  # required: an object without it is something else
     model: str | None = None
 
-    def answer(self, model: str) -> Answer:
-        """Take the first choice; `model` is the one that was asked for.
+    def completion(self, asked: str) -> Completion:
+        """Take the first choice; `asked` is the model that was asked.
 
         Raises:
             TransientError: nothing was answered.
@@ -80,7 +77,7 @@ class Completion(Body):
             raise FinalError("the model refused to answer", type="refused")
         text = choice.message.content or ""
         if text.strip():
-            return Answer(text, self.model or model, choice.finish_reason or "stop")
+            return Completion(text, self.model or asked, choice.finish_reason or "stop")
         if choice.finish_reason == "length":
             raise FinalError("max_output_tokens was used up before the first word", type="output_limit")
         raise TransientError("the provider's answer has no text", type="empty_answer")
@@ -99,12 +96,12 @@ class _Embedding(BaseModel):
         return floats.tolist()
 
 
-class Embeddings(Body):
+class EmbeddingList(ResponseBody):
     """The body of an embeddings answer, as much of it as is used."""
 
     data: list[_Embedding]
 
-    def vectors(self, count: int) -> list[list[float]]:
+    def vectors(self, count: int) -> Vectors:
         """List `count` vectors of one length in the order of the texts.
 
         Raises:
@@ -125,8 +122,22 @@ class Embeddings(Body):
         return vectors
 
 
-def parse(shape: type[Shape], content: bytes, *, headers: Mapping[str, str], private: tuple[str, ...]) -> Shape:
-    """Read a body; `headers` came with it.
+def read_completion(content: bytes, exchange: Exchange, *, asked: str, classify: Classify) -> Completion:
+    """Read a chat completion's body. Raises JobError as `parse` and `ChatCompletion.completion`."""
+    body = parse(ChatCompletion, content, headers=exchange.headers, classify=classify)
+    body.count(exchange)
+    return body.completion(asked)
+
+
+def read_embeddings(content: bytes, exchange: Exchange, *, count: int, classify: Classify) -> Vectors:
+    """Read an embeddings answer's body. Raises JobError as `parse` and `EmbeddingList.vectors`."""
+    body = parse(EmbeddingList, content, headers=exchange.headers, classify=classify)
+    body.count(exchange)
+    return body.vectors(count)
+
+
+def parse(shape: type[Shape], content: bytes, *, headers: Mapping[str, str], classify: Classify) -> Shape:
+    """Read a body; `headers` came with it, `classify` says what an error in it means.
 
     Raises:
         TransientError: it is not JSON or not of this shape.
@@ -138,11 +149,11 @@ def parse(shape: type[Shape], content: bytes, *, headers: Mapping[str, str], pri
     except ValidationError as error:
         where = error.errors(include_input=False, include_url=False)[0]
     try:
-        refusal = embedded(from_json(content), headers)
+        refusal = error_in_body(from_json(content), headers)
     except ValueError:
         raise garbage("the body is not JSON" + request_id(headers)) from None
     if refusal:
-        raise to_error(refusal, private=private)
+        raise classify(refusal)
     raise garbage(f"{'.'.join(map(str, where['loc'])) or 'the body'}: {where['msg']}" + request_id(headers))
 
 

@@ -7,29 +7,31 @@ provider_garbage      transient  what is not in the form
 provider_unavailable  transient  the stream ended too early, or says that the server failed
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
 
-from tandem.llm_worker.providers.openai_compatible.errors import embedded, request_id, to_error
+from tandem.llm_worker.providers.base import Completion
+from tandem.llm_worker.providers.openai_compatible.errors import Classify, error_in_body, request_id
 from tandem.llm_worker.providers.openai_compatible.responses import (
-    Body,
+    ChatCompletion,
+    ChatMessage,
     Choice,
-    Completion,
-    Said,
+    ResponseBody,
     TokenCount,
     garbage,
     parse,
 )
+from tandem.llm_worker.rate_limit.gate import Exchange
 from tandem.shared.errors import TransientError
 
 DONE = "[DONE]"
 LONGEST_LINE = 1024 * 1024
 
 
-class Events:
-    """Cuts bytes into events; their `data` is all that is used."""
+class SseDecoder:
+    """Cuts bytes into server-sent events; their `data` is all that is used."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -62,66 +64,70 @@ class Events:
 
 class _Choice(BaseModel):
     index: int = 0
-    delta: Said | None = None
+    delta: ChatMessage | None = None
     finish_reason: str | None = None
 
 
-class _Chunk(Body):
+class _Chunk(ResponseBody):
     choices: list[_Choice] | None  # required: an object without it is something else
     model: str | None = None
     error: Any = None
 
 
-class Collected:
-    """The parts of an answer that have come so far."""
+class CompletionReader:
+    """A `base.StreamReader`: the parts of an answer that have come so far; `asked` is the model that was asked."""
 
-    def __init__(self, private: tuple[str, ...]) -> None:
+    def __init__(self, exchange: Exchange, *, asked: str, classify: Classify) -> None:
         self.done = False
-        self._private = private
+        self._events = SseDecoder()
+        self._exchange = exchange
+        self._asked = asked
+        self._classify = classify
         self._texts: list[str] = []
         self._refusals: list[str] = []
         self._finish: str | None = None
         self._model: str | None = None
         self._usage: TokenCount | None = None
 
-    def take(self, data: str, headers: Mapping[str, str]) -> str:
-        """Read one event; gives the text in it, often none.
+    def feed(self, piece: bytes | None) -> str:
+        return "".join(map(self._event, self._events.end() if piece is None else self._events.feed(piece)))
 
-        Raises:
-            TransientError: it can't be read.
-            JobError: it is an error of the provider.
-
-        """
+    def _event(self, data: str) -> str:
+        """Read one event; gives the text in it."""
         if self.done or data.strip() == DONE:
             self.done = True
             return ""
-        chunk = parse(_Chunk, data.encode(), headers=headers, private=self._private)
-        if refusal := embedded({"error": chunk.error}, headers):
-            raise to_error(refusal, private=self._private)
+        headers = self._exchange.headers
+        chunk = parse(_Chunk, data.encode(), headers=headers, classify=self._classify)
+        if refusal := error_in_body({"error": chunk.error}, headers):
+            raise self._classify(refusal)
         self._model = chunk.model or self._model
         self._usage = chunk.usage or self._usage
         return "".join(self._said(choice) for choice in chunk.choices or [] if choice.index == 0)
 
     def _said(self, choice: _Choice) -> str:
         self._finish = choice.finish_reason or self._finish
-        said = choice.delta or Said()
+        said = choice.delta or ChatMessage()
         if said.refusal:
             self._refusals.append(said.refusal)
         if said.content:
             self._texts.append(said.content)
         return said.content or ""
 
-    def completion(self, headers: Mapping[str, str]) -> Completion:
+    def result(self) -> Completion:
         """Put the answer together, as it would have come in one piece.
 
         Raises:
             TransientError: it is not whole.
+            JobError: as `ChatCompletion.completion`.
 
         """
         if not self.done or self._finish is None or self._finish == "error":
             missing = "[DONE]" if not self.done else "finish_reason"
-            why = f"the provider's stream broke off without its {missing}" + request_id(headers)
+            why = f"the provider's stream broke off without its {missing}" + request_id(self._exchange.headers)
             raise TransientError(why, type="provider_unavailable")
-        message = Said(content="".join(self._texts), refusal="".join(self._refusals) or None)
+        message = ChatMessage(content="".join(self._texts), refusal="".join(self._refusals) or None)
         choice = Choice(message=message, finish_reason=self._finish)
-        return Completion(choices=[choice], model=self._model, usage=self._usage)
+        body = ChatCompletion(choices=[choice], model=self._model, usage=self._usage)
+        body.count(self._exchange)
+        return body.completion(self._asked)

@@ -14,7 +14,7 @@ from tandem.llm_worker.handlers.extract import extract
 from tandem.llm_worker.handlers.summarize import summarize
 from tandem.llm_worker.providers.deltas import Deltas
 from tandem.llm_worker.providers.errors import ContextTooLong
-from tandem.llm_worker.providers.openai_compatible.stream import Events
+from tandem.llm_worker.providers.openai_compatible.stream import SseDecoder
 from tandem.shared.config.file import Config
 from tandem.shared.errors import JobError, StoreUnavailable, TransientError
 from tandem.shared.jobs.events import Kind
@@ -261,14 +261,14 @@ async def test_a_prompt_beyond_the_window_is_one_final_error(servers: Any, make:
 
 
 def test_a_line_without_an_end_is_refused() -> None:
-    events = Events()
+    events = SseDecoder()
     assert list(events.feed(b"x" * 2**20)) == []
     with pytest.raises(TransientError, match="no end"):
         list(events.feed(b"x"))
 
 
 def test_data_of_several_lines_and_bytes_that_are_no_text() -> None:
-    events = Events()
+    events = SseDecoder()
     assert list(events.feed(b"data: a\ndata:b\n\nda")) == ["a\nb"]
     assert list(events.feed(b"ta: \xe8\xaa")) == []
     assert list(events.feed(b"\x9e\n\n")) == ["語"]

@@ -15,7 +15,7 @@ from tandem.shared.errors import TransientError
 from tandem.shared.tasks.catalog.llm import EXTRACT, ExtractInput, ExtractOutput, ScoreInput, ScoreOutput
 from tests.support.llm_attempts import MakeContext, run
 from tests.support.servers.llmock import LlMock
-from tests.support.servers.provider_stub import Stub, refused, said, text_of
+from tests.support.servers.provider_stub import Stub, raw, refused, said, text_of
 
 GOOD = json.dumps({"reason": "Fine.", "score": 7.5})
 NO_SCHEMAS = refused(400, message="This response_format type is unavailable now")
@@ -113,6 +113,15 @@ async def test_a_refused_schema_of_one_user_does_not_cost_the_others_theirs(
     await run(extract, ctx, ExtractInput(text="one", schema={"type": "array"}), ExtractOutput)
     await run(score, ctx, ScoreInput(text="A fine day."), ScoreOutput)
     assert ["response_format" in body for body in stub.bodies] == [True, False, True]
+
+
+async def test_an_odd_schema_that_is_refused_with_http_200_is_asked_in_plain_words(
+    stub: Stub, make: MakeContext
+) -> None:
+    odd = {"error": {"message": "Invalid schema for response_format 'answer'", "code": 400}}
+    stub.script(raw(json.dumps(odd)), said("[1]"))
+    output = await run(extract, make(stub.url), ExtractInput(text="one", schema={"type": "array"}), ExtractOutput)
+    assert output.data == [1]
 
 
 async def test_a_text_cannot_forge_its_end(mock: LlMock, make: MakeContext) -> None:

@@ -1,8 +1,11 @@
 """What the provider does right: the request it sends, what it counts, what it remembers."""
 
+from typing import Any
+
 import pytest
 from aiohttp import web
 
+from tandem.llm_worker.providers.capabilities import MOST_MODELS, Capabilities, CapabilityMemory
 from tandem.llm_worker.providers.registry import endpoints
 from tandem.shared.config.settings import Settings, SettingsError, load
 from tandem.shared.errors import FinalError, JobError
@@ -76,6 +79,64 @@ async def test_a_refused_value_of_the_limit_is_not_taken_for_an_older_server(stu
     assert caught.value.type == "bad_request"
     await ctx.provider.chat(HELLO, max_output_tokens=7)
     assert stub.bodies[-1]["max_completion_tokens"] == 7
+
+
+async def test_models_of_one_provider_differ(stub: Stub, make: MakeContext) -> None:
+    def reply(body: dict[str, Any]) -> web.Response:
+        lacks = {"old": "max_completion_tokens", "new": "max_tokens"}[body["model"]]
+        return unknown(lacks) if lacks in body else said("Hi.")
+
+    stub.script(reply)
+    ctx = make(stub.url)
+    for model in ("old", "new", "old", "new"):
+        await ctx.provider.chat(HELLO, model=model, max_output_tokens=7)
+    names = [(body["model"], "max_tokens" in body) for body in stub.bodies]
+    assert names == [("old", False), ("old", True), ("new", False), ("old", True), ("new", False)]
+
+
+async def test_a_server_that_was_renewed_is_asked_anew(stub: Stub, make: MakeContext) -> None:
+    stub.script(unknown("max_completion_tokens"), said("Hi."), unknown("max_tokens"), said("Hi."))
+    ctx = make(stub.url)
+    for _ in range(3):
+        await ctx.provider.chat(HELLO, max_output_tokens=7)
+    assert ["max_tokens" in body for body in stub.bodies] == [False, True, True, False, False]
+
+
+async def test_a_server_that_knows_little_is_asked_until_it_understands(stub: Stub, make: MakeContext) -> None:
+    def reply(body: dict[str, Any]) -> web.Response:
+        known = {"model", "messages", "max_tokens"}
+        return next((unknown(name) for name in sorted(set(body) - known)), said("Hi."))
+
+    stub.script(reply)
+    ctx = make(stub.url)
+    for _ in range(2):
+        assert (await ctx.provider.chat(HELLO, max_output_tokens=7, stream=True)).text == "Hi."
+    assert [set(body) - {"model", "messages"} for body in stub.bodies] == [
+        {"max_completion_tokens", "stream", "stream_options"},
+        {"max_tokens", "stream", "stream_options"},
+        {"max_tokens"},
+        {"max_tokens"},
+    ]
+    assert ctx.usage.requests == 4
+
+
+async def test_a_server_that_refuses_all_it_is_sent_ends_it(stub: Stub, make: MakeContext) -> None:
+    def reply(body: dict[str, Any]) -> web.Response:
+        order = ("stream_options", "stream", "max_completion_tokens", "max_tokens")
+        return next(unknown(name) for name in order if name in body)
+
+    stub.script(reply)
+    with pytest.raises(FinalError, match="max_completion_tokens"):
+        await make(stub.url).provider.chat(HELLO, max_output_tokens=7, stream=True)
+    assert len(stub.bodies) == 4
+
+
+def test_capabilities_of_the_last_models_are_remembered() -> None:
+    memory = CapabilityMemory()
+    less = Capabilities(streaming=False)
+    for n in range(MOST_MODELS + 1):
+        memory.remember(str(n), less)
+    assert [memory.of(str(n)) for n in (0, 1, MOST_MODELS)] == [Capabilities(), less, less]
 
 
 async def test_the_name_is_openai_or_the_host(mock: LlMock, make: MakeContext) -> None:

@@ -15,7 +15,7 @@ from aiohttp import web
 from tandem.llm_worker.generation.context import LlmContext
 from tandem.llm_worker.generation.prompt import user
 from tandem.llm_worker.rate_limit import estimate
-from tandem.llm_worker.rate_limit.gate import Ask
+from tandem.llm_worker.rate_limit.gate import Reservation
 from tandem.llm_worker.rate_limit.limiter import KEYS, Limiter
 from tandem.llm_worker.rate_limit.model import Limits, RequestTooLarge
 from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
@@ -36,16 +36,6 @@ USED = {"prompt_tokens": 40, "completion_tokens": 60}
 async def redis(valkey: str) -> AsyncIterator[AsyncClient]:
     async with async_client(valkey) as connection:
         yield connection
-
-
-@pytest.fixture
-async def limiter(valkey: str) -> AsyncIterator[Limiter]:
-    clients = async_client(valkey), async_client(valkey, timeout=None)
-    limiter = Limiter.open(*clients)
-    yield limiter
-    await limiter.aclose()
-    for connection in clients:
-        await connection.aclose()
 
 
 def gated(make: MakeContext, limiter: Limiter, stub: Stub, **limits: int) -> LlmContext:
@@ -148,7 +138,7 @@ async def test_what_only_the_operator_can_mend_is_said_once(
     assert ["insufficient_quota" in record.getMessage() for record in errors] == [True]
 
 
-def ask(text: str, **more: Any) -> Ask:
+def reservation(text: str, **more: Any) -> Reservation:
     usual: dict[str, Any] = {
         "job_id": "1",
         "provider": "p",
@@ -157,15 +147,15 @@ def ask(text: str, **more: Any) -> Ask:
         "max_output_tokens": None,
         "begun": False,
     }
-    return Ask(texts=[text], **(usual | more))
+    return Reservation(texts=[text], **(usual | more))
 
 
 def test_forecasts_are_the_same_in_every_process() -> None:
     text = "x" * 3000
-    assert estimate.tokens(ask(text, max_output_tokens=500)) == 1504
-    assert estimate.tokens(ask(text, embeds=True)) == 1004
-    assert estimate.tokens(ask(text)) == 1260
-    sorts = [estimate.sort(ask(text, **more)) for more in ({}, {"max_output_tokens": 500}, {"embeds": True})]
+    assert estimate.tokens(reservation(text, max_output_tokens=500)) == 1504
+    assert estimate.tokens(reservation(text, embeds=True)) == 1004
+    assert estimate.tokens(reservation(text)) == 1260
+    sorts = [estimate.sort(reservation(text, **more)) for more in ({}, {"max_output_tokens": 500}, {"embeds": True})]
     assert len(set(sorts)) == 3
 
 
