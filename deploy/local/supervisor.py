@@ -12,14 +12,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from datetime import timedelta
 from functools import partial
 
 from tandem.deploy.local.parts import Part
 from tandem.shared.runtime.parent_death import die_with
+from tandem.shared.types.backoff import Backoff
 
 CHECK_EVERY = 0.1  # seconds
 START_LIMIT = 60.0  # seconds until a part must answer
-FIRST_PAUSE, LAST_PAUSE, HEALTHY_AFTER = 0.2, 5.0, 10.0  # seconds; restart backoff
+RESTARTS = Backoff(base=timedelta(milliseconds=200), cap=timedelta(seconds=5))
+HEALTHY_AFTER = 10.0  # seconds after which a death counts as the first again
 CHUNK, LONGEST_LINE = 65_536, 8_192  # bytes of output
 KILL_AFTER = 5.0  # seconds beyond the grace time
 STOPPED = "stopped"  # asked to, before everything was up
@@ -96,7 +99,7 @@ class Supervisor:
 
     async def _keep(self, part: Part) -> None:
         """Run a part again and again, with a growing pause if it keeps dying."""
-        pause = FIRST_PAUSE
+        pauses = RESTARTS.delays()
         while not self.stopping.is_set():
             started = time.monotonic()
             code = await self._run_safely(part)
@@ -106,8 +109,10 @@ class Supervisor:
                 self._failure = f"{part.name} ended with {code} before everything was up"
                 self.stopping.set()
                 return
-            pause = FIRST_PAUSE if time.monotonic() - started > HEALTHY_AFTER else min(pause * 2, LAST_PAUSE)
-            self.say(f"{part.name} ended with {code}, starting it again in {pause:g} s")
+            if time.monotonic() - started > HEALTHY_AFTER:
+                pauses = RESTARTS.delays()
+            pause = next(pauses).total_seconds()
+            self.say(f"{part.name} ended with {code}, starting it again in {pause:.1f} s")
             await asyncio.sleep(pause)
 
     async def _run_safely(self, part: Part) -> int:

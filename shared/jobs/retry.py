@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from tandem.shared.errors import MAX_MESSAGE, JobError, RateLimited, Snooze
 from tandem.shared.tasks.spec import RetryPolicy
+from tandem.shared.types.backoff import Backoff
 
 MAX_THROTTLED = 20  # times that a rate limit burns no attempt of a job; then it counts like any failure
 
@@ -73,8 +74,7 @@ def backoff(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:
     """Wait after attempt number `attempt` (1, 2, …) with `jitter` drawn from [0, 1)."""
     if policy.delays:
         return policy.delays[min(attempt, len(policy.delays)) - 1]
-    full = min(policy.cap, policy.base * (1 << min(attempt - 1, 30)))
-    return full * (0.5 + jitter / 2)
+    return Backoff(base=policy.base, cap=policy.cap).delay(attempt, jitter=jitter)
 
 
 def decide(error: BaseException, policy: RetryPolicy, *, attempt: int, jitter: float, throttled: int = 0) -> Decision:

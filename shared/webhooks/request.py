@@ -14,10 +14,11 @@ from tandem.shared.jobs.model import Job, iso
 from tandem.shared.jobs.view import show
 from tandem.shared.net.ssrf import RefusedUrl, check_address, check_url
 from tandem.shared.store.deliveries import Delivery, Outcome, Verdict
+from tandem.shared.types.backoff import Backoff
 
 TIMEOUT = timedelta(seconds=15)  # for the whole request
 GIVE_UP = timedelta(hours=24)
-FIRST, LONGEST = timedelta(seconds=2), timedelta(hours=1)
+BACKOFF = Backoff(base=timedelta(seconds=2), cap=timedelta(hours=1))
 GONE = 410
 SHOWN = 200
 
@@ -95,15 +96,15 @@ def judge(delivery: Delivery, status: int, retry_after: str | None) -> Verdict:
     if status == GONE:
         return Verdict(Outcome.FAILED, status, "the receiver is gone (410)")
     wait = timedelta(seconds=int(retry_after)) if retry_after and retry_after.isdecimal() else timedelta(0)
-    return again(delivery, status, f"HTTP {status}", at_least=min(wait, LONGEST))
+    return again(delivery, status, f"HTTP {status}", at_least=min(wait, BACKOFF.cap))
 
 
 def again(delivery: Delivery, status: int | None, error: str, *, at_least: timedelta = timedelta(0)) -> Verdict:
     """Back off exponentially with jitter, for 24 hours."""
     if datetime.now(UTC) - delivery.at > GIVE_UP:
         return Verdict(Outcome.FAILED, status, f"given up after 24 h: {error}")
-    full = min(LONGEST, FIRST * (1 << min(delivery.attempt - 1, 20)))
-    return Verdict(Outcome.PENDING, status, error, max(full * random.uniform(0.5, 1), at_least))  # noqa: S311
+    wait = BACKOFF.delay(delivery.attempt, jitter=random.random())  # noqa: S311 - no secret
+    return Verdict(Outcome.PENDING, status, error, max(wait, at_least))
 
 
 def _refusal(error: BaseException) -> RefusedUrl | None:
