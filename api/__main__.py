@@ -34,8 +34,8 @@ class Server(uvicorn.Server):
         log.info("listening on port %d", self._port)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if watching := getattr(self._app.state, "watching", None):  # not before the start is over
-            watching.stop()
+        if subscriptions := getattr(self._app.state, "subscriptions", None):  # not before the start is over
+            subscriptions.stop()
         super().handle_exit(sig, frame)
 
 

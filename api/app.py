@@ -3,19 +3,21 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from tandem.api.jobs import actions, events
 from tandem.api.jobs import routes as job_routes
-from tandem.api.jobs.subscriptions import Watching
+from tandem.api.jobs.subscriptions import Subscriptions
+from tandem.api.links import job_url
 from tandem.api.ops import health, metrics, queues
 from tandem.api.server import problems
-from tandem.api.server.fast_path import ShortWay
-from tandem.api.server.middleware import BodyLimit, RequestId
-from tandem.api.server.strict_json import StrictRoute
+from tandem.api.server.body_limit import BodyLimit
+from tandem.api.server.request_id import RequestId
 from tandem.api.server.traffic import Counted, Traffic
+from tandem.api.submission import catalogue
 from tandem.api.submission import routes as task_routes
+from tandem.api.submission.submit import Submitter
 from tandem.api.submission.webhook_target import WebhookTargets, check_keys
 from tandem.shared.config.settings import Settings
 from tandem.shared.dispatch import Dispatcher, places
@@ -30,7 +32,7 @@ DESCRIPTION = """Background jobs for LLM applications. Submit with POST, get 202
 Every call but `/healthz` and `/readyz` needs `Authorization: Bearer KEY`."""
 
 CONNECTIONS = 4  # to Redis; one more is for what is watched
-ROUTERS = tuple(part.router for part in (health, job_routes, events, actions, queues, metrics))
+ROUTERS = tuple(part.router for part in (health, job_routes, events, actions, queues, metrics, catalogue))
 
 
 def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
@@ -46,18 +48,19 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app = FastAPIOffline(
         title="Tandem", version="0.1.0", description=DESCRIPTION, lifespan=_opened, redirect_slashes=False
     )
-    app.router.route_class = StrictRoute
     app.state.catalog = catalog or load()
     app.state.settings = settings
     app.state.keys = settings.keys
     app.state.traffic = Traffic()
     app.state.metrics_public = settings.metrics_public
     problems.install(app)
-    submissions = task_routes.router(app.state.catalog)
-    _add_middleware(app, submissions)
-    for router in (*ROUTERS, submissions):
+    _add_middleware(app)
+    for router in ROUTERS:
         app.include_router(router)
+    app.router.routes += task_routes.routes(app.state.catalog)
     app.openapi()  # built once, here: it takes a while, and a mistake in it fails at start
+    # Most requests are submissions: they are looked at first. The document keeps its order.
+    app.router.routes.sort(key=lambda route: not isinstance(route, task_routes.SubmitRoute))
     return app
 
 
@@ -69,18 +72,20 @@ async def _opened(app: FastAPI) -> AsyncIterator[None]:
     book = BatchingBook(async_client(settings.redis, connections=CONNECTIONS))
     subscriber = async_client(settings.redis, timeout=None, connections=1)
     app.state.book = book
-    app.state.dispatcher = Dispatcher(book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl)
-    app.state.webhook_targets = WebhookTargets(allow_private=settings.allow_private_webhooks, signed=_signed(settings))
+    dispatcher = Dispatcher(
+        book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl, url_of=job_url
+    )
+    targets = WebhookTargets(allow_private=settings.allow_private_webhooks, signed=_signed(settings))
+    app.state.submitter = Submitter(dispatcher, book, targets)
     app.state.files = open_store(settings.files)
-    async with Watching(subscriber, book) as app.state.watching, app.state.traffic.handed_to(book):
+    async with Subscriptions(subscriber, book) as app.state.subscriptions, app.state.traffic.handed_to(book):
         yield
     await subscriber.aclose()
     await book.aclose()
 
 
-def _add_middleware(app: FastAPI, submissions: APIRouter) -> None:
+def _add_middleware(app: FastAPI) -> None:
     """The last one added sees a request first."""
-    app.add_middleware(ShortWay, router=submissions, handlers=app.exception_handlers)
     app.add_middleware(BodyLimit, limit=int(app.state.settings.max_body))
     app.add_middleware(RequestId)
     app.add_middleware(Counted, traffic=app.state.traffic)

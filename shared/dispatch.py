@@ -1,4 +1,4 @@
-"""The one door to either queue. Writes RQ's wire format itself (arq's is in lua/lib): `shared` imports no engine."""
+"""The one way into either queue. Writes RQ's wire format itself (arq's is in lua/lib): `shared` imports no engine."""
 
 import hashlib
 import json
@@ -66,7 +66,7 @@ class Dispatcher:
         self._idempotency_ttl = idempotency_ttl
         self._url_of = url_of
 
-    async def submit(
+    async def enqueue(
         self,
         spec: AnySpec,
         payload: Input,

@@ -1,33 +1,36 @@
-"""Who calls, and what the role allows."""
+"""Who calls: the API key of a request, and what its role allows."""
 
 from typing import Annotated
 
-from fastapi import Depends, HTTPException, Request, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from tandem.api.server.errors import Forbidden, Unauthorized, raises
 from tandem.shared.config.api_keys import ApiKey, Role, find
 from tandem.shared.jobs.model import Job
 
 bearer = HTTPBearer(auto_error=False, description="An API key, role user or admin.")
 
 
+@raises(Unauthorized)
 async def authenticate(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 ) -> ApiKey:
     """Find the caller's key. 401 if there is none."""
     key = find(request.app.state.keys, credentials.credentials) if credentials else None
     if key is None:
-        raise HTTPException(401, "give a known API key: `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"})
+        raise Unauthorized("give a known API key: `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"})
     return key
 
 
 Caller = Annotated[ApiKey, Depends(authenticate)]
 
 
+@raises(Forbidden)
 async def require_admin(caller: Caller) -> ApiKey:
     """403 unless the caller's role is admin."""
     if caller.role is not Role.ADMIN:
-        raise HTTPException(403, "this needs a key of role admin")
+        raise Forbidden("this needs a key of role admin")
     return caller
 
 

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 import obstore
-from fastapi import HTTPException, Response
+from fastapi import Response
 from fastapi.responses import StreamingResponse
 from obstore.store import ObjectStore
 
+from tandem.api.server.errors import NotFound, RangeNotSatisfiable
 from tandem.shared.jobs.model import Artefact
 
 CHUNK = 256 * 1024
@@ -41,7 +42,7 @@ async def answer(files: ObjectStore, file: Artefact, *, range_: str | None, if_n
     try:
         first = await anext(body, b"")
     except FileNotFoundError:
-        raise HTTPException(404, "the file was cleaned up") from None
+        raise NotFound("the file was cleaned up") from None
     return StreamingResponse(_chain(first, body), status, headers, file.media_type)
 
 
@@ -60,7 +61,7 @@ def span(first: str, last: str, size: int) -> tuple[int, int]:
     else:
         start, end = max(0, size - int(last)), size
     if start >= end:
-        raise HTTPException(416, "the range lies outside of the file", {"Content-Range": f"bytes */{size}"})
+        raise RangeNotSatisfiable("the range lies outside of the file", {"Content-Range": f"bytes */{size}"})
     return start, end
 
 

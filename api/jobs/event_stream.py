@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
-from tandem.api.jobs.subscriptions import Feed, Watching
+from tandem.api.jobs.subscriptions import Feed, Subscriptions
+from tandem.api.jobs.view import show
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.jobs.events import Event, Extent, Kind
-from tandem.shared.jobs.view import show
 from tandem.shared.store import commands, events
 from tandem.shared.store.executor import AsyncBook
 
@@ -20,39 +20,39 @@ OUTAGE_PAUSE = 1.0  # seconds
 
 
 @dataclass(frozen=True)
-class Missing:
+class Gap:
     """The stream does not keep the events from `first` to `last` any more."""
 
     first: int
     last: int
 
 
-class Follower:
+class EventStream:
     """Follows one job from the event after `after` to its `end`, whose data is the finished job."""
 
-    def __init__(self, job_id: str, *, after: int, book: AsyncBook, watching: Watching) -> None:
+    def __init__(self, job_id: str, *, after: int, book: AsyncBook, subscriptions: Subscriptions) -> None:
         self._id = job_id
         self._last = after
         self._book = book
-        self._watching = watching
+        self._subscriptions = subscriptions
         self._behind = False  # the stream is to be read
         self._over = False
 
-    async def items(self) -> AsyncGenerator[Event | Missing]:
+    async def items(self) -> AsyncGenerator[Event | Gap]:
         """Give the events until the end, or until the process shuts down or the job is erased."""
-        async with self._watching.job(self._id) as feed:
-            while not self._over and not self._watching.stopping:
+        async with self._subscriptions.job(self._id) as feed:
+            while not self._over and not self._subscriptions.stopping:
                 for item in await (self._kept() if self._behind else self._live(feed)):
                     yield item
 
-    async def _live(self, feed: Feed) -> list[Event | Missing]:
+    async def _live(self, feed: Feed) -> list[Event | Gap]:
         event = await feed.next()
         if event is None or event.seq > self._last + 1:
             self._behind = True
             return []
         return await self._pass_on(event) if event.seq > self._last else []
 
-    async def _kept(self) -> list[Event | Missing]:
+    async def _kept(self) -> list[Event | Gap]:
         """Give what the stream keeps after the last event given, a page at a time."""
         answer = await self._ask([events.read(self._id, after=self._last, count=PAGE), events.extent(self._id)])
         if answer is None:
@@ -68,10 +68,10 @@ class Follower:
         """Erased, given to the end already, or Redis has lost events that were given: numbers begin again."""
         return extent is None or extent.seq < self._last or (extent.finished and extent.seq == self._last)
 
-    async def _pass_on(self, event: Event) -> list[Event | Missing]:
-        given: list[Event | Missing] = []
+    async def _pass_on(self, event: Event) -> list[Event | Gap]:
+        given: list[Event | Gap] = []
         if event.seq > self._last + 1:
-            given.append(Missing(self._last + 1, event.seq - 1))
+            given.append(Gap(self._last + 1, event.seq - 1))
         self._last = event.seq
         if event.kind is not Kind.END:
             given.append(event)
@@ -88,7 +88,7 @@ class Follower:
 
     async def _ask(self, calls: list[Any]) -> list[Any] | None:
         """Ask the job book, through outages; None if the process shuts down."""
-        while not self._watching.stopping:
+        while not self._subscriptions.stopping:
             try:
                 return await self._book.run_all(calls)
             except StoreUnavailable as error:

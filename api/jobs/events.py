@@ -6,21 +6,23 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Header, HTTPException
+from fastapi import APIRouter, Header
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import AppStatus, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
-from tandem.api.auth.keys import Caller
-from tandem.api.dependencies import TheBook, TheWatching
-from tandem.api.jobs.event_stream import Follower, Missing
-from tandem.api.jobs.parameters import JobId
-from tandem.api.jobs.routes import find
-from tandem.api.server.problems import responses
+from tandem.api.dependencies import TheBook
+from tandem.api.jobs.event_stream import EventStream, Gap
+from tandem.api.jobs.subscriptions import TheSubscriptions
+from tandem.api.jobs.visible import NO_JOB, VisibleJob
+from tandem.api.links import JOBS
+from tandem.api.server.errors import BadRequest, NotFound, raises
+from tandem.api.server.routing import ApiRoute
+from tandem.shared.errors import ServiceError
 from tandem.shared.jobs.events import Event, Kind
 from tandem.shared.store import events
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix=JOBS, tags=["jobs"], route_class=ApiRoute)
 log = logging.getLogger("tandem.api")
 
 HEARTBEAT = 15  # seconds
@@ -38,11 +40,11 @@ EVENT = {
     },
 }
 
-# The library would cut the streams off half a second after SIGTERM; ours end by themselves (`Watching.stop`).
+# The library would cut the streams off half a second after SIGTERM; ours end by themselves (`Subscriptions.stop`).
 AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]  # it has no types here
 
 
-class EventStream(EventSourceResponse):
+class EventResponse(EventSourceResponse):
     """Server-sent events; a client that stops reading is dropped, which is no mistake of ours."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,32 +61,30 @@ class EventStream(EventSourceResponse):
         "Begins with the first event that is kept, or after `Last-Event-ID`. Ids are the job's own sequence numbers. "
         "A comment and the header `X-Events-From` say where it begins if older events are not kept any more."
     ),
-    response_class=EventStream,
+    response_class=EventResponse,
     responses={
-        **responses(400, 401, 404, 422, 503),
         200: {"content": {"text/event-stream": {"itemSchema": EVENT, "example": EXAMPLE}}},
     },
 )
+@raises(BadRequest, NotFound, ServiceError)
 async def watch_job(
-    job_id: JobId,
-    caller: Caller,
+    job: VisibleJob,
     book: TheBook,
-    watching: TheWatching,
+    subscriptions: TheSubscriptions,
     last_event_id: Annotated[str | None, Header(description="The last event that you have.")] = None,
-) -> EventStream:
-    await find(job_id, caller, book)
+) -> EventResponse:
     after = _sequence(last_event_id)
-    extent = await book.run(events.extent(job_id))
+    extent = await book.run(events.extent(job.id))
     if extent is None:
-        raise HTTPException(404, "no job with this id")
-    if watching.stopping:
-        raise HTTPException(503, "this gateway shuts down", {"Retry-After": "1"})
+        raise NotFound(NO_JOB)
+    if subscriptions.stopping:
+        raise ServiceError("this gateway shuts down")
     if after > extent.seq:
-        raise HTTPException(400, f"Last-Event-ID: the job has had {extent.seq} events, not {after}")
-    kept = await book.run(events.read(job_id, after=after, count=1))
+        raise BadRequest(f"Last-Event-ID: the job has had {extent.seq} events, not {after}")
+    kept = await book.run(events.read(job.id, after=after, count=1))
     cut = bool(kept) and kept[0].seq > after + 1
-    return EventStream(
-        _frames(Follower(job_id, after=after, book=book, watching=watching)),
+    return EventResponse(
+        _frames(EventStream(job.id, after=after, book=book, subscriptions=subscriptions)),
         headers={"X-Events-From": str(kept[0].seq)} if cut else None,
         ping=HEARTBEAT,
         ping_message_factory=lambda: ServerSentEvent(comment="still here", sep="\n"),
@@ -98,19 +98,19 @@ def _sequence(header: str | None) -> int:
     if not header:
         return 0
     if not SEQUENCE.fullmatch(header):
-        raise HTTPException(400, "Last-Event-ID: must be the id of an event of this job, a whole number")
+        raise BadRequest("Last-Event-ID: must be the id of an event of this job, a whole number")
     return int(header)
 
 
-async def _frames(follower: Follower) -> AsyncIterator[ServerSentEvent]:
+async def _frames(stream: EventStream) -> AsyncIterator[ServerSentEvent]:
     # At once, so that a client knows that it is heard although nothing may have happened for long.
     yield ServerSentEvent(retry=RECONNECT, sep="\n")
-    async with aclosing(follower.items()) as items:
+    async with aclosing(stream.items()) as items:
         async for item in items:
             yield _frame(item)
 
 
-def _frame(item: Event | Missing) -> ServerSentEvent:
-    if isinstance(item, Missing):
+def _frame(item: Event | Gap) -> ServerSentEvent:
+    if isinstance(item, Gap):
         return ServerSentEvent(comment=f"events {item.first} to {item.last} are not kept any more", sep="\n")
     return ServerSentEvent(item.data, event=item.kind, id=str(item.seq), sep="\n")

@@ -3,24 +3,15 @@
 import re
 from typing import Annotated
 
-from fastapi import Header, Path, Query
+from fastapi import Path, Query
+from pydantic import Field
 
 MAX_WAIT = 60  # seconds
 
 JobId = Annotated[str, Path(max_length=100, pattern=r"^[A-Za-z0-9_-]+$", examples=["01K5XJ0Q7Z8S6V6N8E3C4D2A1B"])]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, allow_inf_nan=False, description="Seconds to wait for the job's end.")]
 Prefer = Annotated[
-    str | None, Header(description="`wait=N`: answer with the finished job if it ends within N seconds, at most 60.")
-]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[ -~]+$",
-        description="Printable ASCII, your own choice: a repeat with the same body is the same job, answered with 200.",
-    ),
+    str | None, Field(description="`wait=N`: answer with the finished job if it ends within N seconds, at most 60.")
 ]
 WAIT = re.compile(r"(?:^|[;,])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[;,])", re.IGNORECASE)
 

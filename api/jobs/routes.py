@@ -2,37 +2,33 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, HTTPException, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 
-from tandem.api.auth.keys import Caller, may_see
-from tandem.api.dependencies import TheBook, TheCatalog, TheFiles, TheWatching
+from tandem.api.auth.keys import Caller
+from tandem.api.dependencies import TheBook, TheCatalog, TheFiles
 from tandem.api.jobs import cursor as cursors
 from tandem.api.jobs import download
-from tandem.api.jobs.parameters import JobId, Wait
-from tandem.api.jobs.view import answer
-from tandem.api.server.problems import invalid, responses
-from tandem.shared.config.api_keys import ApiKey, Role
-from tandem.shared.jobs.model import Job, Status
-from tandem.shared.jobs.view import AnyJob, JobPage, show
+from tandem.api.jobs.parameters import Wait
+from tandem.api.jobs.subscriptions import TheSubscriptions
+from tandem.api.jobs.view import answer, show
+from tandem.api.jobs.visible import VisibleJob
+from tandem.api.links import JOBS
+from tandem.api.server.errors import Invalid, NotFound, raises
+from tandem.api.server.routing import ApiRoute
+from tandem.shared.config.api_keys import Role
+from tandem.shared.jobs.model import Status
+from tandem.shared.jobs.view import AnyJob, JobPage
 from tandem.shared.store import commands, listing
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.listing import Filter, Page
 from tandem.shared.tasks.spec import Queue
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix=JOBS, tags=["jobs"], route_class=ApiRoute)
 
 LOOKS = 100  # stretches of a listing looked at for one page
 
 
-async def find(job_id: str, caller: ApiKey, book: AsyncBook) -> Job:
-    """Read a job that the caller may see; 404 otherwise."""
-    job = await book.run(commands.fetch(job_id))
-    if job is None or not may_see(caller, job):
-        raise HTTPException(404, "no job with this id")
-    return job
-
-
-@router.get("", summary="Jobs, newest first: an owner's own, for an admin all.", responses=responses(401, 422, 503))
+@router.get("", summary="Jobs, newest first: an owner's own, for an admin all.")
 async def list_jobs(
     caller: Caller,
     book: TheBook,
@@ -44,13 +40,13 @@ async def list_jobs(
     cursor: Annotated[str | None, Query(max_length=500)] = None,
 ) -> JobPage:
     if task is not None and task not in catalog:
-        raise invalid("query", "task", f"no such task: {task}")
+        raise Invalid("query", "task", f"no such task: {task}")
     owner = "" if caller.role is Role.ADMIN else caller.name
     which = Filter(owner=owner, task=task or "", queue=queue or "", status=status or "")
     try:
         after = cursors.decode(cursor, which) if cursor else listing.START
     except cursors.BadCursor as error:
-        raise invalid("query", "cursor", str(error)) from None
+        raise Invalid("query", "cursor", str(error)) from None
     page = await _collect(book, which, after, limit)
     jobs = await book.run_all([commands.fetch(job_id) for job_id in page.ids])
     return JobPage(
@@ -70,11 +66,10 @@ async def _collect(book: AsyncBook, which: Filter, after: listing.Position, limi
     return Page(ids, after)
 
 
-@router.get("/{job_id}", summary="A job.", response_model=AnyJob, responses=responses(401, 404, 422, 503))
-async def get_job(job_id: JobId, caller: Caller, book: TheBook, watching: TheWatching, wait: Wait = 0) -> Response:
-    job = await find(job_id, caller, book)
+@router.get("/{job_id}", summary="A job.", response_model=AnyJob)
+async def get_job(job: VisibleJob, subscriptions: TheSubscriptions, wait: Wait = 0) -> Response:
     if wait and not job.finished:
-        job = await watching.wait(job, wait)
+        job = await subscriptions.wait(job, wait)
     return answer(job)
 
 
@@ -83,24 +78,21 @@ async def get_job(job_id: JobId, caller: Caller, book: TheBook, watching: TheWat
     summary="The file that a job made.",
     response_class=Response,
     responses={
-        **responses(401, 404, 422, 503),
         200: {"content": {"application/octet-stream": {}}, "description": "The whole file."},
         206: {"content": {"application/octet-stream": {}}, "description": "The part that `Range` asks for."},
         304: {"description": "Unchanged since `If-None-Match`."},
         416: {"description": "No such range."},
     },
 )
+@raises(NotFound)
 async def get_file(
-    job_id: JobId,
-    caller: Caller,
-    book: TheBook,
+    job: VisibleJob,
     files: TheFiles,
     range_: Annotated[str | None, Header(alias="Range")] = None,
     if_range: Annotated[str | None, Header()] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    job = await find(job_id, caller, book)
     if job.file is None:
-        raise HTTPException(404, "the job has no file")
+        raise NotFound("the job has no file")
     wanted = range_ if if_range is None or if_range == download.etag(job.file) else None
     return await download.answer(files, job.file, range_=wanted, if_none_match=if_none_match)

@@ -5,8 +5,11 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+from fastapi import Depends
+
+from tandem.api.dependencies import from_state
 from tandem.shared.jobs.events import Event, Kind
 from tandem.shared.jobs.model import Job
 from tandem.shared.runtime.redis_client import AsyncClient
@@ -39,7 +42,7 @@ class Feed:
         self._queue.put_nowait(event)
 
 
-class Watching:
+class Subscriptions:
     """Hands each watched job's events to those who watch it."""
 
     def __init__(self, client: AsyncClient, book: AsyncBook) -> None:
@@ -151,3 +154,6 @@ class Watching:
             self._subscribed.add(channel)
         for feed in self._feeds[channel]:
             feed.put(event)
+
+
+TheSubscriptions = Annotated[Subscriptions, Depends(from_state("subscriptions"))]

@@ -4,10 +4,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from tandem.api.dependencies import TheBook
-from tandem.api.server.problems import responses
+from tandem.api.server.routing import ApiRoute
 from tandem.shared.store.scripts import Call
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=ApiRoute)
 
 PING: Call[bool] = Call("PING", [], bool, command=True)
 
@@ -23,7 +23,7 @@ async def healthz() -> Health:
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", summary="Redis answers.", responses=responses(503))
+@router.get("/readyz", summary="Redis answers.")
 async def readyz(book: TheBook) -> Health:
     await book.run(PING)
     return Health()

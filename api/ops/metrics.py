@@ -1,4 +1,4 @@
-"""Prometheus's door."""
+"""What Prometheus reads."""
 
 from typing import Annotated
 
@@ -9,11 +9,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from tandem.api.auth.keys import authenticate, bearer, require_admin
 from tandem.api.dependencies import TheBook
 from tandem.api.ops.prometheus import BookMetrics
-from tandem.api.server.problems import responses
+from tandem.api.server.errors import Forbidden, Unauthorized, raises
+from tandem.api.server.routing import ApiRoute
 from tandem.shared.store.queues import QueueName, look
 from tandem.shared.store.scripts import KEYS, Call
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=ApiRoute)
 
 COUNTERS: Call[dict[str, int]] = Call(
     "HGETALL",
@@ -23,6 +24,7 @@ COUNTERS: Call[dict[str, int]] = Call(
 )
 
 
+@raises(Unauthorized, Forbidden)
 async def may_read(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> None:
@@ -36,7 +38,7 @@ async def may_read(
     summary="Metrics in Prometheus's text form: an admin key, or TANDEM_METRICS_PUBLIC=1.",
     dependencies=[Depends(may_read)],
     response_class=Response,
-    responses={**responses(401, 403, 503), 200: {"content": {"text/plain": {}}, "description": "All metrics."}},
+    responses={200: {"content": {"text/plain": {}}, "description": "All metrics."}},
 )
 async def metrics(request: Request, book: TheBook) -> Response:
     await request.app.state.traffic.flush(book)

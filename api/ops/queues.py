@@ -1,19 +1,20 @@
 """The queues as an operator sees them, and the lever that stops them."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Path
+from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field
 
 from tandem.api.auth.keys import require_admin
 from tandem.api.dependencies import TheBook
-from tandem.api.server.problems import responses
-from tandem.shared.store.executor import AsyncBook
+from tandem.api.links import PREFIX
+from tandem.api.server.errors import NotFound, raises
+from tandem.api.server.routing import ApiRoute
 from tandem.shared.store.queues import QueueName, QueueState, WorkerState, look, pause
 
-router = APIRouter(prefix="/v1/queues", tags=["operations"], dependencies=[Depends(require_admin)])
-
-Name = Annotated[str, Path(max_length=100, examples=["llm"], description="`llm`, `sync` or `webhooks`.")]
+router = APIRouter(
+    prefix=f"{PREFIX}/queues", tags=["operations"], dependencies=[Depends(require_admin)], route_class=ApiRoute
+)
 
 
 class WorkerView(BaseModel):
@@ -44,31 +45,34 @@ class QueueList(BaseModel):
     queues: list[QueueView]
 
 
-@router.get("", summary="All queues and their workers.", responses=responses(401, 403, 503))
+Name = Annotated[str, Path(max_length=100, examples=["llm"], description="`llm`, `sync` or `webhooks`.")]
+
+
+@raises(NotFound)
+async def _named(queue: Name) -> QueueName:
+    if queue not in set(QueueName):
+        raise NotFound(f"no such queue; there are {', '.join(QueueName)}")
+    return QueueName(queue)
+
+
+TheQueue = Annotated[QueueName, Depends(_named)]
+
+
+@router.get("", summary="All queues and their workers.")
 async def list_queues(book: TheBook) -> QueueList:
     return QueueList(queues=[_show(state) for state in await book.run_all([look(name) for name in QueueName])])
 
 
-@router.post(
-    "/{queue}/pause",
-    summary="Let nothing new start: running jobs end, submissions are accepted.",
-    responses=responses(401, 403, 404, 422, 503),
-)
-async def pause_queue(queue: Name, book: TheBook) -> QueueView:
-    return await _switch(book, queue, "pause")
+@router.post("/{queue}/pause", summary="Let nothing new start: running jobs end, submissions are accepted.")
+async def pause_queue(queue: TheQueue, book: TheBook) -> QueueView:
+    await book.run(pause(queue, paused=True))
+    return _show(await book.run(look(queue)))
 
 
-@router.post("/{queue}/resume", summary="Let jobs start again.", responses=responses(401, 403, 404, 422, 503))
-async def resume_queue(queue: Name, book: TheBook) -> QueueView:
-    return await _switch(book, queue, "resume")
-
-
-async def _switch(book: AsyncBook, queue: str, action: Literal["pause", "resume"]) -> QueueView:
-    if queue not in set(QueueName):
-        raise HTTPException(404, f"no such queue; there are {', '.join(QueueName)}")
-    name = QueueName(queue)
-    await book.run(pause(name, paused=action == "pause"))
-    return _show(await book.run(look(name)))
+@router.post("/{queue}/resume", summary="Let jobs start again.")
+async def resume_queue(queue: TheQueue, book: TheBook) -> QueueView:
+    await book.run(pause(queue, paused=False))
+    return _show(await book.run(look(queue)))
 
 
 def _show(state: QueueState) -> QueueView:

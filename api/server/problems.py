@@ -1,4 +1,4 @@
-"""Every error as RFC 9457 `application/problem+json`."""
+"""Every error as RFC 9457 `application/problem+json`: the one place that makes an answer of an exception."""
 
 import logging
 from http import HTTPStatus
@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from tandem.api.server.quota_headers import rate_headers
@@ -16,6 +17,8 @@ from tandem.shared.errors import KeyReused, ServiceError
 log = logging.getLogger("tandem.api")
 
 MEDIA_TYPE = "application/problem+json"
+BUG = "the gateway made a mistake; the request id leads to the log line"
+BROKEN_OFF = "the request broke off"
 
 
 class FieldProblem(BaseModel):
@@ -33,19 +36,13 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    code: {
+def describe(status: int) -> dict[str, Any]:
+    """Give the OpenAPI entry of an error."""
+    return {
         "model": Problem,
-        "description": HTTPStatus(code).phrase,
+        "description": HTTPStatus(status).phrase,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
-    for code in (400, 401, 403, 404, 409, 413, 422, 429, 503)
-}
-
-
-def responses(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """Give the OpenAPI entries of these errors."""
-    return {code: RESPONSES[code] for code in codes}
 
 
 def problem(
@@ -64,20 +61,25 @@ def problem(
     return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def invalid(place: str, name: str, message: str) -> RequestValidationError:
-    """Make a 422 that names one parameter; `place` is query or header."""
-    return RequestValidationError([{"type": "value_error", "loc": (place, name), "msg": message}])
+def answer_to(error: Exception) -> Response:
+    """Make the answer to whatever was raised; what nobody expected is a mistake of ours."""
+    match error:
+        case HTTPException():
+            detail = None if error.detail == HTTPStatus(error.status_code).phrase else str(error.detail)
+            return problem(error.status_code, detail, headers=dict(error.headers or {}))
+        case RequestValidationError():
+            return _invalid([_field(item) for item in error.errors()])
+        case KeyReused():
+            return _invalid([{"field": "header.Idempotency-Key", "message": str(error)}])
+        case ServiceError():
+            return _unavailable(error)
+        case ClientDisconnect():
+            return problem(400, BROKEN_OFF)
+        case _:
+            return problem(500, BUG)
 
 
-async def _http(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    detail = None if error.detail == HTTPStatus(error.status_code).phrase else str(error.detail)
-    return problem(error.status_code, detail, headers=dict(error.headers or {}))
-
-
-async def _validation(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    errors = [_field(item) for item in error.errors()]
+def _invalid(errors: list[dict[str, str]]) -> Response:
     first = f"{errors[0]['field']}: {errors[0]['message']}" if errors else None
     return problem(422, first, errors=errors)
 
@@ -85,23 +87,14 @@ async def _validation(_request: Request, error: Exception) -> Response:
 def _field(item: dict[str, Any]) -> dict[str, str]:
     """Name the field; the input is not repeated, it may be huge or secret."""
     where, *path = (str(part) for part in item["loc"])
-    if item["type"] == "json_invalid":
-        return {"field": where, "message": f"not valid JSON: {item['ctx']['error']}"}
     field = ".".join(path) if path and where == "body" else ".".join([where, *path])
     return {"field": field, "message": item["msg"].removeprefix("Value error, ")}
 
 
-async def _service(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServiceError)  # noqa: S101 - registered for it
+def _unavailable(error: ServiceError) -> Response:
     log.warning("%d: %s", error.http_status, error)
     headers = {"Retry-After": str(error.retry_after), **rate_headers(error.quota)}
     return problem(error.http_status, _public(error), headers=headers)
-
-
-async def _reused(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, KeyReused)  # noqa: S101 - registered for it
-    field = {"field": "header.Idempotency-Key", "message": str(error)}
-    return problem(error.http_status, f"{field['field']}: {error}", errors=[field])
 
 
 def _public(error: ServiceError) -> str:
@@ -109,9 +102,11 @@ def _public(error: ServiceError) -> str:
     return "the job store does not take requests now" if error.type == "store_unavailable" else str(error)
 
 
+async def _handle(_request: Request, error: Exception) -> Response:  # asynchronous: others are run in threads
+    return answer_to(error)
+
+
 def install(app: FastAPI) -> None:
-    """Register the handlers."""
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(ServiceError, _service)
-    app.add_exception_handler(KeyReused, _reused)
+    """Have the application answer the errors that are expected; `RequestId` sees to the others."""
+    for kind in (HTTPException, RequestValidationError, KeyReused, ServiceError, ClientDisconnect):
+        app.add_exception_handler(kind, _handle)

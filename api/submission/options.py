@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from tandem.api.server.problems import invalid
+from tandem.api.server.errors import Invalid
 from tandem.shared.config.api_keys import ApiKey
 from tandem.shared.jobs.submission import Options
 from tandem.shared.tasks.spec import AnySpec, Queue
@@ -59,7 +59,7 @@ def options_of(asked: SubmitOptions, spec: AnySpec, caller: ApiKey) -> Options:
 
     """
     for name, message in _contradictions(asked, spec):
-        raise invalid("query", name, message)
+        raise Invalid("query", name, message)
     return Options(
         priority=asked.priority,
         run_at=asked.run_at,

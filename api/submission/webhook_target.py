@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
-from tandem.api.server.problems import invalid
+from tandem.api.server.errors import Invalid
 from tandem.shared.config.api_keys import ApiKey
 from tandem.shared.net.ssrf import RefusedUrl, Target, check_address, check_url
 
@@ -37,16 +37,16 @@ class WebhookTargets:
 
         """
         if not self._signed:
-            raise invalid("query", "webhook_url", UNSIGNED)
+            raise Invalid("query", "webhook_url", UNSIGNED)
         try:
             target = take_apart(url, allow_private=self._allow_private)
         except RefusedUrl as error:
-            raise invalid("query", "webhook_url", error.reason) from None
+            raise Invalid("query", "webhook_url", error.reason) from None
         if self._allow_private:
             return
         for address in await self._addresses(target):
             if reason := check_address(address):
-                raise invalid("query", "webhook_url", f"its host has an address that is {reason}")
+                raise Invalid("query", "webhook_url", f"its host has an address that is {reason}")
 
     async def _addresses(self, target: Target) -> Sequence[str]:
         try:

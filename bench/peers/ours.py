@@ -1,4 +1,4 @@
-"""The platform's two pools, jobs handed over through its own door."""
+"""The platform's two pools, jobs handed over by its own dispatcher."""
 
 import argparse
 from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ async def sender() -> AsyncIterator[runner.Send]:
 
     async def send(kind: str, value: float) -> object:
         spec, payload = job(kind, value)
-        return await dispatcher.submit(spec, payload, caller=BENCH, request_id="")
+        return await dispatcher.enqueue(spec, payload, caller=BENCH, request_id="")
 
     yield send
     await book.aclose()

@@ -77,9 +77,13 @@ class JobPage(BaseModel):
     next: str | None = Field(description="Cursor of the next page; null at the end.")
 
 
-def show(job: Job) -> AnyJob:
+def links_of(url: str, *, file: bool) -> Links:
+    """Make a job's links of its URL."""
+    return Links(self=url, events=f"{url}/events", file=f"{url}/file" if file else None)
+
+
+def show(job: Job, links: Links) -> AnyJob:
     """Show a record. A last error stays visible while its retry waits; a success has none."""
-    url = f"/v1/jobs/{job.id}"
     return AnyJob(
         id=job.id,
         task=job.task,
@@ -99,5 +103,5 @@ def show(job: Job) -> AnyJob:
         provider=job.provider,
         estimated_start=job.estimated_start if job.waiting else None,
         deliveries=job.deliveries,
-        links=Links(self=url, events=f"{url}/events", file=f"{url}/file" if job.file else None),
+        links=links,
     )

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 from tandem.shared.errors import FinalError
 from tandem.shared.jobs.model import Job, iso
-from tandem.shared.jobs.view import show
+from tandem.shared.jobs.view import links_of, show
 from tandem.shared.net.ssrf import RefusedUrl, check_address, check_url
 from tandem.shared.store.deliveries import Delivery, Outcome, Verdict
 from tandem.shared.types.backoff import Backoff
@@ -55,7 +55,9 @@ def session(*, allow_private: bool) -> aiohttp.ClientSession:
 
 def body(delivery: Delivery, job: Job) -> str:
     """Write what a receiver gets: the job as it ended."""
-    data = json.loads(show(job).model_dump_json(exclude={"deliveries"}))
+    data = json.loads(
+        show(job, links_of(job.url or "", file=job.file is not None)).model_dump_json(exclude={"deliveries"})
+    )
     return json.dumps({"type": delivery.event, "timestamp": iso(delivery.at), "data": data}, ensure_ascii=False)
 
 

@@ -84,7 +84,7 @@ async def _flood(url: str, task: str, body: Any) -> None:
     user = ApiKey("user", Role.USER, "a-key-0123456789")
     payload = spec.input.model_validate(body)
     for _ in range(200):
-        await asyncio.gather(*(dispatcher.submit(spec, payload, caller=user, request_id="r") for _ in range(100)))
+        await asyncio.gather(*(dispatcher.enqueue(spec, payload, caller=user, request_id="r") for _ in range(100)))
     await book.aclose()
 
 

@@ -24,7 +24,7 @@ async def submit(book: AsyncBook, count: int) -> list[str]:
     ]
     stream = Options(stream=True)
     return [
-        (await dispatcher.submit(CHAT, prompt, caller=ANN, request_id="r", options=stream)).id for prompt in prompts
+        (await dispatcher.enqueue(CHAT, prompt, caller=ANN, request_id="r", options=stream)).id for prompt in prompts
     ]
 
 

@@ -138,7 +138,7 @@ async def test_who_stops_reading_is_dropped(
     job_id = await long_job(gateway, worker)
     monkeypatch.setattr(route, "SEND_TIMEOUT", 1.0 if by == "gateway" else 60.0)
     request = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ann-key-0123456789abc\r\n\r\n"
-    feeds = gateway.app.state.watching._feeds
+    feeds = gateway.app.state.subscriptions._feeds
     async with served(gateway.app, stall=1.0 if by == "kernel" else 60.0) as port:
         with socket.socket() as lazy:
             lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

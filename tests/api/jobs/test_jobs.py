@@ -148,9 +148,9 @@ async def test_a_preference_that_means_nothing_is_ignored(gateway: Gateway, head
 async def test_many_waiting_clients_cost_redis_next_to_nothing(gateway: Gateway, worker: Book) -> None:
     job_id = await gateway.submit()
     waiting = [asyncio.create_task(gateway.ann.get(f"/v1/jobs/{job_id}?wait=60")) for _ in range(500)]
-    watching = gateway.app.state.watching
+    subscriptions = gateway.app.state.subscriptions
     async with asyncio.timeout(30):
-        while len(watching._feeds.get(channel(job_id), ())) < 500 or await _commands_in(worker, 0.3):  # noqa: ASYNC110
+        while len(subscriptions._feeds.get(channel(job_id), ())) < 500 or await _commands_in(worker, 0.3):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert await _commands_in(worker, 2) < 40
     lease = await asyncio.to_thread(claim_one, worker)

@@ -191,7 +191,7 @@ async def test_a_key_that_is_none_is_refused(gateway: Gateway, key: str, book: B
 async def test_a_repeat_may_wait_for_the_job(gateway: Gateway, book: Book) -> None:
     headers = {"Idempotency-Key": "x" * 255, "Prefer": "wait=20"}
     waiting = [asyncio.create_task(gateway.ann.post("/v1/chat", json=CHAT, headers=headers)) for _ in range(3)]
-    feeds = gateway.app.state.watching._feeds
+    feeds = gateway.app.state.subscriptions._feeds
     await asyncio.to_thread(until, lambda: [len(watchers) for watchers in list(feeds.values())] == [3], what="waiting")
     finish(book, await asyncio.to_thread(claim_one, book))
     answers = await asyncio.gather(*waiting)

@@ -35,7 +35,7 @@ async def arq(valkey: str) -> Any:
 async def test_arqs_job_tells_the_truth(async_book: AsyncBook, arq: ArqRedis) -> None:
     dispatcher = Dispatcher(async_book, admission=PLENTY, idempotency_ttl=TTL)
     payload = CHAT.input.model_validate(CHAT.example)
-    submitted = (await dispatcher.submit(CHAT, payload, caller=ANN, request_id="r")).job
+    submitted = (await dispatcher.enqueue(CHAT, payload, caller=ANN, request_id="r")).job
     assert submitted
     stored = await async_book.client.get(f"arq:job:{submitted.id}")
     created = round(submitted.created_at.timestamp() * 1000)

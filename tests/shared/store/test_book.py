@@ -357,10 +357,10 @@ async def test_a_full_queue_stores_nothing(async_book: AsyncBook) -> None:
     spec = CATALOG["chat"]
     payload = spec.input.model_validate(spec.example)
     for _ in range(2):
-        await dispatcher.submit(spec, payload, caller=ANN, request_id="r")
+        await dispatcher.enqueue(spec, payload, caller=ANN, request_id="r")
     keys = await async_book.client.dbsize()
     with pytest.raises(QueueFull):
-        await dispatcher.submit(spec, payload, caller=ANN, request_id="r")
+        await dispatcher.enqueue(spec, payload, caller=ANN, request_id="r")
     assert await async_book.client.dbsize() == keys
 
 

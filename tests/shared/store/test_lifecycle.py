@@ -28,7 +28,7 @@ CHAT = CATALOG["chat"]
 HELLO = CHAT.input.model_validate(CHAT.example)
 
 
-def dispatcher(book: AsyncBook, **admission: Any) -> Dispatcher:
+def dispatcher_of(book: AsyncBook, **admission: Any) -> Dispatcher:
     return Dispatcher(book, admission=Admission(**{"queue_max": 1000, **admission}), idempotency_ttl=TTL)
 
 
@@ -36,8 +36,8 @@ def dispatcher(book: AsyncBook, **admission: Any) -> Dispatcher:
 
 
 async def test_a_hundred_submits_of_one_key_are_one_job(async_book: AsyncBook) -> None:
-    door = dispatcher(async_book)
-    calls = [door.submit(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k") for _ in range(100)]
+    dispatcher = dispatcher_of(async_book)
+    calls = [dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k") for _ in range(100)]
     receipts = await asyncio.gather(*calls)
     assert len({receipt.id for receipt in receipts}) == 1
     assert Counter(receipt.replayed for receipt in receipts) == {True: 99, False: 1}
@@ -45,14 +45,14 @@ async def test_a_hundred_submits_of_one_key_are_one_job(async_book: AsyncBook) -
 
 
 async def test_a_key_belongs_to_its_owner_and_to_one_submission(async_book: AsyncBook) -> None:
-    door = dispatcher(async_book)
-    first = await door.submit(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")
+    dispatcher = dispatcher_of(async_book)
+    first = await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")
     other = CHAT.input.model_validate({"messages": [{"role": "user", "content": "Bye"}]})
     keys = await async_book.client.dbsize()
     with pytest.raises(KeyReused):
-        await door.submit(CHAT, other, caller=ANN, request_id="r", idempotency_key="k")
+        await dispatcher.enqueue(CHAT, other, caller=ANN, request_id="r", idempotency_key="k")
     assert await async_book.client.dbsize() == keys
-    assert (await door.submit(CHAT, other, caller=BOB, request_id="r", idempotency_key="k")).id != first.id
+    assert (await dispatcher.enqueue(CHAT, other, caller=BOB, request_id="r", idempotency_key="k")).id != first.id
     assert not [
         key async for key in async_book.client.scan_iter("tandem:idempotency:*") if await ttl(async_book, key) < 0
     ]
@@ -63,17 +63,17 @@ async def ttl(book: AsyncBook, key: bytes) -> int:
 
 
 async def test_an_erased_job_frees_its_key(async_book: AsyncBook) -> None:
-    door = dispatcher(async_book)
-    first = await door.submit(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")
+    dispatcher = dispatcher_of(async_book)
+    first = await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")
     await async_book.run(commands.cancel(first.id, ttl=TTL))
     assert await async_book.run(commands.erase([first.id])) == 1
-    assert (await door.submit(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")).id != first.id
+    assert (await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")).id != first.id
 
 
 async def test_an_erased_job_leaves_the_key_of_a_later_one(async_book: AsyncBook) -> None:
     """A key is forgotten before its job is; used again it leads to another job."""
-    door = dispatcher(async_book)
-    submit_again = partial(door.submit, CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")
+    dispatcher = dispatcher_of(async_book)
+    submit_again = partial(dispatcher.enqueue, CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")
     first = await submit_again()
     await async_book.run(commands.cancel(first.id, ttl=TTL))
     [key] = await async_book.client.keys("tandem:idempotency:*")
@@ -88,43 +88,43 @@ async def test_an_erased_job_leaves_the_key_of_a_later_one(async_book: AsyncBook
 
 
 async def test_a_key_over_its_rate_is_told_when_to_come_back(async_book: AsyncBook) -> None:
-    door = dispatcher(async_book, rpm=3)
-    receipts = [await door.submit(CHAT, HELLO, caller=ANN, request_id="r") for _ in range(3)]
+    dispatcher = dispatcher_of(async_book, rpm=3)
+    receipts = [await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r") for _ in range(3)]
     assert [receipt.quota and receipt.quota.left for receipt in receipts] == [2, 1, 0]
     with pytest.raises(RateExceeded) as refused:
-        await door.submit(CHAT, HELLO, caller=ANN, request_id="r")
+        await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r")
     assert 15 <= refused.value.retry_after <= 20
-    await door.submit(CHAT, HELLO, caller=BOB, request_id="r")
+    await dispatcher.enqueue(CHAT, HELLO, caller=BOB, request_id="r")
 
 
 async def test_a_key_fills_only_its_share(async_book: AsyncBook) -> None:
-    door = dispatcher(async_book, queue_max=4, share=2)
-    ids = [(await door.submit(CHAT, HELLO, caller=ANN, request_id="r")).id for _ in range(2)]
+    dispatcher = dispatcher_of(async_book, queue_max=4, share=2)
+    ids = [(await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r")).id for _ in range(2)]
     with pytest.raises(ShareFull):
-        await door.submit(CHAT, HELLO, caller=ANN, request_id="r")
+        await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r")
     for _ in range(2):
-        await door.submit(CHAT, HELLO, caller=BOB, request_id="r")
+        await dispatcher.enqueue(CHAT, HELLO, caller=BOB, request_id="r")
     with pytest.raises(QueueFull):
-        await door.submit(CHAT, HELLO, caller=ApiKey("cy", Role.USER, "x"), request_id="r")
+        await dispatcher.enqueue(CHAT, HELLO, caller=ApiKey("cy", Role.USER, "x"), request_id="r")
     await async_book.run(commands.cancel(ids[0], ttl=TTL))
-    await door.submit(CHAT, HELLO, caller=ANN, request_id="r")
+    await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r")
 
 
 async def test_a_full_queue_names_the_time_it_takes_to_drain(async_book: AsyncBook) -> None:
-    door = dispatcher(async_book, queue_max=30)
+    dispatcher = dispatcher_of(async_book, queue_max=30)
     for _ in range(30):
-        await door.submit(CHAT, HELLO, caller=ANN, request_id="r")
+        await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r")
     with pytest.raises(QueueFull) as unknown:
-        await door.submit(CHAT, HELLO, caller=ANN, request_id="r")
+        await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r")
     assert unknown.value.retry_after == 10, "nothing ended yet"
     now = await async_book.run(commands.now())
     bucket = int(now.timestamp()) // 10 - 3
     await async_book.client.set(f"tandem:rate:llm:{bucket}", 3, ex=60)  # three ended within 30 to 40 s
     with pytest.raises(QueueFull) as known:
-        await door.submit(CHAT, HELLO, caller=ANN, request_id="r")
+        await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r")
     assert 10 <= known.value.retry_after <= 14
     await async_book.run(commands.claim_llm(worker="w", limit=20, ttl=TTL))
-    receipt = await door.submit(CHAT, HELLO, caller=ANN, request_id="r")
+    receipt = await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r")
     assert receipt.job
     assert receipt.job.estimated_start
     assert 90 < (receipt.job.estimated_start - receipt.job.created_at).total_seconds() < 140
@@ -394,9 +394,9 @@ def test_a_webhook_is_a_delivery_of_its_own(book: Book) -> None:
 
 
 async def test_a_job_with_a_webhook_knows_its_url(async_book: AsyncBook) -> None:
-    door = Dispatcher(async_book, admission=PLENTY, idempotency_ttl=TTL, url_of="/v1/jobs/{}".format)
+    dispatcher = Dispatcher(async_book, admission=PLENTY, idempotency_ttl=TTL, url_of="/v1/jobs/{}".format)
     for hook in ("https://example.com/hook", None):
-        receipt = await door.submit(CHAT, HELLO, caller=ANN, request_id="r", options=Options(webhook_url=hook))
+        receipt = await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r", options=Options(webhook_url=hook))
         job = await async_book.run(commands.fetch(receipt.id))
         assert job is not None
         assert job.url == (f"/v1/jobs/{receipt.id}" if hook else None)

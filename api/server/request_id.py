@@ -1,19 +1,17 @@
-"""What happens to every request: an id, and a limit on its body. Plain ASGI: no task per request."""
+"""An id for every request, and an answer with it to a mistake of ours. Plain ASGI: no task per request."""
 
 import logging
 import re
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
-from tandem.api.server.problems import problem
+from tandem.api.server.problems import answer_to
 
 log = logging.getLogger("tandem.api")
 
-BUG = "the gateway made a mistake; the request id leads to the log line"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -48,37 +46,8 @@ class RequestId:
         )  # the server runs each request in a context of its own
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception:
+        except Exception as error:
             log.exception("500 on %s %s", scope["method"], scope["path"])
             if started:
                 raise
-            await problem(500, BUG)(scope, receive, send_with_id)
-
-
-class BodyLimit:
-    """Answer 413 to a body over `limit` bytes, whether it says its length or not."""
-
-    def __init__(self, app: ASGIApp, *, limit: int) -> None:
-        self._app = app
-        self._limit = limit
-        self._message = f"a body may have at most {limit} bytes"
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        length = Headers(scope=scope).get("content-length", "")
-        if length.isdigit() and int(length) > self._limit:
-            await problem(413, self._message)(scope, receive, send)
-            return
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._limit:
-                raise HTTPException(413, self._message)
-            return message
-
-        await self._app(scope, counted, send)
+            await answer_to(error)(scope, receive, send_with_id)

@@ -1,0 +1,92 @@
+"""What a submission asks for, read from its query, headers and body: the one reader of all three."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from starlette.requests import Request
+
+from tandem.api.jobs.parameters import Prefer
+from tandem.api.server import strict_json
+from tandem.api.submission.idempotency import IdempotencyKey
+from tandem.api.submission.options import SubmitOptions
+from tandem.shared.tasks.spec import Input
+
+MISSING = {"type": "missing", "loc": ("body",), "msg": "Field required"}
+
+
+class SubmitHeaders(BaseModel):
+    """The headers of a submit."""
+
+    prefer: Prefer = None
+    idempotency_key: IdempotencyKey = Field(default=None, alias="Idempotency-Key")
+
+
+HEADERS = [field.alias or name for name, field in SubmitHeaders.model_fields.items()]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A submission, understood."""
+
+    options: SubmitOptions
+    headers: SubmitHeaders
+    payload: Input
+
+
+class Parser:
+    """Reads the submissions of one task."""
+
+    def __init__(self, payload: type[Input]) -> None:
+        self._query = TypeAdapter(SubmitOptions)
+        self._headers = TypeAdapter(SubmitHeaders)
+        self._payload = TypeAdapter(payload)
+
+    def parse(self, request: Request, body: bytes) -> Asked:
+        """Read a request.
+
+        Raises:
+            RequestValidationError: names all that is wrong in query, headers and body.
+
+        """
+        errors: list[dict[str, Any]] = []
+        content = _content(request.headers.get("content-type", ""), body)
+        query = dict(request.query_params) if request.scope["query_string"] else {}
+        options = _validate(self._query, query, "query", errors)
+        headers = _validate(self._headers, _present(request.headers), "header", errors)
+        payload: Any = None
+        if body:
+            payload = _validate(self._payload, content, "body", errors)
+        else:
+            errors.append(MISSING)
+        if errors:
+            raise RequestValidationError(errors)
+        return Asked(options, headers, payload)
+
+
+def _content(content_type: str, body: bytes) -> Any:
+    """Give what a body of JSON says; of another type it stays bytes, which are no input of any task."""
+    media = content_type.partition(";")[0].strip().lower()
+    if not body or not (media == "application/json" or (media.startswith("application/") and media.endswith("+json"))):
+        return body
+    try:
+        return strict_json.loads(body)
+    except ValueError as error:
+        wrong = {"type": "json_invalid", "loc": ("body",), "msg": f"not valid JSON: {error}"}
+        raise RequestValidationError([wrong]) from None
+
+
+def _present(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: headers[name] for name in HEADERS if name in headers}
+
+
+def _validate(adapter: TypeAdapter[Any], value: Any, place: str, errors: list[dict[str, Any]]) -> Any:
+    """Validate, noting what is wrong; attributes are looked at, as FastAPI does, for the wording of the errors."""
+    try:
+        return adapter.validate_python(value, from_attributes=True)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        errors += [{**item, "loc": (place, *item["loc"])} for item in found]
+        return None
