@@ -1,4 +1,4 @@
-"""A door to the server that counts what one client sends through it.
+"""A proxy of the server that counts what one client sends through it.
 
 The server's own statistics also count what scripts call, and mix all clients.
 """
@@ -32,7 +32,7 @@ class Counted:
         return sum(self.commands.values())
 
 
-class _Door:
+class _Proxy:
     def __init__(self, counted: Counted, host: str, port: int) -> None:
         self.counted, self._host, self._port = counted, host, port
 
@@ -40,7 +40,7 @@ class _Door:
         upstream_reader, upstream = await asyncio.open_connection(self._host, self._port)
         self.counted.connections += 1
         both = (self._requests(reader, upstream), self._answers(upstream_reader, writer))
-        with suppress(ConnectionError, asyncio.CancelledError):  # cancelled: the door closes
+        with suppress(ConnectionError, asyncio.CancelledError):  # cancelled: the proxy closes
             await asyncio.wait([asyncio.create_task(way) for way in both], return_when=asyncio.FIRST_COMPLETED)
         for end in (writer, upstream):
             end.close()
@@ -65,13 +65,13 @@ class _Door:
 
 @contextmanager
 def counting(redis_url: str) -> Iterator[Counted]:
-    """Open a door for the time of the block; `url` of what it gives leads through it."""
+    """Open a proxy for the time of the block; `url` of what it gives leads through it."""
     parts = urlsplit(redis_url)
     port = free_port()
     counted = Counted(parts._replace(netloc=f"127.0.0.1:{port}").geturl())
-    door = _Door(counted, parts.hostname or "127.0.0.1", parts.port or 6379)
+    proxy = _Proxy(counted, parts.hostname or "127.0.0.1", parts.port or 6379)
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(door.serve, "127.0.0.1", port))
+    server = loop.run_until_complete(asyncio.start_server(proxy.serve, "127.0.0.1", port))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:

@@ -140,6 +140,22 @@ def test_what_tests_share_is_in_their_support() -> None:
         assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12, folder
 
 
+CALLERS = {"deploy/local/demo.py", "deploy/local/run.py"}  # they use the API as anybody does
+ANOTHERS = {"deploy/local/parts.py", "deploy/local/stub.py"}  # the end of the provider's base URL
+
+
+def literals(path: Path) -> Iterator[str]:
+    """All strings that a file writes, those within f-strings too."""
+    for node in ast.walk(ast.parse(path.read_text(), path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_urls_of_the_api_are_made_in_the_api_alone() -> None:
+    makers = {str(path.relative_to(ROOT)) for path in SOURCES if any(text.startswith("/v1") for text in literals(path))}
+    assert makers == {"api/links.py", *CALLERS, *ANOTHERS}
+
+
 # --- what the repository carries
 
 FORBIDDEN = {
@@ -147,7 +163,7 @@ FORBIDDEN = {
         r"(?<!no-emit-)\b(?:extra-)?index-url\b|--(?:trusted-host|find-links)\b|\[\[tool\.uv\.index"
     ),
     "a registry's host": re.compile(
-        r"pythonhosted\.org|pypi\.org/simple|artifactory|jfrog|codeartifact|pkg\.dev\b|nexus|\b(?:registry|mirror)s?\.[a-z]",
+        r"pythonhosted\.org|pypi\.org/simple|artifactory|jfrog|codeartifact|pkg\.dev\b|nexus|\b(?:registry|mirror)s?\.(?!py\b)[a-z]",
         re.IGNORECASE,
     ),
     "a folder of one machine": re.compile(r"(?<![\w.}])/(?:home|root|work|Users|workspace|mnt)/\w"),

@@ -7,7 +7,6 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from tandem.api.server.errors import Forbidden, Unauthorized, raises
 from tandem.shared.config.api_keys import ApiKey, Role, find
-from tandem.shared.jobs.model import Job
 
 bearer = HTTPBearer(auto_error=False, description="An API key, role user or admin.")
 
@@ -32,8 +31,3 @@ async def require_admin(caller: Caller) -> ApiKey:
     if caller.role is not Role.ADMIN:
         raise Forbidden("this needs a key of role admin")
     return caller
-
-
-def may_see(caller: ApiKey, job: Job) -> bool:
-    """An owner sees own jobs, an admin all."""
-    return caller.role is Role.ADMIN or job.owner == caller.name

@@ -6,15 +6,15 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from tandem.api.auth.keys import Caller, require_admin
 from tandem.api.dependencies import TheBook, TheCatalog, TheFiles, TheSettings
-from tandem.api.jobs import artifacts
+from tandem.api.jobs.access import VisibleJob, find
 from tandem.api.jobs.bulk import Retried, RetryFilter, retry_matching
 from tandem.api.jobs.view import answer
-from tandem.api.jobs.visible import VisibleJob, find
 from tandem.api.links import JOBS
 from tandem.api.server.errors import Conflict, Invalid, raises
 from tandem.api.server.routing import ApiRoute
 from tandem.shared.jobs.model import FINAL, Status
 from tandem.shared.jobs.view import AnyJob
+from tandem.shared.storage import artifacts
 from tandem.shared.store import commands
 
 router = APIRouter(prefix=JOBS, tags=["jobs"], route_class=ApiRoute)
@@ -56,7 +56,7 @@ async def retry_job(job: VisibleJob, caller: Caller, book: TheBook) -> Response:
 @raises(Conflict)
 async def delete_job(job: VisibleJob, caller: Caller, book: TheBook, files: TheFiles) -> Response:
     # What is there before the job is seen to be finished is not of a run that a retry begins meanwhile.
-    owned = await artifacts.of(files, job)
+    owned = await artifacts.keys_of(files, owner=job.owner, job=job.id)
     job = await find(job.id, caller, book)
     if not job.finished:
         raise Conflict(f"the job is {job.status}: cancel it first")

@@ -12,9 +12,9 @@ from sse_starlette.sse import AppStatus, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from tandem.api.dependencies import TheBook
+from tandem.api.jobs.access import NO_JOB, VisibleJob
 from tandem.api.jobs.event_stream import EventStream, Gap
 from tandem.api.jobs.subscriptions import TheSubscriptions
-from tandem.api.jobs.visible import NO_JOB, VisibleJob
 from tandem.api.links import JOBS
 from tandem.api.server.errors import BadRequest, NotFound, raises
 from tandem.api.server.routing import ApiRoute

@@ -8,10 +8,10 @@ from tandem.api.auth.keys import Caller
 from tandem.api.dependencies import TheBook, TheCatalog, TheFiles
 from tandem.api.jobs import cursor as cursors
 from tandem.api.jobs import download
+from tandem.api.jobs.access import VisibleJob
 from tandem.api.jobs.parameters import Wait
 from tandem.api.jobs.subscriptions import TheSubscriptions
 from tandem.api.jobs.view import answer, show
-from tandem.api.jobs.visible import VisibleJob
 from tandem.api.links import JOBS
 from tandem.api.server.errors import Invalid, NotFound, raises
 from tandem.api.server.routing import ApiRoute

@@ -8,8 +8,9 @@ from fastapi.openapi.models import Example
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from tandem.api.auth.keys import Caller, authenticate, bearer, may_see, require_admin
+from tandem.api.auth.keys import Caller, authenticate, bearer, require_admin
 from tandem.api.dependencies import TheBook
+from tandem.api.jobs.access import may_see
 from tandem.api.jobs.parameters import JobId, Wait, preferred_wait
 from tandem.api.jobs.subscriptions import TheSubscriptions
 from tandem.api.jobs.view import answer

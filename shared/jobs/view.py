@@ -97,7 +97,7 @@ def show(job: Job, links: Links) -> AnyJob:
         started_at=job.started_at,
         finished_at=job.finished_at,
         progress=ProgressView(**job.progress) if job.progress else None,
-        result=job.result,
+        result=_result(job, links),
         error=ErrorView(**job.error, attempts=[AttemptView(**entry) for entry in job.attempts]) if job.error else None,
         usage=UsageView(**vars(job.usage)),
         provider=job.provider,
@@ -105,3 +105,10 @@ def show(job: Job, links: Links) -> AnyJob:
         deliveries=job.deliveries,
         links=links,
     )
+
+
+def _result(job: Job, links: Links) -> Any:
+    """Give the result; where its `file` leaves the `url` empty, this is the job's file, whose link no worker knows."""
+    if job.file and isinstance(job.result, dict) and (file := job.result.get("file")):
+        return {**job.result, "file": {**file, "url": file.get("url") or links.file}}
+    return job.result

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,10 +11,13 @@ from typing import cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from tandem.shared.errors import ServiceError
 from tandem.shared.jobs.model import Artefact
 
+AWAY = "the store of files does not take requests now"
 DRAFT = re.compile(r"#[0-9]+$")  # what obstore adds to the name of a file until it is whole
 
 
@@ -42,7 +45,7 @@ class Files:
             ValueError: a part of the key is empty or leads elsewhere.
 
         """
-        key = f"{owner}/{job}/{run}/{name}"
+        key = f"{_place(owner, job)}/{run}/{name}"
         if not {"", ".", ".."}.isdisjoint(key.split("/")):
             raise ValueError(f"not a place for a file: {key!r}")
         obstore.put(self.store, key, content)
@@ -82,6 +85,35 @@ class Files:
         """Remove what `drafts` listed."""
         if self._folder:
             (self._folder / draft.key).unlink(missing_ok=True)
+
+
+async def keys_of(store: ObjectStore, *, owner: str, job: str) -> Sequence[str]:
+    """List the keys of a job's files, those of all its runs, also of runs that failed.
+
+    Raises:
+        ServiceError: the store does not answer.
+
+    """
+    try:
+        return [item["path"] async for batch in obstore.list(store, prefix=_place(owner, job)) for item in batch]
+    except BaseError as error:
+        raise ServiceError(AWAY) from error
+
+
+async def erase(store: ObjectStore, keys: Sequence[str]) -> None:
+    """Remove files; one that is gone already is no error. Raises ServiceError: the store does not answer."""
+    for key in keys:
+        try:
+            await obstore.delete_async(store, key)
+        except FileNotFoundError:
+            continue
+        except BaseError as error:
+            raise ServiceError(AWAY) from error
+
+
+def _place(owner: str, job: str) -> str:
+    """Give where a job's files are."""
+    return f"{owner}/{job}"
 
 
 def open_store(url: str) -> ObjectStore:

@@ -54,10 +54,10 @@ def session(*, allow_private: bool) -> aiohttp.ClientSession:
 
 
 def body(delivery: Delivery, job: Job) -> str:
-    """Write what a receiver gets: the job as it ended."""
-    data = json.loads(
-        show(job, links_of(job.url or "", file=job.file is not None)).model_dump_json(exclude={"deliveries"})
-    )
+    """Write what a receiver gets: the job as it ended. One that was stored before jobs kept their URL has no links."""
+    links = links_of(job.url or "", file=job.file is not None)
+    without = {"deliveries"} if job.url else {"deliveries", "links"}
+    data = json.loads(show(job, links).model_dump_json(exclude=without))
     return json.dumps({"type": delivery.event, "timestamp": iso(delivery.at), "data": data}, ensure_ascii=False)
 
 

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from typing import Any
 
-from tandem.shared.tasks.catalog.report import REPORT, ReportFile, ReportInput, ReportOutput
+from tandem.shared.tasks.catalog.report import REPORT, TO_BE_LINKED, ReportFile, ReportInput, ReportOutput
 from tandem.sync_worker.context import SyncContext, handles
 from tandem.sync_worker.reports import pdf, templating
 from tandem.sync_worker.reports.pdf import Properties
@@ -14,12 +14,12 @@ MAX_NAME = 80
 
 @handles(REPORT)
 def report(ctx: SyncContext, job: ReportInput) -> ReportOutput:
-    """Render, store, and say where the file is."""
+    """Render and store."""
     properties = Properties(title=job.title, author=job.author, language=job.language, variant=job.variant)
     document = pdf.render(_html(ctx, job), properties)
     file = ctx.save(name=file_name(job), media_type="application/pdf", content=document.content)
-    url = f"/v1/jobs/{ctx.job_id}/file"
-    return ReportOutput(file=ReportFile(url=url, bytes=file.bytes, sha256=file.sha256, pages=document.pages))
+    made = ReportFile(url=TO_BE_LINKED, bytes=file.bytes, sha256=file.sha256, pages=document.pages)
+    return ReportOutput(file=made)
 
 
 def file_name(job: ReportInput) -> str:

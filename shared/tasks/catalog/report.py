@@ -61,6 +61,9 @@ class ReportInput(Input):
         return self
 
 
+TO_BE_LINKED = ""  # a worker knows no URL: whoever shows the job puts the link to its file there
+
+
 class ReportFile(BaseModel):
     url: str
     bytes: int

@@ -15,9 +15,9 @@ async def url(gateway: Gateway, worker: Book, files: Files) -> str:
     job_id = await gateway.submit("report", {"markdown": "x"})
     name = 'Übersicht "1".pdf'
     file = files.put(owner="ann", job=job_id, run=1, name=name, media_type="application/pdf", content=CONTENT)
-    finish(worker, claim_one(worker, "sync"), "{}", file)
+    finish(worker, claim_one(worker, "sync"), '{"file": {"url": "", "pages": 1}}', file)
     job = (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()
-    assert job["links"]["file"] == f"/v1/jobs/{job_id}/file"
+    assert job["links"]["file"] == f"/v1/jobs/{job_id}/file" == job["result"]["file"]["url"]
     return str(job["links"]["file"])
 
 

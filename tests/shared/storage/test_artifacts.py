@@ -114,7 +114,7 @@ def test_two_attempts_keep_a_file_each(files: Files) -> None:
 
 WRITER = """
 import sys
-from shared.files import Files
+from tandem.shared.storage.artifacts import Files
 files, number = Files(sys.argv[1]), 0
 while True:
     number += 1
