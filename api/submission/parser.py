@@ -1,8 +1,7 @@
 """What a submission asks for, read from its query, headers and body: the one reader of all three."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -27,8 +26,7 @@ class SubmitHeaders(BaseModel):
 HEADERS = [field.alias or name for name, field in SubmitHeaders.model_fields.items()]
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """A submission, understood."""
 
     options: SubmitOptions

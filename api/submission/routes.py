@@ -86,8 +86,7 @@ class SubmitRoute(ApiRoute):
             await require_admin(caller)
         body = await request.body()  # before the turn: a slow caller must hold up nobody
         async with request.app.state.book.turns.turn():
-            asked = self._parser.parse(request, body)
-            response: Response = await self._accept(request, caller, asked.options, asked.headers, asked.payload)
+            response: Response = await self._accept(request, caller, *self._parser.parse(request, body))
         await response(scope, receive, send)
 
 
