@@ -12,6 +12,7 @@ import pytest
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.shared.store.scripts import Call
+from tandem.shared.store.turns import PLACES
 from tests.support.gateway import CHAT, Gateway, is_problem
 from tests.support.jobs import TTL, claim_one, finish
 from tests.support.processes import until
@@ -142,6 +143,28 @@ async def test_a_name_that_nobody_answers_for_holds_no_request_up(
     async with asyncio.timeout(5):
         await asyncio.gather(*(ask(gateway, {"webhook_url": "https://silent.example/"}) for _ in range(20)))
     gone.set()
+
+
+async def test_submissions_whose_look_up_lasts_hold_up_no_other(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than may prepare a call at a time."""
+    begun, answered = threading.Semaphore(0), threading.Event()
+
+    def slow(*_: Any, **__: Any) -> Any:
+        begun.release()
+        answered.wait(30)
+        raise socket.gaierror
+
+    monkeypatch.setattr("tandem.api.submission.webhook_target.PATIENCE", 30)
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    slow_ones = [asyncio.create_task(ask(gateway, {"webhook_url": "https://slow.example/"})) for _ in range(2 * PLACES)]
+    await asyncio.to_thread(begun.acquire)
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(ask(gateway, {}) for _ in range(2 * PLACES)))
+    assert not any(task.done() for task in slow_ones)
+    answered.set()
+    await asyncio.gather(*slow_ones)
 
 
 # --- submitting once

@@ -109,3 +109,23 @@ async def test_turns_end_when_a_submission_is_refused(gateway: Gateway) -> None:
     async with asyncio.timeout(20):
         answers = [await gateway.ann.post("/v1/chat", json=CHAT) for _ in range(50 + 2 * PLACES)]
     assert [answer.status_code for answer in answers[50:]] == [503] * 2 * PLACES  # 50 places in the queue
+
+
+async def test_a_caller_who_goes_away_is_no_mistake_of_ours(
+    gateway: Gateway, book: Book, caplog: pytest.LogCaptureFixture
+) -> None:
+    coming = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    answers: list[Any] = []
+
+    async def receive() -> Any:
+        return next(coming)
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    headers = [(b"authorization", gateway.ann.headers["Authorization"].encode()), (b"content-type", JSON.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat", "query_string": b"", "headers": headers}
+    await gateway.app(scope, receive, send)
+    assert answers[0]["status"] == 400
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    assert book.client.dbsize() == 0
