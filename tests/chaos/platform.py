@@ -15,7 +15,7 @@ from tandem.deploy.local.ports import free_port
 from tests.chaos.plan import SIZES, Role
 from tests.support.processes import ROOT, Process, until
 from tests.support.servers.valkey import Valkey
-from tests.support.workers.trouble import project
+from tests.support.tasks import WITH_TASKS
 
 ADMIN_KEY = "chaos-admin-key-0123456789"
 USER_KEY = "chaos-user-key-0123456789abc"
@@ -62,7 +62,6 @@ class Platform:
     """Everything that runs; `ended` is called with each slot whose process has ended."""
 
     folder: Path
-    code: Path
     valkey: Valkey
     env: Mapping[str, str]
     ports: list[int]
@@ -103,7 +102,7 @@ class Platform:
         if role is Role.GATEWAY:
             env["PORT"] = str(self.ports[number])
         command = [sys.executable, "-m", MODULES[role], *arguments]
-        process = Process(command, env=env, log=self.folder / f"{name}.log", cwd=self.code)
+        process = Process(command, env=env, log=self.folder / f"{name}.log")
         return process, name if role is Role.SYNC else f"-{process.popen.pid}-"
 
     def refill(self, ended: Callable[[Slot], None]) -> None:
@@ -129,14 +128,14 @@ class Platform:
 
 @contextmanager
 def platform(folder: Path, *, rpm: int, seed: int) -> Iterator[Platform]:
-    """Start the whole platform in `folder`, run from a copy of the project with tasks that misbehave."""
-    for name in ("valkey", "run", "code"):
+    """Start the whole platform in `folder`, with tasks that misbehave."""
+    for name in ("valkey", "run"):
         (folder / name).mkdir(parents=True)
-    code = project(folder / "code", hasty=False)
     helpers: list[Process] = []
     valkey = Valkey(folder / "valkey")
     port = free_port()
     env = {
+        **WITH_TASKS,
         "REDIS_URL": valkey.url,
         "RUN_DIR": str(folder / "run"),
         "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
@@ -147,7 +146,7 @@ def platform(folder: Path, *, rpm: int, seed: int) -> Iterator[Platform]:
         "TANDEM_GRACE": f"{GRACE}s",
         "TANDEM_LOG_FORMAT": "console",
     }
-    running = Platform(folder, code, valkey, env, [free_port() for _ in range(SIZES[Role.GATEWAY])])
+    running = Platform(folder, valkey, env, [free_port() for _ in range(SIZES[Role.GATEWAY])])
     try:
         options = ["--log", str(running.provider_log), "--seed", str(seed), "--port", str(port)]
         helpers += [

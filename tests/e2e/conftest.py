@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.platform import Platform, platform
 from tests.support.servers.smtp import serve
-from tests.support.workers.trouble import Moody, project
+from tests.support.workers.trouble import TROUBLED, Moody
 
 
 @pytest.fixture(scope="session")
@@ -18,13 +18,11 @@ def shared_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platfo
 @pytest.fixture(scope="session")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform with tasks that misbehave."""
-    copy = project(tmp_path_factory.mktemp("copy"))
-    settings = {"TANDEM_GRACE": "1", "TANDEM_SYNC_MEMORY": "256MiB"}
-    with (
-        serve(Moody()) as port,
-        platform(tmp_path_factory.mktemp("p"), cwd=copy, SMTP_URL=f"smtp://127.0.0.1:{port}", **settings) as running,
-    ):
-        yield running
+    settings = {**TROUBLED, "TANDEM_GRACE": "1", "TANDEM_SYNC_MEMORY": "256MiB"}
+    with serve(Moody()) as port:
+        settings["SMTP_URL"] = f"smtp://127.0.0.1:{port}"
+        with platform(tmp_path_factory.mktemp("p"), **settings) as running:
+            yield running
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.support.gateway import KEYS
 from tests.support.jobs import PLENTY
 from tests.support.keyspace.problems import problems
 from tests.support.platform import CHAT, Platform, platform
-from tests.support.processes import ROOT, running, until
+from tests.support.processes import running, until
 from tests.support.servers.valkey import Valkey
 
 
@@ -69,7 +69,7 @@ FLOODS = [("chat", CHAT, "LLM_WORKERS", "report"), ("report", {"markdown": "# Fl
 def test_the_pools_are_independent(tmp_path: Path, task: str, body: Any, stopped: str, other: str) -> None:
     """With one pool stopped and 20,000 jobs waiting for it, the other one works as ever."""
     sizes = {"LLM_WORKERS": "1", "SYNC_WORKERS": "1", stopped: "0"}
-    with platform(tmp_path / "p", cwd=ROOT, **sizes) as running_platform:
+    with platform(tmp_path / "p", **sizes) as running_platform:
         asyncio.run(_flood((running_platform.folder / "redis.url").read_text().strip(), task, body))
         bodies: dict[str, Any] = {"chat": CHAT, "report": {"markdown": "# Not behind them"}}
         assert running_platform.run(other, bodies[other])["status"] == "succeeded"

@@ -12,7 +12,7 @@ import httpx
 import psutil
 
 from tandem.deploy.local.ports import free_port
-from tests.support.processes import ROOT, Process, until
+from tests.support.processes import Process, until
 
 CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
 PARTS = ("redis", "llm-stub", "mailbox", "api", "llm-worker", "sync-worker", "clock", "dashboard")
@@ -81,12 +81,12 @@ class Platform:
 
 
 @contextmanager
-def platform(folder: Path, *, cwd: Path = ROOT, **settings: str) -> Iterator[Platform]:
+def platform(folder: Path, **settings: str) -> Iterator[Platform]:
     """Start a platform and stop it at the end of the block."""
     port, dashboard = free_port(), free_port()
     folder.mkdir(exist_ok=True)
     env = {"RUN_DIR": str(folder), "PORT": str(port), "DASHBOARD_PORT": str(dashboard), **settings}
-    process = Process([sys.executable, "-m", "tandem.deploy.local.run"], env=env, log=folder / "run.log", cwd=cwd)
+    process = Process([sys.executable, "-m", "tandem.deploy.local.run"], env=env, log=folder / "run.log")
     try:
         process.until_says("\nready http://", patience=60)
         yield Platform(process, folder, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", env)

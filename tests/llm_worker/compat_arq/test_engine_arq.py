@@ -16,21 +16,16 @@ from tandem.llm_worker.compat_arq.wire_format import job_deserializer, job_seria
 from tandem.shared.jobs.model import Status
 from tandem.shared.runtime.redis_client import async_client
 from tandem.shared.store.executor import Book
-from tests.support.processes import clean_environment, until
-from tests.support.workers.llm import Pool, pool, project
+from tests.support.processes import ROOT, clean_environment, until
+from tests.support.workers.llm import Pool, pool
 
 ARQ = [str(Path(sys.executable).with_name("arq")), "tandem.llm_worker.main.WorkerSettings"]
-PLAIN = [ARQ[0], "plain.WorkerSettings"]
-
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return project(tmp_path_factory.mktemp("copy"))
+PLAIN = [ARQ[0], "tests.support.tasks.arq_functions.WorkerSettings"]
 
 
 @pytest.fixture
-def workers(book: Book, valkey: str, copy: Path, tmp_path: Path) -> Iterator[Pool]:
-    with pool(book, valkey, copy, tmp_path / "w") as made:
+def workers(book: Book, valkey: str, tmp_path: Path) -> Iterator[Pool]:
+    with pool(book, valkey, tmp_path / "w") as made:
         yield made
 
 
@@ -49,7 +44,7 @@ async def enqueue(client: ArqRedis, *args: object, queue: str = "arq:queue", **o
 
 def check(workers: Pool) -> int:
     env = {**clean_environment(), "REDIS_URL": workers.url, "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
-    return subprocess.run([*ARQ, "--check"], cwd=workers.copy, env=env, check=False, capture_output=True).returncode
+    return subprocess.run([*ARQ, "--check"], cwd=ROOT, env=env, check=False, capture_output=True).returncode
 
 
 def test_the_arq_command_starts_the_same_worker_and_check_tells_the_truth(workers: Pool) -> None:

@@ -11,25 +11,21 @@ import pytest
 from tandem.shared.jobs.model import Status
 from tandem.shared.store.executor import Book
 from tests.support.processes import until
-from tests.support.workers.llm import Pool, pool, project
-
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return project(tmp_path_factory.mktemp("copy"), quick=True)
+from tests.support.tasks import SHORT_LEASES
+from tests.support.workers.llm import Pool, pool
 
 
 @pytest.fixture
-def workers(book: Book, valkey: str, copy: Path, tmp_path: Path) -> Iterator[Pool]:
+def workers(book: Book, valkey: str, tmp_path: Path) -> Iterator[Pool]:
     """Workers whose leases are short."""
-    with pool(book, valkey, copy, tmp_path / "w") as made:
+    with pool(book, valkey, tmp_path / "w", SHORT_LEASES) as made:
         yield made
 
 
 @pytest.fixture
 def true_workers(book: Book, valkey: str, tmp_path: Path) -> Iterator[Pool]:
     """Workers as they are shipped."""
-    with pool(book, valkey, project(tmp_path / "copy"), tmp_path / "w") as made:
+    with pool(book, valkey, tmp_path / "w") as made:
         yield made
 
 

@@ -173,9 +173,9 @@ async def test_it_waits_for_redis(own_valkey: Valkey) -> None:
 
 HOLDER = """
 import asyncio, sys
-from llm_worker.limiter import Limiter
-from llm_worker.limits import Limits, Scope
-from shared.redis import async_client
+from tandem.llm_worker.rate_limit.limiter import Limiter
+from tandem.llm_worker.rate_limit.model import Limits, Scope
+from tandem.shared.runtime.redis_client import async_client
 
 async def main():
     limiter = Limiter.open(async_client(sys.argv[1]), async_client(sys.argv[1], timeout=None))

@@ -92,7 +92,7 @@ def test_remote_references_are_refused_and_not_followed(schema: str) -> None:
 
 CODE = """
 import json, sys
-from shared.json_schema import check_schema, errors
+from tandem.shared.tasks.json_schema import check_schema, errors
 schema, value = json.load(sys.stdin)
 try:
     check_schema(schema)

@@ -1,4 +1,4 @@
-"""Real sync workers that run the functions of a module `toys`, enqueued with plain RQ."""
+"""Real sync workers that run `rq_functions`, enqueued with plain RQ."""
 
 import sys
 from collections.abc import Iterator
@@ -15,25 +15,8 @@ from tandem.shared.runtime.redis_client import client
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tests.support.processes import Process, until
-from tests.support.workers.left_behind import LEAVE_BEHIND
 
-TOYS = f"""
-import time
-
-{LEAVE_BEHIND}
-
-def add(a, b=1):
-    return a + b
-
-def slow(seconds, marks):
-    Path(marks, f"ran.{{os.getpid()}}").touch()
-    time.sleep(seconds)
-    return seconds
-
-def leave_behind_and_stay(marks):
-    leave_behind(marks)
-    stay()
-"""
+FUNCTIONS = "tests.support.tasks.rq_functions"
 
 
 @dataclass
@@ -51,7 +34,7 @@ class Pool:
 
     def enqueue(self, function: str, *arguments: Any, **options: Any) -> str:
         queue = Queue("default", connection=self.book.client, serializer="json")
-        return str(queue.enqueue(f"toys.{function}", *arguments, **options).id)
+        return str(queue.enqueue(f"{FUNCTIONS}.{function}", *arguments, **options).id)
 
     def job(self, job_id: str) -> Job | None:
         return self.book.run(commands.fetch(job_id))
@@ -76,8 +59,7 @@ def worker_of(process: Process) -> psutil.Process:
 
 @contextmanager
 def pool(redis_url: str, folder: Path, **settings: str) -> Iterator[Pool]:
-    """Make the module `toys` and a place for workers."""
-    (folder / "toys.py").write_text(TOYS)
-    env = {"REDIS_URL": redis_url, "RUN_DIR": str(folder), "PYTHONPATH": str(folder), "TANDEM_RQ_IMPORTS": "toys"}
+    """A place for workers."""
+    env = {"REDIS_URL": redis_url, "RUN_DIR": str(folder), "TANDEM_RQ_IMPORTS": FUNCTIONS}
     with client(redis_url) as connection:
         yield Pool(Book(connection), folder, env | settings)

@@ -16,7 +16,7 @@ from tandem.shared.store.executor import Book
 from tests.support.jobs import put
 from tests.support.processes import Process, until
 from tests.support.servers.valkey import Valkey
-from tests.support.workers.rq import Pool, pool, worker_of
+from tests.support.workers.rq import FUNCTIONS, Pool, pool, worker_of
 
 TTL = timedelta(days=1)
 
@@ -80,8 +80,8 @@ def test_no_record_ends_a_worker(toys: Pool, worker: Process) -> None:
     for _ in range(220):
         deep = [deep]
     for name, arguments in {"surrogate": ["\ud800"], "deep": [deep], "nan": [float("nan")]}.items():
-        connection.hset(f"rq:job:{name}", "data", json.dumps(["toys.add", None, arguments, {}]))
-    good = json.dumps(["toys.add", None, [1], {}])
+        connection.hset(f"rq:job:{name}", "data", json.dumps([f"{FUNCTIONS}.add", None, arguments, {}]))
+    good = json.dumps([f"{FUNCTIONS}.add", None, [1], {}])
     fields = {"timeout": "inf", "retries_left": "9" * 40, "retry_intervals": "[1e300]"}
     for name, value in fields.items():
         connection.hset(f"rq:job:{name}", mapping={"data": good, name: value})

@@ -18,9 +18,10 @@ from tandem.shared.tasks.catalog.maintenance import MIGRATE, MigrateInput, Migra
 from tandem.sync_worker.context import SyncContext
 from tandem.sync_worker.handlers.migrate import migrate
 from tandem.sync_worker.migrations import runner
+from tests.support.processes import ROOT
 from tests.support.sync_attempts import Start
 
-EXAMPLE = Path(__file__).parents[2] / "deploy/local/alembic"
+EXAMPLE = ROOT / "deploy/local/alembic"
 
 BROKEN = """
 from alembic import op

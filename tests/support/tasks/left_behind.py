@@ -1,18 +1,18 @@
-"""A job that leaves processes behind, as source for the modules that real workers load."""
+"""Processes that a job leaves behind."""
 
-LEAVE_BEHIND = """
 import os
 import signal
 from pathlib import Path
+from typing import NoReturn
 
 
-def stay():
+def stay() -> NoReturn:
     while True:
         signal.pause()
 
 
-def leave_behind(marks):
-    # A child in the group, and a daemon that left it; both note their numbers and outlive the job's process.
+def leave_behind(marks: str) -> None:
+    """Start a child in the group and a daemon that left it; both note their numbers and outlive the job's process."""
     for daemon in (False, True):
         if os.fork() == 0:
             if daemon:
@@ -21,4 +21,3 @@ def leave_behind(marks):
                     os._exit(0)
             Path(marks, f"left.{os.getpid()}").touch()
             stay()
-"""

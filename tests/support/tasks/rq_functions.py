@@ -1,0 +1,22 @@
+"""Functions that tests enqueue with plain RQ."""
+
+import os
+import time
+from pathlib import Path
+
+from tests.support.tasks import left_behind
+
+
+def add(a: int, b: int = 1) -> int:
+    return a + b
+
+
+def slow(seconds: float, marks: str) -> float:
+    Path(marks, f"ran.{os.getpid()}").touch()
+    time.sleep(seconds)
+    return seconds
+
+
+def leave_behind_and_stay(marks: str) -> None:
+    left_behind.leave_behind(marks)
+    left_behind.stay()
