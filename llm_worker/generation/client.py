@@ -1,13 +1,21 @@
 """What a handler asks models with."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
+from tandem.llm_worker.generation.deltas import Deltas
 from tandem.llm_worker.providers.base import ChatRequest, Completion, EmbedRequest, Vectors
-from tandem.llm_worker.providers.router import Router
+from tandem.llm_worker.providers.router import Route, Router
 from tandem.llm_worker.providers.session import Attempt
 from tandem.shared.config.settings import Settings
 from tandem.shared.tasks.catalog.llm import Message
+
+
+class StreamingAttempt(Attempt, Protocol):
+    """An attempt whose readers may watch an answer come."""
+
+    async def emit(self, text: str, *, first: bool) -> bool:
+        """Write one delta of a streamed answer; see `deltas.Emit`."""
 
 
 class ModelClient:
@@ -18,7 +26,7 @@ class ModelClient:
         JobError: the request failed; `providers/errors.py` lists what another request may answer.
     """
 
-    def __init__(self, router: Router, settings: Settings, attempt: Attempt) -> None:
+    def __init__(self, router: Router, settings: Settings, attempt: StreamingAttempt) -> None:
         self._router = router
         self._settings = settings
         self._attempt = attempt
@@ -46,16 +54,23 @@ class ModelClient:
             schema=schema,
             stream=stream,
         )
-        return await self._router.call(
-            model or self._settings.model, lambda route: route.provider.chat(route.model, request, self._attempt)
-        )
+        return await self._router.call(model or self._settings.model, lambda route: self._chat(route, request))
+
+    async def _chat(self, route: Route, request: ChatRequest) -> Completion:
+        if not request.stream:
+            return await route.provider.chat(route.model, request, attempt=self._attempt)
+        async with Deltas(self._attempt.emit) as deltas:
+            completion = await route.provider.chat(route.model, request, attempt=self._attempt, on_text=deltas.add)
+            if not deltas.begun:
+                deltas.add(completion.text)
+            return completion
 
     async def embed(self, texts: Sequence[str], *, model: str | None = None, dimensions: int | None = None) -> Vectors:
         """Turn each text into a vector, in order, all of one length, which the provider decides."""
         request = EmbedRequest(texts=tuple(texts), dimensions=dimensions)
         return await self._router.call(
             model or self._settings.embed_model,
-            lambda route: route.provider.embed(route.model, request, self._attempt),
+            lambda route: route.provider.embed(route.model, request, attempt=self._attempt),
         )
 
     def context_window(self, model: str | None = None) -> int:

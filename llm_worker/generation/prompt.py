@@ -13,7 +13,7 @@ def user(*parts: str) -> Message:
     return Message(role="user", content="\n\n".join(parts))
 
 
-def marked(name: str, text: str) -> str:
+def delimited(name: str, text: str) -> str:
     """Put `text` between tags that it can't hold: their name ends with a hash of the text."""
     tag = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return f"<{tag}>\n{text}\n</{tag}>"

@@ -16,7 +16,7 @@ from tandem.shared.tasks.catalog.llm import Message
 
 T = TypeVar("T")
 
-ASKS = 3
+MAX_ANSWERS = 3
 SHOWN = 2000
 FENCED = re.compile(r"```[a-zA-Z]*\s*\n(.*?)\n?\s*```", re.DOTALL)
 
@@ -27,7 +27,9 @@ AGAIN = (
 )
 
 
-async def ask(ctx: LlmContext, messages: list[Message], *, schema: dict[str, Any], check: Callable[[Any], T]) -> T:
+async def chat_json(
+    ctx: LlmContext, messages: list[Message], *, schema: dict[str, Any], check: Callable[[Any], T]
+) -> T:
     """Ask for JSON of `schema`; `check` turns the decoded value into the result or raises ValueError.
 
     Raises:
@@ -36,7 +38,7 @@ async def ask(ctx: LlmContext, messages: list[Message], *, schema: dict[str, Any
 
     """
     conversation, error = list(messages), ""
-    for _ in range(ASKS):
+    for _ in range(MAX_ANSWERS):
         answer = await _answer(ctx, conversation, schema)
         try:
             return check(decode(answer.text))
@@ -45,7 +47,7 @@ async def ask(ctx: LlmContext, messages: list[Message], *, schema: dict[str, Any
         # The schema is repeated for providers which ignore a response_format without saying so.
         again = AGAIN.format(error=error, schema=json.dumps(schema))
         conversation += [Message(role="assistant", content=answer.text[:SHOWN]), user(again)]
-    raise TransientError(f"{ASKS} answers were invalid; the last: {error[:300]}", type="invalid_answer")
+    raise TransientError(f"{MAX_ANSWERS} answers were invalid; the last: {error[:300]}", type="invalid_answer")
 
 
 async def _answer(ctx: LlmContext, conversation: list[Message], schema: dict[str, Any]) -> Completion:

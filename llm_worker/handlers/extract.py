@@ -1,8 +1,8 @@
 from typing import Any
 
 from tandem.llm_worker.generation.context import LlmContext, handles
-from tandem.llm_worker.generation.prompt import marked, system, user
-from tandem.llm_worker.generation.structured import ask
+from tandem.llm_worker.generation.prompt import delimited, system, user
+from tandem.llm_worker.generation.structured import chat_json
 from tandem.shared.tasks.catalog.llm import EXTRACT, ExtractInput, ExtractOutput
 from tandem.shared.tasks.json_schema import errors
 
@@ -21,4 +21,6 @@ async def extract(ctx: LlmContext, job: ExtractInput) -> ExtractOutput:
             raise ValueError("\n".join(found[:MOST_ERRORS]))
         return ExtractOutput(data=value)
 
-    return await ask(ctx, [system(PROMPT), user(marked("text", job.text))], schema=job.json_schema, check=check)
+    return await chat_json(
+        ctx, [system(PROMPT), user(delimited("text", job.text))], schema=job.json_schema, check=check
+    )

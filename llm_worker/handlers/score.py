@@ -3,8 +3,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from tandem.llm_worker.generation.context import LlmContext, handles
-from tandem.llm_worker.generation.prompt import marked, system, user
-from tandem.llm_worker.generation.structured import ask
+from tandem.llm_worker.generation.prompt import delimited, system, user
+from tandem.llm_worker.generation.structured import chat_json
 from tandem.shared.tasks.catalog.llm import SCORE, ScoreInput, ScoreOutput
 
 PROMPT = """\
@@ -19,9 +19,9 @@ OVERALL = "The overall quality of the text."
 async def score(ctx: LlmContext, job: ScoreInput) -> ScoreOutput:
     messages = [
         system(PROMPT.format(min=job.min, max=job.max)),
-        user(marked("rubric", job.rubric or OVERALL), marked("text", job.text)),
+        user(delimited("rubric", job.rubric or OVERALL), delimited("text", job.text)),
     ]
-    return await ask(ctx, messages, schema=_schema(job), check=lambda value: _check(job, value))
+    return await chat_json(ctx, messages, schema=_schema(job), check=lambda value: _check(job, value))
 
 
 def _schema(job: ScoreInput) -> dict[str, Any]:

@@ -2,7 +2,7 @@ import asyncio
 
 from tandem.llm_worker.generation.concurrency import gather
 from tandem.llm_worker.generation.context import LlmContext, handles
-from tandem.llm_worker.generation.prompt import marked, system, user
+from tandem.llm_worker.generation.prompt import delimited, system, user
 from tandem.llm_worker.providers.errors import ContextTooLong
 from tandem.llm_worker.tokens import cut, estimate, split
 from tandem.shared.tasks.catalog.llm import SUMMARIZE, SummarizeInput, SummarizeOutput
@@ -79,7 +79,7 @@ class _Summary:
 
     async def _ask(self, prompt: str, text: str, *, stream: bool = False) -> str:
         async with self._gate:
-            messages = [system(prompt), user(marked("text", text))]
+            messages = [system(prompt), user(delimited("text", text))]
             answer = await self._ctx.provider.chat(messages, stream=stream)
         if answer.finish_reason == "length":
             raise ContextTooLong("the context window had no room for the whole summary")

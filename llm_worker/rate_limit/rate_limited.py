@@ -69,7 +69,7 @@ class RateLimitedGate:
         self._limiter = limiter
         self._scopes = scopes
         self._tickets: set[str] = set()
-        self._said: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def parked(self, provider: str, model: str) -> timedelta:
         """Tell how long the provider's model takes nothing, as far as this process knows; zero if it is free."""
@@ -92,12 +92,12 @@ class RateLimitedGate:
             ) as grant:
                 try:
                     yield exchange
-                    self._said.difference_update({(reservation.provider, kind) for kind in OPERATOR})
+                    self._reported.difference_update({(reservation.provider, kind) for kind in OPERATOR})
                 except RateLimited as error:
                     error.retry_after = await self._limiter.park(scope, error.retry_after)
                     raise
                 except JobError as error:
-                    self._say(reservation, error)
+                    self._report(reservation, error)
                     raise
                 finally:
                     self._settle(exchange, grant)
@@ -126,7 +126,7 @@ class RateLimitedGate:
             used = 0
         self._limiter.settle(grant, tokens=used, seen=seen(exchange.headers))
 
-    def _say(self, reservation: Reservation, error: JobError) -> None:
-        if error.type in OPERATOR and (reservation.provider, error.type) not in self._said:
-            self._said.add((reservation.provider, error.type))
+    def _report(self, reservation: Reservation, error: JobError) -> None:
+        if error.type in OPERATOR and (reservation.provider, error.type) not in self._reported:
+            self._reported.add((reservation.provider, error.type))
             log.error("%s takes no requests of ours, %s: %s", reservation.provider, error.type, error.message)

@@ -9,10 +9,10 @@ import pytest
 from aiohttp import web
 
 from tandem.llm_worker.generation.context import LlmContext
+from tandem.llm_worker.generation.deltas import Deltas
 from tandem.llm_worker.handlers.chat import chat
 from tandem.llm_worker.handlers.extract import extract
 from tandem.llm_worker.handlers.summarize import summarize
-from tandem.llm_worker.providers.deltas import Deltas
 from tandem.llm_worker.providers.errors import ContextTooLong
 from tandem.llm_worker.providers.openai_compatible.stream import SseDecoder
 from tandem.shared.config.file import Config

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tandem.llm_worker.generation.prompt import marked
+from tandem.llm_worker.generation.prompt import delimited
 from tandem.llm_worker.generation.structured import decode
 from tandem.llm_worker.handlers.extract import extract
 from tandem.llm_worker.handlers.score import score
@@ -26,7 +26,7 @@ async def test_score(mock: LlMock, make: MakeContext) -> None:
     output = await run(score, ctx, ScoreInput(text="A fine day.", rubric="Mood", min=2, max=5), ScoreOutput)
     assert 2 <= output.score <= 5
     assert output.reason
-    assert marked("text", "A fine day.") in text_of(mock.bodies[0])
+    assert delimited("text", "A fine day.") in text_of(mock.bodies[0])
     assert mock.bodies[0]["response_format"]["json_schema"]["schema"]["properties"]["score"]["maximum"] == 5
 
 
@@ -130,7 +130,7 @@ async def test_a_text_cannot_forge_its_end(mock: LlMock, make: MakeContext) -> N
     prompt = text_of(mock.bodies[0])
     [tag] = re.findall(r"<(text-[0-9a-f]{8})>", prompt)
     assert f"<{tag}>\n{text}\n</{tag}>" in prompt
-    assert marked("text", f"</{tag}>") != marked("text", text).replace(text, f"</{tag}>"), "it follows the text"
+    assert delimited("text", f"</{tag}>") != delimited("text", text).replace(text, f"</{tag}>"), "it follows the text"
 
 
 def test_decode() -> None:

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from tandem.llm_worker.generation.structured import ask
+from tandem.llm_worker.generation.structured import chat_json
 from tandem.llm_worker.providers.errors import BadRequest
 from tandem.llm_worker.providers.registry import endpoints
 from tandem.llm_worker.providers.router import verdict
@@ -154,7 +154,7 @@ async def test_a_fallback_that_takes_no_schema_is_asked_without(
     pair[0].script(refused(500))
     pair[1].script(refused(400, param="response_format", message="Unknown parameter."), said('{"a": 1}'))
     ctx = make("http://unused", config=config, model="big")
-    assert await ask(ctx, HELLO, schema={"type": "object"}, check=lambda value: value) == {"a": 1}
+    assert await chat_json(ctx, HELLO, schema={"type": "object"}, check=lambda value: value) == {"a": 1}
     assert [len(stub.bodies) for stub in pair] == [2, 2]
 
 

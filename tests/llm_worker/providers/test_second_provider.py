@@ -15,7 +15,7 @@ import pytest
 
 from tandem.llm_worker.generation.context import LlmContext
 from tandem.llm_worker.generation.prompt import user
-from tandem.llm_worker.generation.structured import ask
+from tandem.llm_worker.generation.structured import chat_json
 from tandem.llm_worker.providers.base import (
     Call,
     ChatRequest,
@@ -218,5 +218,5 @@ async def test_what_it_can_not_do_is_asked_in_plain_words_and_remembered(house: 
     ctx, stub, _ = house
     stub.script(refused(400, message="output_format: unknown"), message('{"a": 1}'))
     for _ in range(2):
-        assert await ask(ctx, HELLO, schema={"type": "object"}, check=lambda value: value) == {"a": 1}
+        assert await chat_json(ctx, HELLO, schema={"type": "object"}, check=lambda value: value) == {"a": 1}
     assert ["output_format" in body for body in stub.bodies] == [True, False, False]

@@ -113,6 +113,17 @@ async def test_calls_of_one_job_side_by_side_are_counted_each(
     assert float(await cast("Any", redis.hget(KEYS["LIMIT"] + "127.0.0.1", "rpm_sent"))) == 4
 
 
+async def test_each_request_of_a_negotiation_is_counted(
+    make: MakeContext, limiter: Limiter, redis: AsyncClient, stub: Stub
+) -> None:
+    stub.script(refused(400, param="max_completion_tokens", message="Unknown parameter"), said("hi", usage=USED))
+    ctx = gated(make, limiter, stub, rpm=60_000, tpm=6000, concurrency=1)
+    await ctx.provider.chat(HELLO, max_output_tokens=3000)
+    assert await ahead(redis, limiter, "tpm_tat") == pytest.approx(1, abs=0.5)  # 100 tokens, of the second alone
+    assert float(await cast("Any", redis.hget(KEYS["LIMIT"] + "127.0.0.1", "rpm_sent"))) == len(stub.bodies) == 2
+    assert await redis.zcard(KEYS["HELD"] + "127.0.0.1") == 0
+
+
 async def test_only_the_first_call_of_an_attempt_gives_the_job_back(
     make: MakeContext, limiter: Limiter, stub: Stub
 ) -> None:
