@@ -97,6 +97,13 @@ def test_there_are_sources() -> None:
     assert "fastapi" in set(imported(ROOT / "api/app.py"))
 
 
+def test_nothing_is_imported_by_its_folder_s_name() -> None:
+    """`shared.store` would be a second module beside `tandem.shared.store`, with a state of its own."""
+    others = [path for folder in ("tests", "bench") for path in (ROOT / folder).rglob("*.py")]
+    for path in (*SOURCES, *others):
+        assert {name.partition(".")[0] for name in imported(path)}.isdisjoint(ROOMS), path
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_pickle_and_no_long_file(path: Path) -> None:
     roots = {name.partition(".")[0] for name in imported(path)}

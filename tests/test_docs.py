@@ -1,5 +1,6 @@
-"""What the documentation says is so: the page on adding a task is followed, tables and links are compared."""
+"""What the documentation says is so: the page on adding a task is followed, tables are compared, names exist."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -20,7 +21,10 @@ from tests.support.sources import copy_sources
 
 README = (ROOT / "README.md").read_text()
 ADD_A_TASK = (ROOT / "docs/add-a-task.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+PRESENT = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*PRESENT, ROOT / "CHANGELOG.md"]
+ROOMS = ("api", "llm_worker", "sync_worker", "shared", "deploy")
 PARTS = {"api", "llm-worker", "sync-worker", "clock", "dashboard", "redis", "llm-stub", "mailbox"}
 CONTRACT_TARGETS = {"run", "test", "demo", "check", "bench", "chaos", *PARTS}
 
@@ -115,8 +119,8 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
-def section(start: str, end: str) -> str:
-    return README.split(start, 1)[1].split(end, 1)[0]
+def section(start: str, end: str, page: str = README) -> str:
+    return page.split(start, 1)[1].split(end, 1)[0]
 
 
 def test_the_settings_table_is_complete_and_its_defaults_are_right() -> None:
@@ -141,7 +145,47 @@ def test_the_tasks_table_is_the_catalogue() -> None:
     assert documented == declared
 
 
+# --- docs/architecture.md
+
+
+def test_the_page_is_short() -> None:
+    assert len(ARCHITECTURE.splitlines()) <= 120
+
+
+def test_every_room_has_its_place_on_the_page() -> None:
+    rooms = [path.parent for room in ROOMS for path in (ROOT / room).glob("*/__init__.py")]
+    assert len(rooms) > 20
+    for room in rooms:
+        assert f"`{room.relative_to(ROOT)}/`" in ARCHITECTURE, room
+
+
+def test_the_ten_questions_have_answers() -> None:
+    answers = rows(section("## Ten questions", "\n## ", ARCHITECTURE + "\n## "))
+    assert len(answers) == 10
+    for question, answer, _ in answers:
+        path, *names = re.findall(r"`([^`]+)`", answer)
+        assert (ROOT / path).exists(), question
+        for name in names:
+            assert name in defined(ROOT / path), f"{question} {path} has no {name}"
+
+
+def defined(path: Path) -> set[str]:
+    """The functions, classes and module-level names of a file in Python or Lua."""
+    if path.suffix == ".lua":
+        return set(re.findall(r"\bfunction (?:[\w.]+[.:])?(\w+)\(", path.read_text()))
+    tree = ast.parse(path.read_text(), path)
+    names = {
+        node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    targets = (target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets)
+    return names | {target.id for target in targets if isinstance(target, ast.Name)}
+
+
 # --- targets, links, names
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 def test_every_make_target_that_is_named_exists_and_is_listed() -> None:
@@ -153,7 +197,7 @@ def test_every_make_target_that_is_named_exists_and_is_listed() -> None:
         assert re.search(rf"^\W*(\[1m)?{target}\b", listed, re.MULTILINE), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -171,8 +215,42 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_tests_that_are_named_exist(page: Path) -> None:
     sources = "\n".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
     for name in re.findall(r"`(test_\w+)`", page.read_text()):
         assert re.search(rf"\bdef {name}\(", sources), name
+
+
+PATH = re.compile(rf"(?<![\w./-])(?:{'|'.join((*ROOMS, 'tests', 'bench', 'docs', 'tandem'))})/[\w./-]*[\w/]")
+FILE = re.compile(r"`([\w./-]+\.(?:py|lua))`")
+MODULE = re.compile(r"(?:-m|\bimport|\bfrom|\barq) (tandem(?:\.\w+)+)|`(tandem(?:\.[a-z_]\w*)+)`")
+MADE = {*BLOCKS, "bench/profiles/"}  # by whoever follows the page, by `make profile`
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=name_of)
+def test_the_paths_that_are_named_exist(page: Path) -> None:
+    """All of a file's path, from the top: nobody has to search. (A changelog may name what was.)"""
+    text = page.read_text()
+    named = {*PATH.findall(text), *FILE.findall(text)} - MADE
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_modules_that_are_named_exist(page: Path) -> None:
+    named = {"".join(names) for names in MODULE.findall(page.read_text())}
+    assert sorted(name for name in named if not is_there(name)) == []
+
+
+def is_there(name: str) -> bool:
+    """Whether a dotted name is a module of ours, a package, or a name in one."""
+    path = ROOT.joinpath(*name.split(".")[1:])
+    if path.is_dir() or path.with_suffix(".py").exists():
+        return True
+    if str(path.relative_to(ROOT).with_suffix(".py")) in BLOCKS:
+        return True
+    module = path.parent.with_suffix(".py")
+    if not module.exists():
+        return False
+    made = "__getattr__" in defined(module) and f'"{path.name}"' in module.read_text()
+    return made or path.name in defined(module)

@@ -17,12 +17,12 @@ from tests.support.keyspace.patterns import PATTERNS
 from tests.support.keyspace.problems import assert_keyspace, problems
 from tests.support.processes import ROOT
 
-PAGE = (ROOT / "docs/architecture.md").read_text()
+PAGE = (ROOT / "docs/reference/job-book.md").read_text()
 CHANNELS = {"WATCH", "PARKED"}
 
 
 def test_the_page_names_every_key() -> None:
-    table = PAGE.split("### Keys\n", 1)[1].strip().split("\n\n", 1)[0]
+    table = PAGE.split("## Keys\n", 1)[1].strip().split("\n\n", 1)[0]
     documented: list[tuple[str, str]] = []
     for row in (line.split(" | ") for line in table.splitlines()[2:]):
         names, kinds = re.findall(r"`([^`]+)`", row[0]), row[1].replace("sorted set", "zset").split(", ")

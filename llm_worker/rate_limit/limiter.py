@@ -1,4 +1,4 @@
-"""Rate limits of LLM providers, kept by all worker processes together in Redis. See docs/architecture.md, Limits.
+"""Rate limits of LLM providers, kept by all worker processes together in Redis. See docs/reference/limits.md.
 
 Rates are kept by GCRA on Redis's clock; the algorithm and its source are in `lua/gcra.lua`.
 """

@@ -1,6 +1,6 @@
 """Every key that the platform may keep in Redis: its pattern, its type, and what lets it live.
 
-docs/architecture.md has the same table for people; tests/test_keyspace.py compares the two.
+docs/reference/job-book.md has the same table for people; tests/test_keyspace.py compares the two.
 """
 
 import re
