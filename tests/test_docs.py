@@ -236,6 +236,12 @@ def test_the_paths_that_are_named_exist(page: Path) -> None:
     assert sorted(path for path in named if not (ROOT / path).exists()) == []
 
 
+@pytest.mark.parametrize("page", PRESENT, ids=name_of)
+def test_commands_start_modules_of_the_package(page: Path) -> None:
+    """The folders' own names are not importable where the package is installed."""
+    assert re.findall(rf"(?:-m|\barq) (?:{'|'.join(ROOMS)})\b", page.read_text()) == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_modules_that_are_named_exist(page: Path) -> None:
     named = {"".join(names) for names in MODULE.findall(page.read_text())}
