@@ -48,8 +48,8 @@ class OpenAICompatible:
             path=requests.COMPLETIONS,
             body=requests.chat_body(model, request, can),
             private=private,
-            parse=partial(read_completion, asked=model.name, classify=meaning),
-            reader=partial(CompletionReader, asked=model.name, classify=meaning) if streamed else None,
+            parse=partial(read_completion, requested=model.name, classify=meaning),
+            reader=partial(CompletionReader, requested=model.name, classify=meaning) if streamed else None,
         )
 
     def embed(self, model: Model, request: EmbedRequest) -> Call[Vectors]:

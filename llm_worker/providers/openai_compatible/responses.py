@@ -60,8 +60,8 @@ class ChatCompletion(ResponseBody):
     choices: list[Choice] | None  # required: an object without it is something else
     model: str | None = None
 
-    def completion(self, asked: str) -> Completion:
-        """Take the first choice; `asked` is the model that was asked.
+    def completion(self, requested: str) -> Completion:
+        """Take the first choice; `requested` is the model that was asked.
 
         Raises:
             TransientError: nothing was answered.
@@ -77,7 +77,7 @@ class ChatCompletion(ResponseBody):
             raise FinalError("the model refused to answer", type="refused")
         text = choice.message.content or ""
         if text.strip():
-            return Completion(text, self.model or asked, choice.finish_reason or "stop")
+            return Completion(text, self.model or requested, choice.finish_reason or "stop")
         if choice.finish_reason == "length":
             raise FinalError("max_output_tokens was used up before the first word", type="output_limit")
         raise TransientError("the provider's answer has no text", type="empty_answer")
@@ -122,11 +122,11 @@ class EmbeddingList(ResponseBody):
         return vectors
 
 
-def read_completion(content: bytes, exchange: Exchange, *, asked: str, classify: Classify) -> Completion:
+def read_completion(content: bytes, exchange: Exchange, *, requested: str, classify: Classify) -> Completion:
     """Read a chat completion's body. Raises JobError as `parse` and `ChatCompletion.completion`."""
     body = parse(ChatCompletion, content, headers=exchange.headers, classify=classify)
     body.count(exchange)
-    return body.completion(asked)
+    return body.completion(requested)
 
 
 def read_embeddings(content: bytes, exchange: Exchange, *, count: int, classify: Classify) -> Vectors:

@@ -75,13 +75,13 @@ class _Chunk(ResponseBody):
 
 
 class CompletionReader:
-    """A `base.StreamReader`: the parts of an answer that have come so far; `asked` is the model that was asked."""
+    """A `base.StreamReader`: the parts of an answer that have come so far; `requested` is the model that was asked."""
 
-    def __init__(self, exchange: Exchange, *, asked: str, classify: Classify) -> None:
+    def __init__(self, exchange: Exchange, *, requested: str, classify: Classify) -> None:
         self.done = False
         self._events = SseDecoder()
         self._exchange = exchange
-        self._asked = asked
+        self._requested = requested
         self._classify = classify
         self._texts: list[str] = []
         self._refusals: list[str] = []
@@ -130,4 +130,4 @@ class CompletionReader:
         choice = Choice(message=message, finish_reason=self._finish)
         body = ChatCompletion(choices=[choice], model=self._model, usage=self._usage)
         body.count(self._exchange)
-        return body.completion(self._asked)
+        return body.completion(self._requested)
