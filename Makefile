@@ -2,8 +2,9 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
+WORKERS ?= 4
 
-.PHONY: help run demo test check bench profile chaos api llm-worker sync-worker clock dashboard redis llm-stub mailbox \
+.PHONY: help run demo test test-fast check bench profile chaos api llm-worker sync-worker clock dashboard redis llm-stub mailbox \
 	install install-dev lock clean
 
 help: ## List the targets.
@@ -15,8 +16,11 @@ run: install ## Start the whole platform on this machine; Ctrl-C stops it.
 demo: install ## Submit one job of each task type and show the results; starts a platform if none runs.
 	@exec $(PY) -m tandem.deploy.local.demo
 
-test: install-dev ## Run the whole test suite; it starts every server it needs.
-	@exec $(PY) -m pytest $(ARGS)
+test: install-dev ## Run the whole test suite, WORKERS=4 tests side by side; it starts every server it needs.
+	@exec $(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-fast: install-dev ## Run what is quick, without workers and browsers: under a minute.
+	@exec $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
 
 check: install-dev ## Check style, types and the architecture: ruff, mypy --strict, import-linter.
 	@.venv/bin/ruff check

@@ -14,6 +14,7 @@ from tests.support.processes import ROOT, clean_environment
 ROOMS = ("api", "llm_worker", "sync_worker", "shared", "deploy")
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 HEAVY = {"openai", "arq", "rq", "rq_dashboard", "weasyprint", "alembic", "sqlalchemy", "flask", "aiohttp", "jinja2"}
+PICKLES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "jsonpickle"}
 WEB = {"fastapi", "starlette", "uvicorn"}
 
 
@@ -34,6 +35,7 @@ def modules(code: str) -> set[str]:
 # --- what a process carries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "has", "never"),
     [
@@ -72,6 +74,7 @@ def test_each_part_carries_its_own_libraries_only(code: str, has: set[str], neve
     assert loaded & never == set()
 
 
+@pytest.mark.slow
 def test_preloaded_handlers_bring_no_other_pool_s_library() -> None:
     """What the parent of all horses has loaded before the first fork."""
     code = "from tandem.sync_worker.context import HANDLERS\nfrom tandem.sync_worker.engine.attempt import CATALOG\n"
@@ -104,11 +107,10 @@ def test_nothing_is_imported_by_its_folder_s_name() -> None:
         assert {name.partition(".")[0] for name in imported(path)}.isdisjoint(ROOMS), path
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_pickle_and_no_long_file(path: Path) -> None:
-    roots = {name.partition(".")[0] for name in imported(path)}
-    assert roots & {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "jsonpickle"} == set()
-    assert len(path.read_text().splitlines()) <= 300
+def test_no_pickle_and_no_long_file() -> None:
+    for path in SOURCES:
+        assert {name.partition(".")[0] for name in imported(path)} & PICKLES == set(), path
+        assert len(path.read_text().splitlines()) <= 300, path
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_following_the_page_gives_a_task_that_works(gateway: str, copy: Path) -> None:
     request = curl(ADD_A_TASK, copy, gateway)
     with httpx.Client(timeout=60) as client:

@@ -7,6 +7,8 @@ import pytest
 from tests.chaos import plan, report
 from tests.chaos.run import run
 
+pytestmark = pytest.mark.slow
+
 JOBS = 300
 
 

@@ -32,6 +32,8 @@ from tandem.shared.types.duration import parse
 from tests.support.processes import ROOT, Process, clean_environment, running, until
 from tests.support.servers.valkey import Valkey
 
+pytestmark = pytest.mark.slow
+
 KEYS = "ops:admin:0123456789abcdef"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]

@@ -17,6 +17,8 @@ from tests.support.dashboard.running import ADMIN, USER, dashboard_on, fail, put
 from tests.support.processes import running, until
 from tests.support.servers.valkey import Valkey
 
+pytestmark = pytest.mark.slow
+
 CANARY = "http://127.0.0.1:1/canary"
 EVIL = f"\"'><img src=x onerror=\"alert(1);new Image().src='{CANARY}'\"><svg onload=alert(2)>{{{{7*7}}}}<%= 7*7 %>"
 SIZE: ViewportSize = {"width": 1240, "height": 700}

@@ -24,6 +24,8 @@ from tests.support.platform import CHAT, Platform, platform
 from tests.support.processes import running, until
 from tests.support.servers.valkey import Valkey
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("part", ["api", "redis", "clock"])
 def test_killing_it_under_load_loses_no_accepted_job(shared_platform: Platform, part: str) -> None:

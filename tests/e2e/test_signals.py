@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.signals import check, run
+
+pytestmark = pytest.mark.slow
 
 
 def test_no_signal_loses_a_sync_job(valkey: str, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from tests.support.platform import CHAT, Platform
 from tests.support.processes import until
 from tests.support.workers.trouble import submit
 
+pytestmark = pytest.mark.slow
+
 
 def pid(running: Platform, pool: str) -> int:
     return running.parts()["llm-worker" if pool == "async" else "sync-worker"].pid

@@ -23,6 +23,8 @@ from tests.support.jobs import TTL, put
 from tests.support.processes import Process, running
 from tests.support.servers.provider_stub import Pieces, chunk, serve_stub
 
+pytestmark = pytest.mark.slow
+
 HEADERS = {"Authorization": "Bearer ann-key-0123456789abc"}
 
 

@@ -1,6 +1,5 @@
 import asyncio
 import base64
-import time
 from datetime import timedelta
 
 import pytest
@@ -122,9 +121,8 @@ async def test_waiting_ends_with_the_job(gateway: Gateway, worker: Book) -> None
     for _ in range(2):
         lease = await asyncio.to_thread(claim_one, worker)
         await asyncio.to_thread(finish, worker, lease)
-    started = time.monotonic()
-    answers = await asyncio.gather(*waiting, preferring)
-    assert time.monotonic() - started < 5
+    async with asyncio.timeout(20):  # before their own time is over
+        answers = await asyncio.gather(*waiting, preferring)
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["status"] for answer in answers} == {"succeeded"}
     assert answers[-1].headers["preference-applied"] == "wait=30"
@@ -145,6 +143,7 @@ async def test_a_preference_that_means_nothing_is_ignored(gateway: Gateway, head
     assert "preference-applied" not in answer.headers
 
 
+@pytest.mark.slow
 async def test_many_waiting_clients_cost_redis_next_to_nothing(gateway: Gateway, worker: Book) -> None:
     job_id = await gateway.submit()
     waiting = [asyncio.create_task(gateway.ann.get(f"/v1/jobs/{job_id}?wait=60")) for _ in range(500)]

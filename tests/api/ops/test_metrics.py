@@ -87,6 +87,7 @@ async def test_what_redis_did_not_take_is_counted_later(own_valkey: Valkey) -> N
     await book.aclose()
 
 
+@pytest.mark.slow
 async def test_a_gateway_that_stops_loses_no_count(async_book: AsyncBook, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not those either that are on their way to Redis at that moment."""
     monkeypatch.setattr(traffic_module, "EVERY", 0.01)

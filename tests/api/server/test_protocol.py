@@ -116,13 +116,13 @@ async def drip(writer: asyncio.StreamWriter) -> None:
 
 
 async def test_a_slow_body_that_moves_on_is_waited_for(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "PATIENCE", 0.3)
-    monkeypatch.setattr(protocol, "SLOWEST", 100)
-    body = json.dumps(CHAT).encode() + b" " * 200
+    monkeypatch.setattr(protocol, "PATIENCE", 1.0)
+    monkeypatch.setattr(protocol, "SLOWEST", 20)
+    body = json.dumps(CHAT).encode() + b" " * 300
     head = b"POST /v1/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
     async with connected(port) as (reader, writer):
         writer.write(head % len(body) + KEY + b"\r\n")
         for start in range(0, len(body), 50):
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.25)  # shorter than the patience; all of it is longer
             writer.write(body[start : start + 50])
         assert (await answer(reader))[0] == 202

@@ -49,6 +49,7 @@ parameters = { wait = 0, Prefer = "wait=0" }
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_no_fault(valkey: str, tmp_path: Path) -> None:
     """Fuzz the running gateway from its own document: no 5xx, and every answer as documented."""
     port = free_port()

@@ -19,6 +19,8 @@ from tandem.shared.store.executor import Book
 from tests.support.processes import ROOT, clean_environment, until
 from tests.support.workers.llm import Pool, pool
 
+pytestmark = pytest.mark.slow
+
 ARQ = [str(Path(sys.executable).with_name("arq")), "tandem.llm_worker.main.WorkerSettings"]
 PLAIN = [ARQ[0], "tests.support.tasks.arq_functions.WorkerSettings"]
 

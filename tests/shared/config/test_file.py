@@ -135,6 +135,7 @@ def test_every_mistake_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == ["tandem.toml"] * 2
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_2_and_one_line(folder: Path) -> None:
     write("[providers.a]\nrpm = 0")
     for value, said in (("tandem.toml", "tandem.toml: providers.a.rpm = 0: "), ("no.toml", "No such file")):

@@ -128,6 +128,7 @@ def test_several_bad_values_are_a_line_each(monkeypatch: pytest.MonkeyPatch) -> 
     assert HIDDEN not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["tandem.api", "tandem.llm_worker", "tandem.shared.maintenance"])
 def test_every_process_says_so_and_ends_with_2(module: str, tmp_path: Path) -> None:
     ended = run(module, tmp_path, **SECRETS, PORT="no")

@@ -133,6 +133,7 @@ async def bounded(url: str, port: int) -> None:
     await asynchronous.aclose()
 
 
+@pytest.mark.slow
 async def test_a_blocking_call_outlasts_the_timeout_of_a_command(secured: tuple[int, Path]) -> None:
     """`timeout=None` is for the bell: its socket must not give up before Redis does."""
     url = f"redis://:{QUOTED}@127.0.0.1:{secured[0]}/0"
@@ -199,6 +200,7 @@ async def test_connections_are_bounded_by_sentinel_too(watched: tuple[int, int])
     await bounded(f"redis+sentinel://:{QUOTED}@127.0.0.1:{watched[0]}/main/0", watched[1])
 
 
+@pytest.mark.slow
 async def test_a_master_that_no_sentinel_knows_is_an_outage(watched: tuple[int, int]) -> None:
     url = f"redis+sentinel://:{QUOTED}@127.0.0.1:{watched[0]}/nobody/0"
     with client(url) as connection, pytest.raises(StoreUnavailable):

@@ -124,6 +124,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [3_000_000, 15_000_000])
 def test_a_writer_that_is_killed_leaves_no_half_file(files: Files, folder: Path, size: int) -> None:
     """Killed in the middle of a write: what is listed is whole, and so is what readers saw meanwhile."""

@@ -129,6 +129,7 @@ HANDLER = (
 HANDLER += "def twice(ctx, job): ...\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "task"), [("llm_worker", "score"), ("sync_worker", "report")])
 def test_a_worker_without_one_of_its_handlers_does_not_start(
     sources: Path, valkey: str, module: str, task: str
@@ -137,6 +138,7 @@ def test_a_worker_without_one_of_its_handlers_does_not_start(
     assert refused(f"tandem.{module}", sources, valkey) == f"no handler in tandem.{module}.handlers for: {task}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "family", "spec", "line"),
     [
@@ -153,6 +155,7 @@ def test_a_worker_with_a_handler_too_many_does_not_start(
     assert refused(f"tandem.{module}", sources, valkey) == line
 
 
+@pytest.mark.slow
 def test_whole_workers_start(sources: Path, valkey: str) -> None:
     """The copy is as good as the original, so the refusals above are for their reasons."""
     for module in ("llm_worker", "sync_worker"):

@@ -120,6 +120,7 @@ async def test_a_webhook_is_signed_and_holds_the_job(book: Book, receiver: Recei
     assert not list(book.client.scan_iter("tandem:delivery:*"))
 
 
+@pytest.mark.slow
 async def test_a_broken_receiver_gets_the_same_again(book: Book, receiver: Receiver, delivering: Deliver) -> None:
     job_id = finished(book, f"{receiver.url}/recovers")
     async with delivering():

@@ -20,6 +20,8 @@ from tests.support.jobs import get
 from tests.support.processes import running, until
 from tests.support.servers.valkey import Valkey
 
+pytestmark = pytest.mark.slow
+
 SHOP = """
 import os
 import sys

@@ -1,6 +1,6 @@
 """What dispatch writes is what RQ itself would write, and RQ's own tools tell the truth about it."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.shared.tasks.registry import load
 from tests.support.jobs import FAILURE, TTL, claim, put, succeed
+from tests.support.processes import until
 
 REPORT = load()["report"]
 
@@ -70,6 +71,9 @@ def test_rqs_view_follows_the_job_book(book: Book, rq: Any) -> None:
     assert rq.status(job_id) == "JobStatus.SCHEDULED"
 
 
+TICK = timedelta(milliseconds=1)  # of the times in the book
+
+
 def test_a_job_that_waits_again_says_since_when(book: Book) -> None:
     def enqueued() -> datetime:
         job = RqJob.fetch(job_id, connection=book.client, serializer=JSONSerializer)
@@ -78,10 +82,12 @@ def test_a_job_that_waits_again_says_since_when(book: Book) -> None:
 
     job_id = put(book, "email")
     first = enqueued()
+    until(lambda: datetime.now(UTC) > first + TICK)
     [lease] = claim(book, "sync")
     book.run(commands.give_up(lease, RetryIn(timedelta(0), FAILURE), usage=Usage(), ttl=TTL))
     second = enqueued()
     assert first < second
+    until(lambda: datetime.now(UTC) > second + TICK)
     [lease] = claim(book, "sync")
     book.run(commands.give_up(lease, Fail(FAILURE), usage=Usage(), ttl=TTL))
     book.run(commands.retry(job_id))

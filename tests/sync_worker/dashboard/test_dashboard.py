@@ -14,6 +14,8 @@ import pytest
 from tests.support.dashboard.running import ADMIN, USER, basic
 from tests.support.processes import Process
 
+pytestmark = pytest.mark.slow
+
 QUEUES = "/0/data/queues.json"
 
 # --- who may look

@@ -17,6 +17,8 @@ from tests.support.dashboard.running import ADMIN, STATUSES, basic, dashboard_on
 from tests.support.processes import until
 from tests.support.servers.valkey import Valkey
 
+pytestmark = pytest.mark.slow
+
 SAME = {"Origin": "{own}", "Sec-Fetch-Site": "same-origin"}  # as a browser sends it from our own pages
 FORBIDDEN = [
     ("GET", "/requeue/sync"),

@@ -24,6 +24,8 @@ from tests.support.dashboard.running import STATUSES, fail, fetched, put, status
 from tests.support.processes import running, until
 from tests.support.servers.valkey import Valkey
 
+pytestmark = pytest.mark.slow
+
 EVIL = "\"><img src=x onerror='alert(1)'></script><script>alert(1)</script>"
 PAGES = ("/", "/0/view/jobs", "/0/view/workers", "/0/view/jobs/sync/failed/8/asc/1")
 

@@ -18,6 +18,8 @@ from tests.support.processes import Process, until
 from tests.support.servers.valkey import Valkey
 from tests.support.workers.rq import FUNCTIONS, Pool, pool, worker_of
 
+pytestmark = pytest.mark.slow
+
 TTL = timedelta(days=1)
 
 

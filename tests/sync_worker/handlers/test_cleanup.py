@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from tandem.shared.jobs.model import Status, Usage
 from tandem.shared.jobs.retry import Fail, Failure
 from tandem.shared.store import commands, scripts
@@ -111,6 +113,7 @@ def test_it_tells_how_far_it_is(house: House) -> None:
     assert job.progress == {"done": 1, "total": 1, "message": "mails"}
 
 
+@pytest.mark.slow
 def test_more_jobs_than_one_page(house: House) -> None:
     jobs = [house.finished(days=8 + number / 1000, file=number % 2 == 0) for number in range(210)]
     young = [house.finished(days=1) for _ in range(3)]

@@ -153,4 +153,10 @@ def test_filters_for_own_templates(folder: Folder) -> None:
 
 def test_preload_survives_a_broken_template(folder: Folder) -> None:
     folder.write("report/broken.html", "{% for %}")
+    folder.write("report/whole.html", "{{ data }}")
     templating.preload(folder.settings)
+    cache = templating._environment(folder.settings.templates, "report").cache
+    assert cache is not None
+    loaded = {name for _, name in cache}
+    assert loaded >= {"whole.html", "base.html"}
+    assert "broken.html" not in loaded
