@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -158,6 +159,26 @@ def test_every_room_has_its_place_on_the_page() -> None:
     assert len(rooms) > 20
     for room in rooms:
         assert f"`{room.relative_to(ROOT)}/`" in ARCHITECTURE, room
+
+
+def test_the_rules_are_the_linter_s() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layered = {name: contract["layers"] for contract in contracts for name in contract.get("containers", ())}
+    for room in ("shared", "llm_worker"):
+        [rule] = re.findall(rf"^\d\. Within `{room}`: (.*)$", ARCHITECTURE, re.MULTILINE)
+        order = [re.split(r" \| ", layer) for layer in layered[f"tandem.{room}"]]
+        ranks = [[next(i for i, layer in enumerate(order) if name in layer) for name in step] for step in steps(rule)]
+        assert ranks == sorted(ranks), rule
+        assert len(ranks) > 3
+    [pure] = [contract["source_modules"] for contract in contracts if contract["name"] == "what decides is pure"]
+    [rule] = re.findall(r"^\d\. What decides is pure.*$", ARCHITECTURE, re.MULTILINE)
+    named = {path.rstrip("/").removesuffix(".py").replace("/", ".") for path in re.findall(r"`([\w/.]+)`", rule)}
+    assert {f"tandem.{name}" for name in named} == set(pure)
+
+
+def steps(rule: str) -> list[list[str]]:
+    """The names on each step of a rule such as "`a | b` → `c`, with …"."""
+    return [re.findall(r"\w+", names) for names in re.findall(r"`([\w |]+)`", rule.partition(",")[0])]
 
 
 def test_the_ten_questions_have_answers() -> None:
