@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from functools import cache
 from typing import Any
 
@@ -18,52 +19,20 @@ from arq.connections import ArqRedis
 from tandem.llm_worker.compat_arq import wire_format
 from tandem.llm_worker.compat_arq.redis_settings import redis_settings
 from tandem.llm_worker.engine.worker import LlmWorker
-from tandem.llm_worker.generation.context import HANDLERS
-from tandem.llm_worker.isolation.supervisor import Apart
-from tandem.llm_worker.providers.registry import endpoints
-from tandem.llm_worker.providers.router import Router
-from tandem.llm_worker.rate_limit.limiter import Limiter
-from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
-from tandem.shared.config.settings import BAD_SETTING, Settings, SettingsError, load_or_exit
+from tandem.llm_worker.isolation.attempt import attempt_isolated
+from tandem.llm_worker.isolation.supervisor import IsolationSupervisor
+from tandem.llm_worker.runtime import CATALOG, Runtime, check
+from tandem.shared.config.settings import BAD_SETTING, SettingsError, load_or_exit
 from tandem.shared.runtime.bootstrap import leave, prepare
-from tandem.shared.runtime.redis_client import async_client
-from tandem.shared.store.executor import BatchingBook
+from tandem.shared.runtime.redis_client import AsyncClient, async_client
+from tandem.shared.store.commands import Lease
 from tandem.shared.tasks.handlers import BindingError
-from tandem.shared.tasks.registry import load
 from tandem.shared.tasks.spec import Queue
 from tandem.shared.webhooks.deliverer import Deliverer
 
-CATALOG = load()
 HEALTH_EVERY = 5  # seconds; the key that `arq --check` reads lives one more
 ArqWorker = arq.worker.Worker
 job_serializer, job_deserializer = wire_format.job_serializer, wire_format.job_deserializer
-
-
-def context(settings: Settings) -> dict[Any, Any]:
-    """What attempts are given. Raises BindingError or SettingsError."""
-    HANDLERS.load("tandem.llm_worker.handlers", CATALOG)
-    endpoints(settings)
-    return {"settings": settings, "catalog": CATALOG}
-
-
-async def startup(ctx: dict[Any, Any]) -> None:
-    """Open what all attempts of this process share."""
-    settings: Settings = ctx["settings"]
-    ctx["book"] = BatchingBook(async_client(settings.redis))
-    ctx["limits"] = async_client(settings.redis, connections=1)  # whose requests go one after the other
-    ctx["parks"] = async_client(settings.redis, timeout=None, connections=1)
-    ctx["limiter"] = Limiter.open(ctx["limits"], ctx["parks"])
-    scopes = Scopes.of(settings, default=endpoints(settings)[0].name)
-    ctx["router"] = Router.open(settings, RateLimitedGate(ctx["limiter"], scopes))
-
-
-async def shutdown(ctx: dict[Any, Any]) -> None:
-    """Close what `startup` opened."""
-    await ctx["router"].aclose()
-    await ctx["limiter"].aclose()
-    for name in ("limits", "parks"):
-        await ctx[name].aclose()
-    await ctx["book"].aclose()
 
 
 async def _never(ctx: dict[Any, Any]) -> None:
@@ -77,10 +46,10 @@ class TandemWorker(LlmWorker):
     __signature__ = inspect.signature(ArqWorker)  # arq takes the options of this signature from the settings class
 
     def __init__(self, functions: Sequence[Any] = (), *, ctx: dict[Any, Any] | None = None, **options: Any) -> None:
-        settings = prepare()
+        self._settings = settings = prepare()
         _take_over_logs()
         try:
-            own = context(settings)
+            check(settings)
         except (BindingError, SettingsError) as error:
             leave(str(error), BAD_SETTING)
         _choose_loop()
@@ -88,30 +57,30 @@ class TandemWorker(LlmWorker):
         options.setdefault("max_jobs", settings.llm_concurrency)
         options.setdefault("health_check_interval", HEALTH_EVERY)
         options |= {"job_serializer": job_serializer, "job_deserializer": job_deserializer, "allow_abort_jobs": True}
-        super().__init__(functions=[*functions, *tasks], ctx={**(ctx or {}), **own}, **options)
+        super().__init__(functions=[*functions, *tasks], ctx={**(ctx or {})}, **options)
 
-    async def open(self) -> None:
-        url = self.settings.redis
-        await startup(self.ctx)
-        self.ctx["apart"] = Apart()
-        self.ctx["bell"] = async_client(url, timeout=None, connections=1)
-        self.ctx["webhook_bell"] = async_client(url, timeout=None, connections=1)
-        self.ctx["deliverer"] = Deliverer(self.settings, book=self.book, bell=self.ctx["webhook_bell"])
-        await self.ctx["deliverer"].__aenter__()
-        connections = async_client(url).connection_pool
-        self._pool = ArqRedis(connections, job_serializer=job_serializer, job_deserializer=job_deserializer)
-        self.ctx["redis"] = self._pool
+    async def open(self, stack: AsyncExitStack) -> None:
+        self.runtime = await stack.enter_async_context(Runtime.open(self._settings))
+        self._pool = self.ctx["redis"] = self._arq_pool(stack)
+        self.wakeups = self._blocking_client(stack)
+        deliverer = Deliverer(self._settings, book=self.book, bell=self._blocking_client(stack))
+        await stack.enter_async_context(deliverer)
+        self._isolation = IsolationSupervisor()
+        stack.push_async_callback(self._isolation.aclose)
 
-    async def close_shared(self) -> None:
-        if self._pool is None:
-            return
-        await self.ctx["apart"].aclose()
-        await self.ctx["deliverer"].__aexit__()
-        for name in ("webhook_bell", "bell"):
-            await self.ctx[name].aclose()
-        await self._pool.aclose(close_connection_pool=True)
-        self._pool = None
-        await shutdown(self.ctx)
+    def _arq_pool(self, stack: AsyncExitStack) -> ArqRedis:
+        connections = async_client(self._settings.redis).connection_pool
+        pool = ArqRedis(connections, job_serializer=job_serializer, job_deserializer=job_deserializer)
+        stack.push_async_callback(pool.aclose, close_connection_pool=True)
+        return pool
+
+    def _blocking_client(self, stack: AsyncExitStack) -> AsyncClient:
+        client = async_client(self._settings.redis, timeout=None, connections=1)
+        stack.push_async_callback(client.aclose)
+        return client
+
+    async def attempt_isolated(self, lease: Lease) -> None:
+        await attempt_isolated(self.runtime, self._isolation, lease)
 
 
 def _choose_loop() -> None:

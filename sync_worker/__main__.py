@@ -1,10 +1,10 @@
-"""`python -m tandem.sync_worker`: one process of the forking pool, and its keeper."""
+"""`python -m tandem.sync_worker`: one process of the forking pool, and its supervisor."""
 
-from tandem.sync_worker.engine.supervisor import keep
+from tandem.sync_worker.engine.supervisor import supervise
 
-pid = keep()
+pid = supervise()
 
-# Not before: the keeper is to be small.
+# Not before: the supervisor is to be small.
 from tandem.sync_worker.main import main  # noqa: E402
 
 main(pid)

@@ -57,7 +57,7 @@ def main(pid: int) -> None:
     worker = SyncWorker(
         settings,
         connection=client(settings.redis),
-        bell=client(settings.redis),
+        wakeups=client(settings.redis),
         name=options.name,
         rq_queues=options.queues or (settings.rq_queues if settings.rq_imports else ()),
     )

@@ -19,6 +19,7 @@ from arq.worker import Worker
 from redis.exceptions import RedisError
 
 from tandem.llm_worker.compat_arq import wire_format
+from tandem.llm_worker.runtime import Runtime
 from tandem.shared.runtime.redis_client import unavailable
 from tandem.shared.store import commands
 from tandem.shared.store.commands import Unknown
@@ -38,6 +39,8 @@ MOST_WARNED = 1000
 class PlainArq(Worker):
     """arq's Worker where jobs of plain arq are concerned; `plain` holds those that run, with score and queue."""
 
+    runtime: Runtime
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.functions = {name: _guarded(function) for name, function in self.functions.items()}
@@ -46,13 +49,11 @@ class PlainArq(Worker):
 
     @property
     def book(self) -> AsyncBook:
-        book: AsyncBook = self.ctx["book"]
-        return book
+        return self.runtime.book
 
     @property
     def catalog(self) -> Catalog:
-        catalog: Catalog = self.ctx["catalog"]
-        return catalog
+        return self.runtime.catalog
 
     async def take_in(self, entries: Sequence[Unknown]) -> None:
         """Adopt, run or leave what a claim found in arq's queues and not in the job book."""

@@ -1,4 +1,4 @@
-"""The bell that wakes one idle worker for each new job."""
+"""Each new job wakes one idle worker: a blocking read in the background."""
 
 import asyncio
 import logging
@@ -16,8 +16,8 @@ WAIT = timedelta(seconds=5)  # the server ends each listening: a cancelled one w
 OUTAGE_PAUSE = timedelta(milliseconds=500)
 
 
-class Bell:
-    """Listens in the background. A ring that finds its worker busy goes on to another one."""
+class Wakeup:
+    """Listens in the background. A call that finds its worker busy goes on to another one."""
 
     def __init__(self, client: Any, book: AsyncBook, *, busy: Callable[[], bool], heard: Callable[[], None]) -> None:
         self._client, self._book = client, book
@@ -25,9 +25,9 @@ class Bell:
         self._task: asyncio.Task[None] | None = None
 
     def listen(self) -> None:
-        """Have `heard` called at the next ring, if there is one in the next seconds."""
+        """Have `heard` called at the next wake-up, if there is one in the next seconds."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._listen(), name="bell")
+            self._task = asyncio.create_task(self._listen(), name="wakeup")
 
     def stop(self) -> None:
         """End the listening."""
@@ -36,11 +36,11 @@ class Bell:
 
     async def _listen(self) -> None:
         try:
-            rung = await self._client.blpop([BELL + "llm"], timeout=WAIT.total_seconds())
-            if rung and self._busy():
+            woken = await self._client.blpop([BELL + "llm"], timeout=WAIT.total_seconds())
+            if woken and self._busy():
                 await self._book.run(commands.ring("llm"))
-            elif rung:
+            elif woken:
                 self._heard()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next claim will say it
-            log.debug("the bell is out of order: %s", error)
+            log.debug("no wake-ups for now: %s", error)
             await asyncio.sleep(OUTAGE_PAUSE.total_seconds())

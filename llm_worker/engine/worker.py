@@ -1,14 +1,14 @@
 """The asyncio pool's engine: arq's Worker with another way to claim, lease and finish jobs.
 
 arq polls, holds a lease of five minutes and dies with its Redis connection. This subclass claims
-due jobs in one script, renews short leases, waits on a bell and outlives outages of Redis.
+due jobs in one script, renews short leases, waits to be woken and outlives outages of Redis.
 """
 
 import asyncio
 import logging
 import os
 import socket
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from signal import Signals
@@ -16,57 +16,73 @@ from typing import Any
 from uuid import uuid4
 
 from tandem.llm_worker.compat_arq.jobs import CRON_WINDOW, PlainArq
+from tandem.llm_worker.engine import loop_errors
 from tandem.llm_worker.engine.attempt import Outcome, attempt
+from tandem.llm_worker.engine.heartbeat import Heartbeat
 from tandem.llm_worker.engine.memory import resident
-from tandem.llm_worker.engine.wakeup import Bell
+from tandem.llm_worker.engine.wakeup import Wakeup
 from tandem.llm_worker.engine.watchdog import Watchdog
-from tandem.llm_worker.isolation.attempt import attempt_apart
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
+from tandem.shared.jobs.errors import trace
 from tandem.shared.jobs.retry import Fail
 from tandem.shared.runtime import sd_notify
-from tandem.shared.store import commands, scripts
+from tandem.shared.store import commands
 from tandem.shared.store.commands import Claimed, Lease, Success
 from tandem.shared.store.scripts import Call
 
 log = logging.getLogger("tandem.llm_worker")
 
-IDLE_POLL = timedelta(milliseconds=500)  # jobs of plain arq ring no bell, and a bell may get lost
+IDLE_POLL = timedelta(milliseconds=500)  # jobs of plain arq wake nobody, and a wake-up may get lost
 OUTAGE_PAUSE = timedelta(milliseconds=500)
 SUSPECTS = 16  # at once, each in a process of its own: a poison job makes suspects of all its neighbours
-SHOWN_EVERY = 5  # heartbeats of an idle worker
 HAND_BACK = timedelta(seconds=5)  # for the last writes
 
 
 class LlmWorker(PlainArq):
     """One process of the asyncio pool.
 
-    `ctx` holds `settings` and `catalog`, and once `open` has run `book`, `apart` and `bell` (a client for blocking
-    reads).
+    `ctx` is arq's: what its functions and cron jobs are given. Attempts are given `runtime`, once `open` has run.
     """
 
     ctx: dict[Any, Any]
+    wakeups: Any  # a client for blocking reads
 
-    async def open(self) -> None:
-        """Open what all attempts of this process share."""
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._opened = AsyncExitStack()
 
-    async def close_shared(self) -> None:
-        """Close what `open` opened."""
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open `runtime`, `wakeups` and arq's pool, to be closed with `stack`."""
+        raise NotImplementedError
+
+    async def attempt_isolated(self, lease: Lease) -> None:
+        """Run a suspect in a process of its own."""
+        raise NotImplementedError
 
     async def main(self) -> None:
         """Claim and run until told to stop, or in burst mode until nothing is left."""
         self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self.leases: dict[str, Lease] = {}
-        self.asked: Call[Claimed] | None = None  # a claim without an answer yet
+        self.unanswered: Call[Claimed] | None = None  # the last claim
         self.news = asyncio.Event()  # a reason to claim again
         self.stopping = self.retiring = self.handing_back = False
         self.ended = 0
-        await self.open()
-        self.bell = Bell(self.ctx["bell"], self.book, busy=self._is_busy, heard=self.news.set)
+        await self.open(self._opened)
+        self.wakeup = Wakeup(self.wakeups, self.book, busy=self._is_busy, heard=self.news.set)
         if self.on_startup:
             await self.on_startup(self.ctx)
         watchdog = Watchdog(worker=self.id, leases=self.leases, settings=self.settings, catalog=self.catalog)
-        beating = asyncio.create_task(self._keep_beating(), name="heartbeat")
+        heartbeat = Heartbeat(
+            self.book,
+            worker=self.id,
+            ttl=self.settings.job_ttl,
+            leases=self.leases,
+            lost=self._lost,
+            besides=self._beat,
+        )
+        loop_errors.log_them(asyncio.get_running_loop())
+        heartbeat.start()
         watchdog.start()
         sd_notify.ready()
         log.info("ready, %d jobs at once", self.max_jobs, extra={"worker": self.id})
@@ -76,14 +92,13 @@ class LlmWorker(PlainArq):
             await self._drain()
         finally:
             watchdog.stop()
-            beating.cancel()
-            self.bell.stop()
+            heartbeat.stop()
+            self.wakeup.stop()
             await self._leave()
 
     @property
     def settings(self) -> Settings:
-        settings: Settings = self.ctx["settings"]
-        return settings
+        return self.runtime.settings
 
     @property
     def _free(self) -> int:
@@ -124,11 +139,13 @@ class LlmWorker(PlainArq):
 
     async def _claim(self, free: int) -> Claimed:
         """Claim; what got no answer is asked again as it was."""
-        if self.asked is None:
+        if self.unanswered is None:
             suspects = SUSPECTS - sum(lease.suspect for lease in self.leases.values())
-            self.asked = commands.claim_llm(worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects)
-        claimed = await self.book.run(self.asked)
-        self.asked = None
+            self.unanswered = commands.claim_llm(
+                worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects
+            )
+        claimed = await self.book.run(self.unanswered)
+        self.unanswered = None
         return claimed
 
     async def _nothing_more(self, claimed: Claimed) -> None:
@@ -138,7 +155,7 @@ class LlmWorker(PlainArq):
         timeout = IDLE_POLL
         if claimed.next_due is not None:
             timeout = min(timeout, max(claimed.next_due, timedelta(milliseconds=1)))
-        self.bell.listen()
+        self.wakeup.listen()
         timer = asyncio.get_running_loop().call_later(timeout.total_seconds(), self.news.set)
         await self.news.wait()
         timer.cancel()
@@ -147,8 +164,9 @@ class LlmWorker(PlainArq):
         if earlier := self.tasks.get(lease.id):
             earlier.cancel()  # its lease ran out while we could not renew it, and we got the next one
         self.leases[lease.id] = lease
-        run = attempt_apart if lease.suspect else attempt
-        task = asyncio.create_task(run(self.ctx, lease), name=f"{lease.task} {lease.id}")
+        isolated = lease.suspect and lease.task in self.catalog  # what is not known here does not run here
+        run = self.attempt_isolated(lease) if isolated else attempt(self.runtime, lease)
+        task: asyncio.Task[Outcome | None] = asyncio.create_task(run, name=f"{lease.task} {lease.id}")
         self.tasks[lease.id] = task
         task.add_done_callback(partial(self._ended, lease))
 
@@ -160,7 +178,7 @@ class LlmWorker(PlainArq):
             log.warning("%s %s was cancelled before it began", lease.task, lease.id)
         elif error := task.exception():
             # An attempt writes its own outcome; what escapes it is a fault of ours. The lease runs out.
-            log.error("%s %s broke: %r", lease.task, lease.id, error)
+            log.error("%s %s broke:\n%s", lease.task, lease.id, trace(error))
         else:
             self._count(task.result())
         if lease.suspect:
@@ -190,27 +208,13 @@ class LlmWorker(PlainArq):
         self.retiring = True
         self.news.set()
 
-    async def _keep_beating(self) -> None:
-        beat = 0
-        while True:
-            try:
-                await self._beat(beat)
-            except Exception as error:  # noqa: BLE001 - without renewals every job would be lost
-                log.warning("leases not renewed: %s", error)
-            beat += 1
-            await asyncio.sleep(scripts.RENEW_EVERY.total_seconds())
+    def _lost(self, job_id: str) -> None:
+        if task := self.tasks.get(job_id):
+            log.warning("%s is not ours any more: cancelled, or its lease was lost", job_id)
+            task.cancel()
 
-    async def _beat(self, beat: int) -> None:
-        """Prolong the leases of all running jobs; stop those whose lease was lost, or who were cancelled."""
-        aborts = asyncio.ensure_future(self.book.run(commands.heed_aborts(ttl=self.settings.job_ttl)))
-        lost: list[str] = []
-        if self.leases or beat % SHOWN_EVERY == 0:
-            lost = await self.book.run(commands.renew("llm", list(self.leases.values()), worker=self.id))
-        await aborts
-        for job_id in lost:
-            if task := self.tasks.get(job_id):
-                log.warning("%s is not ours any more: cancelled, or its lease was lost", job_id)
-                task.cancel()
+    async def _beat(self) -> None:
+        """Do what arq does now and then, and look how much memory this process holds."""
         await self.renew_plain()
         await self.record_health()
         if self.cron_jobs and not self._ending:
@@ -268,4 +272,4 @@ class LlmWorker(PlainArq):
             await asyncio.wait([self.main_task])
         if self.on_shutdown:
             await self.on_shutdown(self.ctx)
-        await self.close_shared()
+        await self._opened.aclose()

@@ -4,17 +4,14 @@ import asyncio
 import logging
 import signal
 from datetime import timedelta
-from typing import Any
 
-from tandem.llm_worker.isolation.supervisor import Apart, Run
-from tandem.shared.config.settings import Settings
-from tandem.shared.errors import AttemptTimeout
+from tandem.llm_worker.isolation.supervisor import IsolationSupervisor, Run
+from tandem.llm_worker.runtime import Runtime
+from tandem.shared.jobs.attempt import timed_out
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Decision, HandBack, decide
 from tandem.shared.store import commands
 from tandem.shared.store.commands import Lease
-from tandem.shared.store.executor import AsyncBook
-from tandem.shared.tasks.registry import Catalog
 
 log = logging.getLogger("tandem.llm_worker")
 
@@ -24,42 +21,39 @@ FAREWELL = timedelta(seconds=1)  # to close its connections, when it is told to 
 PAUSE = timedelta(seconds=1)  # before the next attempt
 
 
-async def attempt_apart(worker: dict[str, Any], lease: Lease) -> None:
+async def attempt_isolated(runtime: Runtime, supervisor: IsolationSupervisor, lease: Lease) -> None:
     """Run `lease` in a process of its own, which writes the outcome; if it dies instead, that is a crash."""
-    settings: Settings = worker["settings"]
-    book: AsyncBook = worker["book"]
-    apart: Apart = worker["apart"]
+    book, ttl = runtime.book, runtime.settings.job_ttl
     log.info("runs in a process of its own", extra={"job": lease.id, "task": lease.task})
-    run = apart.start(lease)
+    run = supervisor.start(lease)
     decision: Decision | None = None
     try:
-        decision = await _watch(run, lease, book=book, catalog=worker["catalog"])
+        decision = await _watch(run, lease, runtime)
     except asyncio.CancelledError:
         decision = HandBack(timedelta(0))
     finally:
-        await _end(apart, run)
+        await _end(supervisor, run)
     if not run.started:
         decision = HandBack(PAUSE)
     if decision:
-        await book.insist(commands.give_up(lease, decision, usage=Usage(), ttl=settings.job_ttl))
+        await book.insist(commands.give_up(lease, decision, usage=Usage(), ttl=ttl))
     elif run.code is None:
         # Not its doing, as far as anybody knows: it is lost as with its worker, when its lease is over.
-        log.warning("the quarantine ended with it", extra={"job": lease.id, "task": lease.task})
+        log.warning("the isolation server ended with it", extra={"job": lease.id, "task": lease.task})
     elif run.code:
         log.warning("its process ended with %d", run.code, extra={"job": lease.id, "task": lease.task})
-        await book.insist(commands.crash(lease, ttl=settings.job_ttl, delay=PAUSE))
+        await book.insist(commands.crash(lease, ttl=ttl, delay=PAUSE))
 
 
-async def _watch(run: Run, lease: Lease, *, book: AsyncBook, catalog: Catalog) -> Decision | None:
+async def _watch(run: Run, lease: Lease, runtime: Runtime) -> Decision | None:
     """Wait for the end; what blocks its own loop, and so its own time limit, is decided here."""
-    spec = catalog[lease.task]
+    spec = runtime.catalog[lease.task]
     if await _over(run, spec.timeout + START):
         return None
-    await book.insist(commands.now())  # it may have ended, and wait for Redis
+    await runtime.book.insist(commands.now())  # it may have ended, and wait for Redis
     if await _over(run, WRITE):
         return None
-    late = AttemptTimeout(f"{spec.name} did not end within {spec.timeout.total_seconds():g} s")
-    return decide(late, spec.retry, attempt=lease.attempt, jitter=0.5)
+    return decide(timed_out(spec.name, spec.timeout), spec.retry, attempt=lease.attempt, jitter=0.5)
 
 
 async def _over(run: Run, within: timedelta) -> bool:
@@ -71,10 +65,10 @@ async def _over(run: Run, within: timedelta) -> bool:
     return True
 
 
-async def _end(apart: Apart, run: Run) -> None:
+async def _end(supervisor: IsolationSupervisor, run: Run) -> None:
     """End the process and what it started; first politely, so that it closes its connections."""
     if not run.over.is_set():
-        apart.signal(run, signal.SIGTERM)
+        supervisor.signal(run, signal.SIGTERM)
         if not await _over(run, FAREWELL):
-            apart.signal(run, signal.SIGKILL)
+            supervisor.signal(run, signal.SIGKILL)
     await run.over.wait()

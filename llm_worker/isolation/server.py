@@ -1,8 +1,7 @@
 """`python -m tandem.llm_worker.isolation.server PARENT`: forks a process for each suspect's attempt.
 
 It has imported everything and read the settings, so that such a process starts in milliseconds. Its worker writes
-commands to its standard input, one JSON object a line: `{"run": N, "lease": {...}}`, `{"signal": N, "number": 15}`.
-It answers `N started` and `N ended CODE`. The outcome itself goes to the job book; the code is 0 then.
+commands (`ipc.py`) to its standard input. The outcome of an attempt goes to the job book; the code is 0 then.
 """
 
 import asyncio
@@ -13,46 +12,37 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
-from dataclasses import asdict
-from datetime import datetime
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from tandem.llm_worker.isolation.ipc import lease_from_json
 from tandem.shared.runtime import parent_death
 from tandem.shared.store.commands import Lease
+
+if TYPE_CHECKING:
+    from tandem.shared.config.settings import Settings
 
 IDLE = 60.0  # seconds without a suspect after which it ends
 CHUNK = 65_536
 
 
-def to_json(lease: Lease) -> dict[str, Any]:
-    """Give a lease for another process."""
-    return asdict(lease) | {"created_at": lease.created_at.isoformat()}
-
-
-def from_json(fields: dict[str, Any]) -> Lease:
-    """Read what `to_json` gave."""
-    return Lease(**fields | {"created_at": datetime.fromisoformat(fields["created_at"])})
-
-
-async def attempt_alone(ctx: dict[str, Any], lease: Lease) -> None:
+async def run_attempt(settings: "Settings", lease: Lease) -> None:
     """Run the attempt; SIGTERM hands it back."""
-    from tandem.llm_worker import main  # noqa: PLC0415 - heavy, and the worker that starts this has it already
+    from tandem.llm_worker.engine import loop_errors  # noqa: PLC0415 - heavy; `main` has imported them by now
     from tandem.llm_worker.engine.attempt import attempt  # noqa: PLC0415 - as above
+    from tandem.llm_worker.runtime import Runtime  # noqa: PLC0415 - as above
 
-    await main.startup(ctx)
-    task = asyncio.create_task(attempt(ctx, lease), name=f"{lease.task} {lease.id}")
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
+    loop_errors.log_them(asyncio.get_running_loop())
+    async with Runtime.open(settings) as runtime:
+        task = asyncio.create_task(attempt(runtime, lease), name=f"{lease.task} {lease.id}")
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         await task
-    finally:
-        await main.shutdown(ctx)
 
 
-class Quarantine:
-    """The suspects of one worker."""
+class IsolationServer:
+    """The processes of one worker's suspects."""
 
-    def __init__(self, ctx: dict[str, Any]) -> None:
-        self._ctx = ctx
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = settings
         self._runs: dict[int, int] = {}  # number to process
         self._read, self._woken = os.pipe()
         os.set_blocking(self._woken, False)
@@ -79,7 +69,7 @@ class Quarantine:
 
     def _heed(self, command: dict[str, Any]) -> None:
         if "run" in command:
-            self._start(command["run"], from_json(command["lease"]))
+            self._start(command["run"], lease_from_json(command["lease"]))
         elif (pid := self._runs.get(command["signal"])) is not None:
             _signal(pid, command["number"])
 
@@ -100,7 +90,7 @@ class Quarantine:
             parent_death.die_with(parent, signal.SIGKILL)
             os.dup2(2, 1)  # what it prints is no answer to the worker
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            asyncio.run(attempt_alone(self._ctx, lease))
+            asyncio.run(run_attempt(self._settings, lease))
             code = 0
         except BaseException:  # noqa: BLE001 - nothing may go back into the loop of `serve`
             traceback.print_exc()
@@ -131,10 +121,13 @@ def _say(line: str) -> None:
 
 def main() -> None:
     parent_death.die_with(int(sys.argv[1]), signal.SIGKILL)
-    from tandem.llm_worker import main as worker  # noqa: PLC0415 - after it is sure to end with its parent
+    from tandem.llm_worker import runtime  # noqa: PLC0415 - after it is sure to end with its parent
+    from tandem.llm_worker.engine import attempt as _  # noqa: F401, PLC0415 - imported once, before the first fork
     from tandem.shared.runtime.bootstrap import prepare  # noqa: PLC0415 - as above
 
-    Quarantine(worker.context(prepare())).serve()
+    settings = prepare()
+    runtime.check(settings)
+    IsolationServer(settings).serve()
 
 
 if __name__ == "__main__":

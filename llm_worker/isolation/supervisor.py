@@ -1,4 +1,4 @@
-"""A worker's side of the quarantine: starts it with the first suspect, and knows what became of each."""
+"""A worker's side of isolation: starts the server with the first suspect, and knows what became of each."""
 
 import asyncio
 import json
@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from tandem.llm_worker.isolation import server
+from tandem.llm_worker.isolation.ipc import lease_to_json
 from tandem.shared.store.commands import Lease
 
 log = logging.getLogger("tandem.llm_worker")
@@ -23,8 +24,8 @@ class Run:
         self.over = asyncio.Event()
 
 
-class Apart:
-    """The processes of a worker's suspects."""
+class IsolationSupervisor:
+    """The isolated attempts of one worker."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -37,7 +38,7 @@ class Apart:
         """Start the attempt in a process of its own."""
         self._number += 1
         run = self._runs[self._number] = Run(self._number)
-        self._tell({"run": run.number, "lease": server.to_json(lease)})
+        self._tell({"run": run.number, "lease": lease_to_json(lease)})
         return run
 
     def signal(self, run: Run, number: int) -> None:
@@ -45,7 +46,7 @@ class Apart:
         self._tell({"signal": run.number, "number": int(number)})
 
     async def aclose(self) -> None:
-        """End the quarantine, and what is left in it."""
+        """End the server, and with it the attempts that are left."""
         if self._serving:
             self._serving.cancel()
             await asyncio.wait([self._serving])
@@ -57,14 +58,14 @@ class Apart:
             return
         self._unsent.append(line)
         if self._serving is None or self._serving.done():
-            self._serving = asyncio.create_task(self._serve(), name="quarantine")
+            self._serving = asyncio.create_task(self._serve(), name="isolation")
 
     async def _serve(self) -> None:
-        """Keep the process until it ends; whoever is in it then is over."""
+        """Keep the server until it ends; attempts that still run then are over."""
         try:
-            await self._converse()
+            await self._talk()
         except OSError as error:
-            log.warning("suspects have to wait: %s", error)
+            log.warning("isolated attempts have to wait: %s", error)
         finally:
             self._stdin = None
             self._unsent.clear()
@@ -72,7 +73,7 @@ class Apart:
                 run.over.set()
             self._runs.clear()
 
-    async def _converse(self) -> None:
+    async def _talk(self) -> None:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", server.__name__, str(os.getpid())),
             stdin=asyncio.subprocess.PIPE,
@@ -85,13 +86,13 @@ class Apart:
             self._stdin.writelines(self._unsent)
             self._unsent.clear()
             while line := await process.stdout.readline():
-                self._hear(line.decode().split())
+                self._note(line.decode().split())
         finally:
             if process.returncode is None:
                 process.kill()  # its children go with it
             await process.wait()
 
-    def _hear(self, words: list[str]) -> None:
+    def _note(self, words: list[str]) -> None:
         number, what, *code = words
         run = self._runs[int(number)]
         if what == "started":

@@ -7,6 +7,7 @@ from tandem.shared.errors import MAX_MESSAGE, JobError, RateLimited, Snooze
 from tandem.shared.tasks.spec import RetryPolicy
 from tandem.shared.types.backoff import Backoff
 
+UNFORESEEN = "an error that nobody foresaw; the worker's log has its traceback"
 MAX_THROTTLED = 20  # times that a rate limit burns no attempt of a job; then it counts like any failure
 
 
@@ -57,12 +58,16 @@ class HandBack:
 Decision = RetryIn | Fail | HandBack
 
 
-def describe(error: BaseException) -> Failure:
-    """Turn any exception into data. What nobody foresaw may be a passing fault: worth a retry."""
+def describe(error: BaseException, *, own_words: bool = False) -> Failure:
+    """Turn any exception into data. What nobody foresaw may be a passing fault: worth a retry.
+
+    Its message may quote the job's input, so it is shown only with `own_words`, for jobs of plain RQ: theirs does.
+    """
     if isinstance(error, JobError):
         return Failure(error.type, _carried(error.message), error.retryable)
-    message = str(error) or type(error).__name__
-    return Failure(type(error).__name__, _carried(message[:MAX_MESSAGE]), retryable=True)
+    name = type(error).__name__
+    message = (str(error) or name) if own_words else UNFORESEEN
+    return Failure(name, _carried(message[:MAX_MESSAGE]), retryable=True)
 
 
 def _carried(text: str) -> str:
@@ -77,14 +82,22 @@ def backoff(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:
     return Backoff(base=policy.base, cap=policy.cap).delay(attempt, jitter=jitter)
 
 
-def decide(error: BaseException, policy: RetryPolicy, *, attempt: int, jitter: float, throttled: int = 0) -> Decision:
+def decide(
+    error: BaseException,
+    policy: RetryPolicy,
+    *,
+    attempt: int,
+    jitter: float,
+    throttled: int = 0,
+    own_words: bool = False,
+) -> Decision:
     """Decide what follows from `error`, raised by attempt number `attempt` of a job under `policy`.
 
-    `throttled` is how often a rate limit has sent the job back already.
+    `throttled` is how often a rate limit has sent the job back already; `own_words` as in `describe`.
     """
     if isinstance(error, Snooze):
         return HandBack(error.delay)
-    failure = describe(error)
+    failure = describe(error, own_words=own_words)
     if isinstance(error, RateLimited) and throttled < MAX_THROTTLED:
         return HandBack(_wait(error, backoff(policy, throttled + 1, jitter)), throttled=True)
     if not failure.retryable or attempt >= policy.max_attempts:

@@ -27,7 +27,14 @@ class Input(BaseModel):
 class Output(BaseModel):
     """Base of all task results."""
 
-    model_config = ConfigDict(frozen=True, serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+    # Numbers that JSON does not have are written as such, to be seen and refused: no silent null.
+    model_config = ConfigDict(
+        frozen=True,
+        serialize_by_alias=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        ser_json_inf_nan="constants",
+    )
 
 
 In = TypeVar("In", bound=Input)

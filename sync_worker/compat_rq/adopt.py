@@ -11,7 +11,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.store import commands
 from tandem.shared.store.commands import Unknown
 from tandem.shared.store.executor import Book
-from tandem.sync_worker.compat_rq.jobs import RESULTS, NativeCall, Refused, rq_result
+from tandem.sync_worker.compat_rq.jobs import RESULTS, Refused, RqCall, rq_result
 
 log = logging.getLogger("tandem.sync_worker")
 
@@ -21,9 +21,9 @@ def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
     origin = entry.queue
     try:
         fields = cast("Mapping[bytes, bytes]", book.client.hgetall(f"rq:job:{entry.id}"))
-        call = NativeCall.read(fields, settings.rq_imports or ())
+        call = RqCall.read(fields, settings.rq_imports or ())
         payload = call.model_dump_json()
-        NativeCall.model_validate_json(payload)  # what is nested too deeply can be written, but not be read
+        RqCall.model_validate_json(payload)  # what is nested too deeply can be written, but not be read
     except (ValueError, ResponseError) as error:  # a hash that is none is no outage
         why = str(error) if isinstance(error, Refused) else "its record can't be read"
         log.warning("refused %s of RQ's queue %s: %s", entry.id, origin, why)

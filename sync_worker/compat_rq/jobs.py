@@ -32,7 +32,7 @@ class Refused(ValueError):
     """A job that may not run here; the message says why."""
 
 
-class NativeCall(BaseModel):
+class RqCall(BaseModel):
     """A call to make; `delays` are the waits between its attempts in seconds, the last one for all further ones."""
 
     function: str

@@ -1,14 +1,17 @@
-"""One attempt of one job, in its own process: from the lease to the outcome in the job book."""
+"""One attempt of one job, in its own process: from the lease to the outcome in the job book.
+
+Its steps are those of `shared/jobs/attempt.py`. The time limit is kept by the parent.
+"""
 
 import logging
 import random
 
 import structlog
-from pydantic import ByteSize, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import ByteSize
 
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import FinalError
+from tandem.shared.jobs.attempt import check_input, check_output, report
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack, decide
 from tandem.shared.runtime.redis_client import client
@@ -17,9 +20,9 @@ from tandem.shared.store import commands
 from tandem.shared.store.commands import Lease, Success
 from tandem.shared.store.executor import Book
 from tandem.shared.store.scripts import Call
-from tandem.shared.tasks.spec import AnySpec, Output
+from tandem.shared.tasks.spec import AnySpec
 from tandem.sync_worker.compat_rq.adopt import show_result
-from tandem.sync_worker.compat_rq.jobs import NativeCall
+from tandem.sync_worker.compat_rq.jobs import RqCall
 from tandem.sync_worker.context import HANDLERS, SyncContext
 from tandem.sync_worker.engine.plan import CATALOG, plan_of
 
@@ -40,28 +43,32 @@ def attempt(settings: Settings, lease: Lease) -> None:
 def _outcome(lease: Lease, context: SyncContext) -> Call[bool]:
     ttl = context.settings.job_ttl
     try:
-        result = _native(lease, context) if lease.native else _json(_run(CATALOG[lease.task], lease, context))
-        success = Success(result, file=context.file)
+        success = Success(_run(lease, context), file=context.file)
         log.info("succeeded")
         return commands.succeed(lease, success, usage=Usage(), ttl=ttl)
     except BaseException as error:  # noqa: BLE001 - WeasyPrint raises BaseExceptions, and sys.exit() is a failure
-        decision = decide(error, plan_of(lease).retry, attempt=lease.attempt, jitter=random.random())  # noqa: S311
+        policy, own_words = plan_of(lease).retry, bool(lease.native)
+        decision = decide(error, policy, attempt=lease.attempt, jitter=random.random(), own_words=own_words)  # noqa: S311
         if isinstance(decision, HandBack):
             log.info("%s", decision)
         else:
-            log.warning("attempt %d failed, %s", lease.attempt, decision)
+            log.warning("attempt %d failed, %s", lease.attempt, report(decision, error))
         return commands.give_up(lease, decision, usage=Usage(), ttl=ttl)
 
 
-def _native(lease: Lease, context: SyncContext) -> str:
-    return NativeCall.model_validate_json(lease.payload).run(context.settings.rq_imports or ())
+def _run(lease: Lease, context: SyncContext) -> str:
+    if lease.native:
+        return RqCall.model_validate_json(lease.payload).run(context.settings.rq_imports or ())
+    spec = CATALOG[lease.task]
+    return check_output(spec, _handle(spec, lease, context))
 
 
-def _json(output: Output) -> str:
+def _handle(spec: AnySpec, lease: Lease, context: SyncContext) -> object:
+    payload = check_input(spec, lease.payload)
     try:
-        return output.model_dump_json(by_alias=True)
-    except (PydanticSerializationError, ValueError, RecursionError) as error:
-        raise FinalError(f"the result is not JSON: {error}", type="invalid_result") from None
+        return HANDLERS[spec.name](context, payload)
+    except MemoryError:
+        raise over_memory(None, context.settings.sync_memory) from None
 
 
 def over_memory(used: int | None, limit: ByteSize) -> FinalError:
@@ -69,20 +76,3 @@ def over_memory(used: int | None, limit: ByteSize) -> FinalError:
     held = f"held {ByteSize(used).human_readable()}" if used else "asked for far more"
     message = f"the job {held}, its limit is {limit.human_readable()} (TANDEM_SYNC_MEMORY)"
     return FinalError(message, type="memory_limit")
-
-
-def _run(spec: AnySpec, lease: Lease, context: SyncContext) -> Output:
-    try:
-        payload = spec.input.model_validate_json(lease.payload)
-    except ValidationError as error:
-        raise FinalError(f"the stored input is not valid: {error}", type="invalid_input") from None
-    try:
-        output: object = HANDLERS[spec.name](context, payload)
-    except MemoryError:
-        raise over_memory(None, context.settings.sync_memory) from None
-    expected: type[Output] = spec.output
-    if not isinstance(output, expected):
-        raise FinalError(
-            f"{spec.name} returned {type(output).__name__}, not {expected.__name__}", type="invalid_result"
-        )
-    return output

@@ -6,12 +6,12 @@ import select
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from types import FrameType
 
+from tandem.shared.jobs.errors import trace
 from tandem.shared.runtime.parent_death import die_with
 from tandem.sync_worker.engine import memory, supervisor
 from tandem.sync_worker.engine.output import Output
@@ -25,13 +25,13 @@ class Horse:
     def __init__(self, work: Callable[[], None], *, name: str, memory: int) -> None:
         self._memory = memory
         self._output = Output(name)
-        self._strangers = frozenset(_children())
+        self._elder_children = frozenset(_children())
         self._status: int | None = None
         parent = os.getpid()
         sys.stdout.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            _run(lambda: _saddle(work, parent, self._output, memory))
+            _run(lambda: _prepare(work, parent, self._output, memory))
         os.close(self._output.writer)
         self._end = _end_of(self.pid)
 
@@ -91,8 +91,8 @@ class Horse:
             self._output.pass_on()
 
     def _strays(self) -> list[int]:
-        """List the orphans among its descendants: this process has adopted them (see `lifeline.adopt`)."""
-        return [pid for pid in _children() if pid != self.pid and pid not in self._strangers]
+        """List the orphans among its descendants: this process has adopted them (see `parent_death.adopt`)."""
+        return [pid for pid in _children() if pid != self.pid and pid not in self._elder_children]
 
 
 def _end_of(pid: int) -> int | None:
@@ -113,8 +113,8 @@ def _run(work: Callable[[], None]) -> None:
     try:
         work()
         code = 0
-    except BaseException:  # noqa: BLE001 - nothing may go back into the parent's loop
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001 - nothing may go back into the parent's loop
+        sys.stderr.write(f"{trace(error)}\n")
     finally:
         with suppress(Exception):
             sys.stdout.flush()
@@ -122,9 +122,9 @@ def _run(work: Callable[[], None]) -> None:
         os._exit(code)
 
 
-def _saddle(work: Callable[[], None], parent: int, output: Output, limit: int) -> None:
+def _prepare(work: Callable[[], None], parent: int, output: Output, limit: int) -> None:
     os.setpgrp()
-    _heed_nobody()
+    _ignore_signals()
     # A horse without its parent would run beside the retry of its job.
     die_with(parent, signal.SIGKILL)
     output.take()
@@ -134,17 +134,17 @@ def _saddle(work: Callable[[], None], parent: int, output: Output, limit: int) -
     work()
 
 
-def _heed_nobody() -> None:
+def _ignore_signals() -> None:
     """Only its worker ends a job. Who stops a service tells all its processes, and a job has time to end."""
     horse = os.getpid()
 
-    def shrug(signum: int, _frame: FrameType | None) -> None:
+    def ignore(signum: int, _frame: FrameType | None) -> None:
         if os.getpid() != horse:  # a fork of the job's own; in other programs that it starts the kernel does this
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
 
-    signal.signal(signal.SIGTERM, shrug)
-    signal.signal(signal.SIGINT, shrug)
+    signal.signal(signal.SIGTERM, ignore)
+    signal.signal(signal.SIGINT, ignore)
 
 
 def _no_input() -> None:

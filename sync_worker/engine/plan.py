@@ -1,19 +1,17 @@
 """How long an attempt may take and when it is tried again: by its task's spec, or by what plain RQ was told."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from pydantic import ValidationError
 
-from tandem.shared.errors import FinalError, Snooze
+from tandem.shared.errors import FinalError
 from tandem.shared.store.commands import Lease
 from tandem.shared.tasks.registry import load
 from tandem.shared.tasks.spec import RetryPolicy
-from tandem.sync_worker.compat_rq.jobs import NativeCall
+from tandem.sync_worker.compat_rq.jobs import RqCall
 
 CATALOG = load()
-DEPLOY = timedelta(minutes=10)  # as long as old and new workers may run beside each other
-ANOTHER_WORKER = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -24,23 +22,23 @@ class Plan:
     retry: RetryPolicy
 
 
+def is_known(lease: Lease) -> bool:
+    """Tell whether this worker can run it; jobs of plain RQ name what they call."""
+    return bool(lease.native) or lease.task in CATALOG
+
+
 def plan_of(lease: Lease) -> Plan:
-    """Read the plan of a leased job.
+    """Read the plan of a leased job that this worker knows.
 
     Raises:
-        Snooze: this worker does not know the task: another one may, as there are two kinds during a deploy.
-        FinalError: no worker has known it for ten minutes, or the stored call can't be read.
+        FinalError: the stored call of plain RQ can't be read.
 
     """
-    if lease.native:
-        try:
-            call = NativeCall.model_validate_json(lease.payload)
-        except ValidationError:
-            raise FinalError("the stored call is not valid", type="invalid_input") from None
-        return Plan(timedelta(seconds=call.timeout), call.policy)
-    if lease.task not in CATALOG:
-        if datetime.now(UTC) - lease.created_at < DEPLOY:
-            raise Snooze(ANOTHER_WORKER)
-        raise FinalError(f"no worker knows the task {lease.task!r}", type="unknown_task")
-    spec = CATALOG[lease.task]
-    return Plan(spec.timeout, spec.retry)
+    if not lease.native:
+        spec = CATALOG[lease.task]
+        return Plan(spec.timeout, spec.retry)
+    try:
+        call = RqCall.model_validate_json(lease.payload)
+    except ValidationError:
+        raise FinalError("the stored call is not valid", type="invalid_input") from None
+    return Plan(timedelta(seconds=call.timeout), call.policy)

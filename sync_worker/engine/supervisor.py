@@ -1,8 +1,8 @@
-"""The worker's keeper: a small process in front of it, which ends what the worker leaves behind when it is killed.
+"""The worker's supervisor: a small process before it, which ends what the worker leaves behind when it is killed.
 
 A job's process dies with its worker, because the kernel tells a process of its parent's death. What the job had
 started is not told, and goes to the nearest ancestor that adopts orphans. That is the worker while it lives, and
-the keeper afterwards. If the keeper is killed, the worker ends its job and follows it. Linux only.
+the supervisor afterwards. If the supervisor is killed, the worker ends its job and follows it. Linux only.
 """
 
 import os
@@ -20,27 +20,27 @@ from tandem.sync_worker.engine.memory import children
 BLINK = 0.01  # seconds
 GONE_WITHIN = 5.0  # seconds; what is killed and still there after that hangs in the kernel
 PASSED_ON = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
-ALONE = signal.SIGTERM  # what the worker gets when its keeper dies
+ALONE = signal.SIGTERM  # what the worker gets when its supervisor dies
 
 
-def keep() -> int:
-    """Fork: the child returns and is the worker, this process is its keeper and ends as the worker ends.
+def supervise() -> int:
+    """Fork: the child returns and is the worker, this process is its supervisor and ends as the worker ends.
 
-    Gives the id of the process that others know: the keeper's.
+    Gives the id of the process that others know: the supervisor's.
     """
-    keeper = os.getpid()
+    supervisor = os.getpid()
     if sys.platform != "linux":
-        return keeper
+        return supervisor
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_ON, signal.SIGCHLD})
     adopt()
     worker = os.fork()
     if worker:
         code = _wait(worker)
-        end(lambda: children(keeper))
+        end(lambda: children(supervisor))
         _leave(code)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    die_with(keeper, ALONE)
-    return keeper
+    die_with(supervisor, ALONE)
+    return supervisor
 
 
 def end(these: Callable[[], list[int]]) -> None:

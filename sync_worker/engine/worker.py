@@ -22,22 +22,23 @@ from rq.job import Job
 from rq.worker.base import WorkerStatus
 
 from tandem.shared.config.settings import Settings
-from tandem.shared.errors import AttemptTimeout, StoreUnavailable, TandemError
+from tandem.shared.errors import FinalError, JobError, StoreUnavailable
+from tandem.shared.jobs.attempt import timed_out, unknown_task
 from tandem.shared.jobs.model import Usage
-from tandem.shared.jobs.retry import HandBack, decide
+from tandem.shared.jobs.retry import Fail, HandBack, decide
 from tandem.shared.runtime.redis_client import Client
-from tandem.shared.store import commands, scripts
+from tandem.shared.store import commands, scripts, unknown_tasks
 from tandem.shared.store.commands import Claimed, Lease
 from tandem.shared.store.executor import Book
 from tandem.shared.tasks.spec import RetryPolicy
 from tandem.sync_worker.compat_rq.adopt import adopt
 from tandem.sync_worker.engine.attempt import attempt, over_memory
 from tandem.sync_worker.engine.horse import Horse
-from tandem.sync_worker.engine.plan import Plan, plan_of
+from tandem.sync_worker.engine.plan import Plan, is_known, plan_of
 
 log = logging.getLogger("tandem.sync_worker")
 
-IDLE_POLL = 1  # seconds; a bell that got lost costs this much
+IDLE_POLL = 1  # seconds; a wake-up that got lost costs this much
 OUTAGE_PAUSE = 0.5  # seconds
 AFTER_CRASH = timedelta(seconds=1)
 OUR_QUEUES = ("sync-high", "sync", "sync-low")
@@ -52,7 +53,7 @@ class SyncWorker(Worker):
         settings: Settings,
         *,
         connection: Client,
-        bell: Client,
+        wakeups: Client,
         name: str | None = None,
         rq_queues: Sequence[str] = (),
     ) -> None:
@@ -61,8 +62,8 @@ class SyncWorker(Worker):
         self._rq_queues = queues[len(OUR_QUEUES) :]
         self.settings = settings
         self.book = Book(connection)
-        self._bell = bell
-        self._asked: scripts.Call[Claimed] | None = None  # a claim without an answer yet
+        self._wakeups = wakeups
+        self._unanswered: scripts.Call[Claimed] | None = None  # the last claim
         self._horse: Horse | None = None
         self._parent = os.getppid()
         self._deadline: float | None = None  # when a draining worker hands its job back
@@ -90,7 +91,7 @@ class SyncWorker(Worker):
                     return None
                 self.heartbeat()
                 self.book.run(commands.renew("sync", [], worker=self.name))
-                self._bell.blpop([scripts.BELL + "sync"], timeout=IDLE_POLL)
+                self._wakeups.blpop([scripts.BELL + "sync"], timeout=IDLE_POLL)
             except (StoreUnavailable, RedisError) as error:
                 log.warning("no jobs for now: %s", error)
                 time.sleep(OUTAGE_PAUSE)
@@ -106,19 +107,19 @@ class SyncWorker(Worker):
 
     def _claim(self) -> Lease | None:
         while True:
-            claimed = self._ask()
+            claimed = self._claim_once()
             for entry in claimed.unknown:
                 adopt(self.book, self.settings, entry)
             if claimed.leases or not claimed.unknown:
                 return claimed.leases[0] if claimed.leases else None
 
-    def _ask(self) -> Claimed:
+    def _claim_once(self) -> Claimed:
         """Claim; what got no answer is asked again as it was."""
-        self._asked = self._asked or commands.claim_sync(
+        self._unanswered = self._unanswered or commands.claim_sync(
             worker=self.name, ttl=self.settings.job_ttl, queues=self._rq_queues
         )
-        claimed = self.book.run(self._asked)
-        self._asked = None
+        claimed = self.book.run(self._unanswered)
+        self._unanswered = None
         return claimed
 
     def execute_job(self, job: Job | Lease, _queue: Queue) -> None:
@@ -128,23 +129,35 @@ class SyncWorker(Worker):
 
     def _execute(self, lease: Job | Lease) -> None:
         assert isinstance(lease, Lease)  # noqa: S101 - what dequeue returned; RQ's signature says Job
-        if call := self._ride(lease):
-            try:
+        try:
+            if call := self._run(lease):
                 self.book.insist(call, unless=self._out_of_grace)
-            except StoreUnavailable as error:
-                log.warning("%s is left to the clock: %s", lease.id, error)
+        except StoreUnavailable as error:
+            log.warning("%s is left to the clock: %s", lease.id, error)
         self.set_state(WorkerStatus.IDLE)
 
-    def _ride(self, lease: Lease) -> scripts.Call[bool] | None:
+    def _run(self, lease: Lease) -> scripts.Call[bool] | None:
         """Run a lease. Says what to write in its horse's place, if anything."""
+        if not is_known(lease):
+            return self._unknown(lease)
         try:
             plan = plan_of(lease)
-        except TandemError as error:
+        except FinalError as error:
             return self._gave_up(lease, RetryPolicy(), error)
         name = f"{lease.task} {lease.id}"
         self._horse = Horse(lambda: attempt(self.settings, lease), name=name, memory=self.settings.sync_memory)
         self.set_state(WorkerStatus.BUSY)  # for those who look; the job has begun
         return self._watch(lease, plan, self._horse)
+
+    def _unknown(self, lease: Lease) -> scripts.Call[bool]:
+        """Leave a task that this worker does not know to another one, unless workers have done so for long."""
+        self.book.insist(unknown_tasks.note(lease.id), unless=self._out_of_grace)
+        age = self.book.insist(unknown_tasks.age(lease.id), unless=self._out_of_grace)
+        decision = unknown_task(lease.task, known_for=age)
+        if isinstance(decision, Fail):
+            self.book.insist(unknown_tasks.forget(lease.id), unless=self._out_of_grace)
+        log.warning("%s: this worker does not know its task, %s", lease.id, decision)
+        return commands.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
 
     def _watch(self, lease: Lease, plan: Plan, horse: Horse) -> scripts.Call[bool] | None:
         """Wait for the horse, renew its lease, enforce its timeout."""
@@ -175,10 +188,9 @@ class SyncWorker(Worker):
         return self._deadline is not None and time.monotonic() > self._deadline
 
     def _timed_out(self, lease: Lease, plan: Plan) -> scripts.Call[bool]:
-        error = AttemptTimeout(f"{lease.task} did not end within {plan.timeout.total_seconds():g} s")
-        return self._gave_up(lease, plan.retry, error)
+        return self._gave_up(lease, plan.retry, timed_out(lease.task, plan.timeout))
 
-    def _gave_up(self, lease: Lease, policy: RetryPolicy, error: TandemError) -> scripts.Call[bool]:
+    def _gave_up(self, lease: Lease, policy: RetryPolicy, error: JobError) -> scripts.Call[bool]:
         decision = decide(error, policy, attempt=lease.attempt, jitter=random.random())  # noqa: S311
         log.warning("%s: attempt %d failed, %s", lease.id, lease.attempt, decision)
         return commands.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
@@ -195,12 +207,12 @@ class SyncWorker(Worker):
         """Note the wish; it is heeded between two jobs, or when the grace time of the running one is over."""
         del frame
         if os.getppid() != self._parent:  # it was killed, and so are we
-            self._vanish()
+            self._end_at_once()
         log.info("%s: stopping", signal.Signals(signum).name)
         self._stop_requested = True
         self._deadline = self._deadline or time.monotonic() + self.settings.grace.total_seconds()
 
-    def _vanish(self) -> NoReturn:
+    def _end_at_once(self) -> NoReturn:
         """End the horse and everything it started, and this process, wherever it is; the clock sees to the job."""
         with suppress(OSError):  # the worker was about to do the same
             if self._horse:

@@ -23,7 +23,7 @@ def pid(running: Platform, pool: str) -> int:
         ("async", "worse", "Worse", 2),
         ("async", "hang", "timeout", 2),
         ("async", "swallow", "ValueError", 2),
-        ("async", "nothing", "AttributeError", 2),
+        ("async", "nothing", "invalid_result", 1),
         ("sync", "exit", "SystemExit", 2),
         ("sync", "hang", "timeout", 2),
         ("sync", "nothing", "invalid_result", 1),

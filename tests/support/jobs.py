@@ -64,6 +64,14 @@ def expire_lease(book: Book, lease: Lease) -> None:
         book.client.zadd(f"rq:wip:{name}", {f"{lease.id}:{lease.token}": 1}, xx=True)
 
 
+def age_unknown(book: Book, job_id: str, by: timedelta) -> None:
+    """What time does to a job whose task no worker knows."""
+    key = f"tandem:unknown:{job_id}"
+    left: Any = book.client.pttl(key)
+    assert left > 0
+    book.client.pexpire(key, left - by // timedelta(milliseconds=1))
+
+
 def lease_end(book: Book, lease: Lease) -> float | None:
     end = book.client.zscore("tandem:leases:llm", lease.id)
     assert end is None or isinstance(end, float)

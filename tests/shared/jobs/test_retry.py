@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.shared.errors import FinalError, Snooze, TransientError
-from tandem.shared.jobs.retry import Fail, HandBack, RetryIn, backoff, decide
+from tandem.shared.jobs.retry import UNFORESEEN, Fail, Failure, HandBack, RetryIn, backoff, decide
 from tandem.shared.tasks.spec import RetryPolicy
 
 seconds = st.floats(0.001, 10_000).map(lambda value: timedelta(seconds=value))
@@ -56,13 +56,20 @@ def test_the_failure_names_its_type(error: Exception, type_: str) -> None:
 
 
 def test_a_huge_message_is_cut() -> None:
-    decision = decide(ValueError("x" * 10_000), RetryPolicy(), attempt=1, jitter=0)
+    decision = decide(ValueError("x" * 10_000), RetryPolicy(), attempt=1, jitter=0, own_words=True)
     assert isinstance(decision, RetryIn)
     assert len(decision.failure.message) == 2000
 
 
 def test_a_message_holds_no_lone_surrogates() -> None:
     """File names that are no UTF-8 have them; neither Redis nor JSON in Lua can hold them."""
-    decision = decide(OSError("no \udcff.pdf"), RetryPolicy(max_attempts=1), attempt=1, jitter=0)
-    assert isinstance(decision, Fail)
-    assert decision.failure.message.encode().decode() == "no ?.pdf"
+    for error, own_words in ((OSError("no \udcff.pdf"), True), (FinalError("no \udcff.pdf"), False)):
+        decision = decide(error, RetryPolicy(max_attempts=1), attempt=1, jitter=0, own_words=own_words)
+        assert isinstance(decision, Fail)
+        assert decision.failure.message.encode().decode() == "no ?.pdf"
+
+
+def test_what_nobody_foresaw_shows_its_type_and_not_its_words() -> None:
+    decision = decide(KeyError("a secret"), RetryPolicy(max_attempts=1), attempt=1, jitter=0)
+    assert decision == Fail(Failure("KeyError", UNFORESEEN, retryable=True))
+    assert "a secret" in str(decide(KeyError("a secret"), RetryPolicy(), attempt=1, jitter=0, own_words=True))

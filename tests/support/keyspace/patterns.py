@@ -64,6 +64,7 @@ PATTERNS = [
     Pattern("tandem:workers:<queue>", "zset"),
     Pattern("tandem:metrics", "hash"),
     Pattern("tandem:seen", "string"),
+    Pattern("tandem:unknown:<id>", "string", Life.TTL),
     Pattern("tandem:asked:<id>", "string", Life.TTL),
     Pattern("tandem:trimmed", "string", Life.TTL),
     Pattern("tandem:swept", "string", Life.TTL),

@@ -52,7 +52,7 @@ def _none() -> Job:
 
 
 def worker_of(process: Process) -> psutil.Process:
-    """The worker behind its keeper."""
+    """The worker behind its supervisor."""
     [worker] = psutil.Process(process.popen.pid).children()
     return worker
 

@@ -15,7 +15,7 @@ from rq.job import Job
 from tandem.shared.jobs.model import Status
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
-from tandem.sync_worker.compat_rq.jobs import NativeCall, Refused
+from tandem.sync_worker.compat_rq.jobs import Refused, RqCall
 from tests.support.jobs import get
 from tests.support.processes import running, until
 from tests.support.servers.valkey import Valkey
@@ -180,7 +180,7 @@ def _why(connection: redis.Redis, job: Job) -> str | None:
 )
 def test_hostile_records_are_refused(fields: dict[bytes, bytes], why: str) -> None:
     with pytest.raises(Refused, match=why):
-        NativeCall.read(fields, ("shop.tasks",))
+        RqCall.read(fields, ("shop.tasks",))
 
 
 def test_an_adopted_job_is_retried_like_any_other(shop: redis.Redis) -> None:

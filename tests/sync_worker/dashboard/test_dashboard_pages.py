@@ -108,8 +108,8 @@ def test_a_worker_and_its_job(admin: httpx.Client, book: Book, valkey_server: Va
 
             idle = until(lambda: worker("idle"), what="the idle worker")
             assert (idle["name"], idle["current_job"]) == ("w1", "idle")
-            keeper = psutil.Process(idle["pid"]).ppid()
-            assert process.popen.pid in {idle["pid"], keeper}  # the latter on Linux
+            supervisor = psutil.Process(idle["pid"]).ppid()
+            assert process.popen.pid in {idle["pid"], supervisor}  # the latter on Linux
             assert "sync" in idle["queues"]
             job_id = put(book, "email")
             busy = until(lambda: worker("busy"), what="the busy worker")

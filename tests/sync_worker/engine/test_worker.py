@@ -10,10 +10,11 @@ from typing import Any, cast
 import psutil
 import pytest
 
+from tandem.shared.jobs.attempt import UNKNOWN_FOR
 from tandem.shared.jobs.model import Status
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
-from tests.support.jobs import put
+from tests.support.jobs import age_unknown, put
 from tests.support.processes import Process, until
 from tests.support.servers.valkey import Valkey
 from tests.support.workers.rq import FUNCTIONS, Pool, pool, worker_of
@@ -104,11 +105,15 @@ def test_a_task_that_only_newer_workers_know_waits_for_one(toys: Pool, request: 
     job = toys.job(job_id)
     assert job
     assert (job.attempt, job.attempts) == (0, [])
+    assert job.run_at
+    assert job.run_at - job.created_at > timedelta(seconds=1)
+    age_unknown(toys.book, job_id, UNKNOWN_FOR)
     connection: Any = toys.book.client
-    connection.hset(f"tandem:job:{job_id}", "created_at", "1000000")
     connection.zrem("rq:scheduled:sync", job_id)
     connection.rpush("rq:queue:sync", job_id)  # as the clock does
-    assert toys.ended(job_id).error["type"] == "unknown_task"  # type: ignore[index]
+    job = toys.ended(job_id)
+    assert (job.error or {})["type"] == "unknown_task"
+    assert (job.attempt, job.attempts[0]["type"], job.error["retryable"]) == (1, "unknown_task", False)  # type: ignore[index]
     assert worker_of(worker).pid == before
 
 
@@ -151,13 +156,13 @@ def test_who_stops_all_processes_of_a_service_stops_no_job(toys: Pool, worker: P
     assert (job.status, job.attempt, job.attempts) == (Status.SUCCEEDED, 1, [])
 
 
-@pytest.mark.parametrize("who", ["keeper", "worker"])
+@pytest.mark.parametrize("who", ["supervisor", "worker"])
 def test_nothing_that_a_job_started_outlives_a_killed_worker(toys: Pool, worker: Process, who: str) -> None:
     toys.enqueue("leave_behind_and_stay", str(toys.folder))
     left = until(lambda: len(found := toys.marks("left")) == 2 and found, what="what it leaves behind")
-    keeper = psutil.Process(worker.popen.pid)
-    family = [keeper, *keeper.children(recursive=True)]
-    (keeper if who == "keeper" else worker_of(worker)).kill()
+    supervisor = psutil.Process(worker.popen.pid)
+    family = [supervisor, *supervisor.children(recursive=True)]
+    (supervisor if who == "supervisor" else worker_of(worker)).kill()
     assert worker.popen.wait(30) == -signal.SIGKILL
     until(lambda: not any(map(psutil.pid_exists, left or [])), what="the end of what it left behind")
     until(lambda: not any(one.is_running() for one in family[1:]), what="the end of the worker")

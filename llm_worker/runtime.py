@@ -1,0 +1,59 @@
+"""What all attempts of one process of the asyncio pool share."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from tandem.llm_worker.generation.context import HANDLERS
+from tandem.llm_worker.providers.registry import endpoints
+from tandem.llm_worker.providers.router import Router
+from tandem.llm_worker.rate_limit.limiter import Limiter
+from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
+from tandem.shared.config.settings import Settings
+from tandem.shared.runtime.redis_client import async_client
+from tandem.shared.store.executor import AsyncBook, BatchingBook
+from tandem.shared.tasks.registry import Catalog, load
+
+CATALOG = load()
+
+
+def check(settings: Settings) -> None:
+    """Load the handlers and see to it that the settings name providers: what would fail later fails at start.
+
+    Raises:
+        BindingError: specs and handlers don't match.
+        SettingsError: as `endpoints`.
+
+    """
+    HANDLERS.load("tandem.llm_worker.handlers", CATALOG)
+    endpoints(settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Settings, tasks, the job book and the providers behind their limits."""
+
+    settings: Settings
+    catalog: Catalog
+    book: AsyncBook
+    router: Router
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator[Self]:
+        """Open the connections, and close them in the end."""
+        async with AsyncExitStack() as stack:
+            book = BatchingBook(async_client(settings.redis))
+            stack.push_async_callback(book.aclose)
+            # Requests of the limiter go one after the other; who is parked reads from a connection of its own.
+            parks = async_client(settings.redis, timeout=None, connections=1)
+            stack.push_async_callback(parks.aclose)
+            limits = async_client(settings.redis, connections=1)
+            stack.push_async_callback(limits.aclose)
+            limiter = Limiter.open(limits, parks)
+            stack.push_async_callback(limiter.aclose)
+            scopes = Scopes.of(settings, default=endpoints(settings)[0].name)
+            router = Router.open(settings, RateLimitedGate(limiter, scopes))
+            stack.push_async_callback(router.aclose)
+            yield cls(settings=settings, catalog=CATALOG, book=book, router=router)
