@@ -24,7 +24,7 @@ from tandem.shared.dispatch import Dispatcher, places
 from tandem.shared.jobs.submission import Admission
 from tandem.shared.runtime.redis_client import async_client
 from tandem.shared.storage.artifacts import open_store
-from tandem.shared.store.executor import BatchingBook
+from tandem.shared.store.batching import BatchingBook
 from tandem.shared.tasks.registry import Catalog, load
 
 DESCRIPTION = """Background jobs for LLM applications. Submit with POST, get 202 and a job, poll or wait for its result.

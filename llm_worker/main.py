@@ -25,7 +25,7 @@ from tandem.llm_worker.runtime import CATALOG, Runtime, check
 from tandem.shared.config.settings import BAD_SETTING, SettingsError, load_or_exit
 from tandem.shared.runtime.bootstrap import leave, prepare
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
-from tandem.shared.store.commands import Lease
+from tandem.shared.store.leases import Lease
 from tandem.shared.tasks.handlers import BindingError
 from tandem.shared.tasks.spec import Queue
 from tandem.shared.webhooks.deliverer import Deliverer

@@ -12,7 +12,8 @@ from tandem.llm_worker.rate_limit.limiter import Limiter
 from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
 from tandem.shared.config.settings import Settings
 from tandem.shared.runtime.redis_client import async_client
-from tandem.shared.store.executor import AsyncBook, BatchingBook
+from tandem.shared.store.batching import BatchingBook
+from tandem.shared.store.executor import AsyncBook
 from tandem.shared.tasks.registry import Catalog, load
 
 CATALOG = load()

@@ -9,9 +9,9 @@ import pytest
 from tandem.llm_worker.rate_limit import limiter
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail
-from tandem.shared.store import commands
+from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
-from tandem.shared.store.scripts import KEYS
+from tandem.shared.store.keys import Key
 from tests.support.jobs import FAILURE, TTL, claim, put, succeed
 from tests.support.keyspace.patterns import PATTERNS
 from tests.support.keyspace.problems import assert_keyspace, problems
@@ -34,7 +34,7 @@ def test_the_page_names_every_key() -> None:
 
 def test_every_key_of_the_scripts_has_a_pattern() -> None:
     stems = {re.sub(r"<.*", "", pattern.text) for pattern in PATTERNS}
-    keys = {**KEYS, **limiter.KEYS}
+    keys = {**{key.name: key.value for key in Key}, **limiter.KEYS}
     assert {key for name, key in keys.items() if name not in CHANNELS} <= stems
 
 
@@ -50,7 +50,7 @@ def busy(book: Book) -> Any:
         claim(book, queue)
         put(book, task)
         succeed(book, good)
-        book.run(commands.give_up(bad, Fail(FAILURE), usage=Usage(), ttl=TTL))
+        book.run(leases.give_up(bad, Fail(FAILURE), usage=Usage(), ttl=TTL))
     return book.client
 
 

@@ -62,7 +62,7 @@ async def delete_job(job: VisibleJob, caller: Caller, book: TheBook, files: TheF
         raise Conflict(f"the job is {job.status}: cancel it first")
     # The record goes last: whatever ends this half-way, nothing is left that no record owns.
     await artifacts.erase(files, owned)
-    if not await book.run(commands.erase([job.id])):
+    if not await book.run(commands.erase(job.id)):
         job = await find(job.id, caller, book)  # another request has erased it: 404
         raise Conflict(f"the job was run again meanwhile: it is {job.status}")
     return Response(status_code=204)

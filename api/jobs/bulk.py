@@ -9,11 +9,12 @@ from tandem.shared.jobs.model import Status, at
 from tandem.shared.store import commands, listing
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.listing import Filter
-from tandem.shared.store.scripts import ms
+from tandem.shared.store.signature import ms
 from tandem.shared.types.duration import Duration
 from tandem.shared.types.timestamp import Moment, is_date
 
 MOST = 1000
+AT_ONCE = 100  # jobs a round trip, so that others' calls pass between
 LOOKS = 1000  # stretches of the listing looked at for one request
 
 
@@ -60,7 +61,7 @@ async def retry_matching(book: AsyncBook, which: RetryFilter) -> Retried:
     for _ in range(LOOKS):
         if page.next is None or len(outcomes) == which.limit:
             break
-        page = await book.run(listing.page(filter_, after=page.next, limit=which.limit - len(outcomes)))
+        page = await book.run(listing.page(filter_, after=page.next, limit=min(AT_ONCE, which.limit - len(outcomes))))
         outcomes += await book.run_all([commands.retry(job_id, only=status) for job_id in page.ids])
     retried = outcomes.count(status)
     return Retried(retried=retried, skipped=len(outcomes) - retried, more=page.next is not None)

@@ -37,7 +37,7 @@ def decode(cursor: str, which: Filter) -> Position:
         raise BadCursor(NOT_OURS)
     if mark != _mark(which):
         raise BadCursor("the cursor belongs to another caller or another filter")
-    return score, job_id
+    return Position(score, job_id)
 
 
 def _mark(which: Filter) -> str:

@@ -15,7 +15,7 @@ from tandem.shared.jobs.model import Job
 from tandem.shared.runtime.redis_client import AsyncClient
 from tandem.shared.store import commands, events
 from tandem.shared.store.executor import AsyncBook
-from tandem.shared.store.scripts import WATCH
+from tandem.shared.store.keys import Key
 
 log = logging.getLogger("tandem.api")
 
@@ -136,7 +136,7 @@ class Subscriptions:
 
     async def _follow(self) -> None:
         async with self._client.pubsub() as pubsub:
-            await pubsub.subscribe(WATCH)  # no job's channel: it keeps the subscription alive
+            await pubsub.subscribe(Key.WATCH)  # no job's channel: it keeps the subscription alive
             self._pubsub = pubsub
             if self._feeds:
                 await pubsub.subscribe(*self._feeds)

@@ -11,14 +11,15 @@ from tandem.api.dependencies import TheBook
 from tandem.api.ops.prometheus import BookMetrics
 from tandem.api.server.errors import Forbidden, Unauthorized, raises
 from tandem.api.server.routing import ApiRoute
+from tandem.shared.store.keys import Key
 from tandem.shared.store.queues import QueueName, look
-from tandem.shared.store.scripts import KEYS, Call
+from tandem.shared.store.scripts import Call
 
 router = APIRouter(tags=["operations"], route_class=ApiRoute)
 
 COUNTERS: Call[dict[str, int]] = Call(
     "HGETALL",
-    [KEYS["METRICS"]],
+    [Key.METRICS],
     lambda answer: {name.decode(): int(value) for name, value in answer.items()},
     command=True,
 )

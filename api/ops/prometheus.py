@@ -1,6 +1,6 @@
 """What /metrics shows: the counters that the job book's scripts keep, in Prometheus's form.
 
-A field of the hash `tandem:metrics` is a name and its labels, joined by `|`.
+A field of the counters' hash is a name and its labels, joined by `|`.
 """
 
 from collections import defaultdict

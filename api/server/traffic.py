@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.store.executor import AsyncBook
-from tandem.shared.store.scripts import KEYS, Call
+from tandem.shared.store.keys import Key
+from tandem.shared.store.scripts import Call
 
 log = logging.getLogger("tandem.api")
 
@@ -36,7 +37,7 @@ class Traffic:
         """Hand over what was counted; what Redis did not take is kept."""
         counts, self._counts = self._counts, Counter()
         calls: list[Call[Any]] = [
-            Call("HINCRBY", [KEYS["METRICS"], name, by], int, command=True) for name, by in counts.items()
+            Call("HINCRBY", [Key.METRICS, name, by], int, command=True) for name, by in counts.items()
         ]
         for (name, by), outcome in zip(counts.items(), await book.attempt_all(calls), strict=True):
             if isinstance(outcome, StoreUnavailable):

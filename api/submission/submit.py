@@ -10,8 +10,8 @@ from tandem.api.submission.webhook_target import WebhookTargets
 from tandem.shared.config.api_keys import ApiKey
 from tandem.shared.dispatch import Dispatcher, Receipt
 from tandem.shared.jobs.model import Job
+from tandem.shared.store.batching import end_of_turn
 from tandem.shared.store.executor import AsyncBook
-from tandem.shared.store.turns import end_of_turn
 from tandem.shared.tasks.spec import AnySpec
 
 log = logging.getLogger("tandem.api")

@@ -22,15 +22,17 @@ from tandem.llm_worker.compat_arq import wire_format
 from tandem.llm_worker.runtime import Runtime
 from tandem.shared.runtime.redis_client import unavailable
 from tandem.shared.store import commands
-from tandem.shared.store.commands import Unknown
 from tandem.shared.store.executor import AsyncBook
-from tandem.shared.store.scripts import LEASE, RAN, ms
+from tandem.shared.store.keys import ARQ_QUEUES
+from tandem.shared.store.leases import Unknown
+from tandem.shared.store.scripts import LEASE, RAN
+from tandem.shared.store.signature import ms
 from tandem.shared.tasks.registry import Catalog
 from tandem.shared.tasks.spec import AnySpec, Queue
 
 log = logging.getLogger("tandem.llm_worker")
 
-PRIORITIES = {"arq:queue:high": "high", "arq:queue": "normal", "arq:queue:low": "low"}
+PRIORITIES = {queue: priority for priority, queue in ARQ_QUEUES.items()}
 CRON_WINDOW = 0.5  # seconds; arq enqueues what is due within two of them
 OUTAGE_PAUSE = timedelta(milliseconds=500)
 MOST_WARNED = 1000

@@ -15,9 +15,9 @@ from tandem.llm_worker.runtime import Runtime
 from tandem.shared.jobs.attempt import check_input, check_output, report, timed_out, unknown_task
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.retry import Decision, Fail, HandBack, decide
-from tandem.shared.store import commands, events, scripts, unknown_tasks
-from tandem.shared.store.commands import Lease, Success
+from tandem.shared.store import events, leases, scripts, unknown_tasks
 from tandem.shared.store.executor import AsyncBook
+from tandem.shared.store.leases import Lease, Success
 from tandem.shared.tasks.spec import AnySpec
 
 log = logging.getLogger("tandem.llm_worker")
@@ -65,8 +65,8 @@ def _appender(book: AsyncBook, lease: Lease) -> Append:
 def _call(outcome: Outcome, lease: Lease, context: LlmContext) -> scripts.Call[bool]:
     ttl = context.settings.job_ttl
     if isinstance(outcome, Success):
-        return commands.succeed(lease, outcome, usage=context.usage, ttl=ttl)
-    return commands.give_up(lease, outcome, usage=context.usage, ttl=ttl)
+        return leases.succeed(lease, outcome, usage=context.usage, ttl=ttl)
+    return leases.give_up(lease, outcome, usage=context.usage, ttl=ttl)
 
 
 async def _outcome(runtime: Runtime, lease: Lease, context: LlmContext) -> Outcome:

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
-from tandem.shared.store import commands, scripts
-from tandem.shared.store.commands import Lease
+from tandem.shared.store import commands, leases, scripts
 from tandem.shared.store.executor import AsyncBook
+from tandem.shared.store.leases import Lease
 
 log = logging.getLogger("tandem.llm_worker")
 
@@ -64,7 +64,7 @@ class Heartbeat:
         aborts = asyncio.ensure_future(self._book.run(commands.heed_aborts(ttl=self._ttl)))
         lost: list[str] = []
         if self._leases or shown:
-            lost = await self._book.run(commands.renew("llm", list(self._leases.values()), worker=self._worker))
+            lost = await self._book.run(leases.renew("llm", list(self._leases.values()), worker=self._worker))
         await aborts
         for job_id in lost:
             self._lost(job_id)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from tandem.shared.store import commands
+from tandem.shared.store import queues
 from tandem.shared.store.executor import AsyncBook
-from tandem.shared.store.scripts import BELL
+from tandem.shared.store.keys import Key
 
 log = logging.getLogger("tandem.llm_worker")
 
@@ -36,9 +36,9 @@ class Wakeup:
 
     async def _listen(self) -> None:
         try:
-            woken = await self._client.blpop([BELL + "llm"], timeout=WAIT.total_seconds())
+            woken = await self._client.blpop([Key.WAKEUP + "llm"], timeout=WAIT.total_seconds())
             if woken and self._busy():
-                await self._book.run(commands.ring("llm"))
+                await self._book.run(queues.wake("llm"))
             elif woken:
                 self._heard()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next claim will say it

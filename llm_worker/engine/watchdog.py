@@ -17,9 +17,9 @@ from tandem.shared.errors import StoreUnavailable, TransientError
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Decision, HandBack, decide
 from tandem.shared.runtime.redis_client import client
-from tandem.shared.store import commands, scripts
-from tandem.shared.store.commands import Lease
+from tandem.shared.store import leases, queues, scripts
 from tandem.shared.store.executor import Book
+from tandem.shared.store.leases import Lease
 from tandem.shared.tasks.registry import Catalog
 
 log = logging.getLogger("tandem.llm_worker")
@@ -79,13 +79,13 @@ class Watchdog:
         name = self._culprit()
         if seconds == NOTICE:
             log.warning("%s blocks the event loop, all jobs wait for it:\n%s", name or "something", self._stack())
-        leases = list(self._leases.values())
+        held = list(self._leases.values())
         try:
-            self._book.run(commands.renew("llm", leases, worker=self._worker))
+            self._book.run(leases.renew("llm", held, worker=self._worker))
         except StoreUnavailable as error:
             log.warning("leases not renewed: %s", error)
         if seconds >= self._limit:
-            self._give_up(name, leases)
+            self._give_up(name, held)
 
     def _culprit(self) -> str:
         task = asyncio.current_task(self._loop)
@@ -103,7 +103,7 @@ class Watchdog:
         try:
             for call in calls:
                 self._book.insist(call, unless=lambda: time.monotonic() > deadline)
-            self._book.run(commands.leave(self._worker, "llm"))
+            self._book.run(queues.leave(self._worker, "llm"))
         except StoreUnavailable as error:
             log.warning("the jobs start elsewhere when their leases are over: %s", error)
         logging.shutdown()
@@ -115,7 +115,7 @@ class Watchdog:
             message = f"it blocked the event loop, and with it all other jobs, for {self._limit:g} s"
             error = TransientError(message, type="blocked_loop")
             decision = decide(error, self._catalog[lease.task].retry, attempt=lease.attempt, jitter=0.5)
-        return commands.give_up(lease, decision, usage=Usage(), ttl=self._settings.job_ttl)
+        return leases.give_up(lease, decision, usage=Usage(), ttl=self._settings.job_ttl)
 
 
 def _inherit_name(loop: asyncio.AbstractEventLoop, coro: Any, context: Any = None) -> asyncio.Task[Any]:

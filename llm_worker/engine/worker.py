@@ -27,8 +27,8 @@ from tandem.shared.errors import StoreUnavailable
 from tandem.shared.jobs.errors import trace
 from tandem.shared.jobs.retry import Fail
 from tandem.shared.runtime import sd_notify
-from tandem.shared.store import commands
-from tandem.shared.store.commands import Claimed, Lease, Success
+from tandem.shared.store import leases, queues
+from tandem.shared.store.leases import Claimed, Lease, Success
 from tandem.shared.store.scripts import Call
 
 log = logging.getLogger("tandem.llm_worker")
@@ -141,9 +141,7 @@ class LlmWorker(PlainArq):
         """Claim; what got no answer is asked again as it was."""
         if self.unanswered is None:
             suspects = SUSPECTS - sum(lease.suspect for lease in self.leases.values())
-            self.unanswered = commands.claim_llm(
-                worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects
-            )
+            self.unanswered = leases.claim_llm(worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects)
         claimed = await self.book.run(self.unanswered)
         self.unanswered = None
         return claimed
@@ -262,7 +260,7 @@ class LlmWorker(PlainArq):
     async def _leave(self) -> None:
         """Forget this worker; with the last one goes what `arq --check` looks at."""
         with suppress(StoreUnavailable):
-            await self.book.run(commands.leave(self.id, "llm", health=self.health_check_key))
+            await self.book.run(queues.leave(self.id, "llm", health=self.health_check_key))
 
     async def close(self) -> None:
         """Close the connections, when all has ended."""

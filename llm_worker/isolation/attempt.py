@@ -10,8 +10,8 @@ from tandem.llm_worker.runtime import Runtime
 from tandem.shared.jobs.attempt import timed_out
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Decision, HandBack, decide
-from tandem.shared.store import commands
-from tandem.shared.store.commands import Lease
+from tandem.shared.store import commands, leases
+from tandem.shared.store.leases import Lease
 
 log = logging.getLogger("tandem.llm_worker")
 
@@ -36,13 +36,13 @@ async def attempt_isolated(runtime: Runtime, supervisor: IsolationSupervisor, le
     if not run.started:
         decision = HandBack(PAUSE)
     if decision:
-        await book.insist(commands.give_up(lease, decision, usage=Usage(), ttl=ttl))
+        await book.insist(leases.give_up(lease, decision, usage=Usage(), ttl=ttl))
     elif run.code is None:
         # Not its doing, as far as anybody knows: it is lost as with its worker, when its lease is over.
         log.warning("the isolation server ended with it", extra={"job": lease.id, "task": lease.task})
     elif run.code:
         log.warning("its process ended with %d", run.code, extra={"job": lease.id, "task": lease.task})
-        await book.insist(commands.crash(lease, ttl=ttl, delay=PAUSE))
+        await book.insist(leases.crash(lease, ttl=ttl, delay=PAUSE))
 
 
 async def _watch(run: Run, lease: Lease, runtime: Runtime) -> Decision | None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from tandem.shared.store.commands import Lease
+from tandem.shared.store.leases import Lease
 
 
 def lease_to_json(lease: Lease) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tandem.llm_worker.isolation.ipc import lease_from_json
 from tandem.shared.runtime import parent_death
-from tandem.shared.store.commands import Lease
+from tandem.shared.store.leases import Lease
 
 if TYPE_CHECKING:
     from tandem.shared.config.settings import Settings

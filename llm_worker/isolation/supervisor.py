@@ -9,7 +9,7 @@ from typing import Any
 
 from tandem.llm_worker.isolation import server
 from tandem.llm_worker.isolation.ipc import lease_to_json
-from tandem.shared.store.commands import Lease
+from tandem.shared.store.leases import Lease
 
 log = logging.getLogger("tandem.llm_worker")
 

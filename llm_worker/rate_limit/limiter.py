@@ -18,7 +18,7 @@ from tandem.llm_worker.rate_limit.batch import Answer, Batch, Operation
 from tandem.llm_worker.rate_limit.model import Grant, RequestTooLarge, Scope, Seen, Wait
 from tandem.shared.errors import Snooze
 from tandem.shared.runtime.redis_client import AsyncClient
-from tandem.shared.store import scripts
+from tandem.shared.store.keys import Key
 
 log = logging.getLogger("tandem.limiter")
 
@@ -39,7 +39,7 @@ KEYS = {
     "PARK": "tandem:park:",
     "PARKS": "tandem:limit:parks",
     "PARKED": PARKED,
-    "METRICS": scripts.KEYS["METRICS"],
+    "METRICS": Key.METRICS,
 }
 NUMBERS = {
     "MINUTE": timedelta(minutes=1) // US,

@@ -14,7 +14,7 @@ from tandem.shared.maintenance.schedules import Schedules
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.bootstrap import prepare
 from tandem.shared.runtime.redis_client import client
-from tandem.shared.store import commands
+from tandem.shared.store import maintenance
 from tandem.shared.store.executor import Book
 from tandem.shared.tasks.registry import load
 
@@ -40,10 +40,10 @@ def run(settings: Settings, stop: threading.Event) -> None:
 
 def step(settings: Settings, book: Book) -> None:
     """Do what is due now in both pools."""
-    done = book.run(commands.tick(ttl=settings.job_ttl))
-    if done.reaped:
-        log.warning("gave back %d jobs of dead workers", done.reaped)
-    if lost := book.run(commands.recover_lost(looks=LOOKS)):
+    done = maintenance.do_all(book, ttl=settings.job_ttl, looks=LOOKS)
+    if recovered := done["recover_expired_leases"]:
+        log.warning("gave back %d jobs of dead workers", recovered)
+    if lost := done["recover_lost"]:
         log.warning("put %d jobs back that no list led to", lost)
 
 

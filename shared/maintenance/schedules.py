@@ -14,17 +14,14 @@ from tandem.shared.config.file import Schedule
 from tandem.shared.config.settings import Settings
 from tandem.shared.dispatch import submission
 from tandem.shared.jobs.submission import Admission, Refused
-from tandem.shared.store import commands
+from tandem.shared.store import commands, maintenance
 from tandem.shared.store.executor import Book
-from tandem.shared.store.scripts import Call
 from tandem.shared.store.submission import submit
 from tandem.shared.tasks.registry import Catalog
 
 log = logging.getLogger("tandem.clock")
 
-LAST = "tandem:schedule:"  # the due time that a schedule was last served for
 ON_TIME = timedelta(minutes=1)  # later than this a due time counts as missed
-KEPT = timedelta(days=400)  # longer than any schedule pauses
 OWNER = "schedule"
 CLEANUP = Schedule(
     name="daily-cleanup", task="cleanup", cron="17 3 * * *", input={"older_than": "7d", "what": ["files", "orphans"]}
@@ -48,9 +45,9 @@ class Schedules:
         return sum(self._serve(schedule, now) for schedule in self._schedules)
 
     def _serve(self, schedule: Schedule, now: datetime) -> bool:
-        last = self._book.run(_last(schedule))
+        last = self._book.run(maintenance.last_served(schedule.name))
         if last is None:  # seen for the first time: what lies before is not missed
-            self._book.run(_serve_until(schedule, now))
+            self._book.run(maintenance.serve_until(schedule.name, now))
             return False
         due = latest(schedule, after=last, until=now)
         if due is None:
@@ -58,7 +55,7 @@ class Schedules:
         fired = (schedule.missed == "once" or now - due <= ON_TIME) and self._submit(schedule, due)
         if fired is None:
             return False  # the queue is full: again at the next step
-        self._book.run(_serve_until(schedule, due))
+        self._book.run(maintenance.serve_until(schedule.name, due))
         return fired
 
     def _submit(self, schedule: Schedule, due: datetime) -> bool | None:
@@ -95,16 +92,3 @@ def latest(schedule: Schedule, *, after: datetime, until: datetime) -> datetime 
         if due > start:  # in the hour that comes twice, cronsim looks back to the first of the two
             found = due
     return found
-
-
-def _last(schedule: Schedule) -> Call[datetime | None]:
-    def parse(answer: bytes | None) -> datetime | None:
-        return datetime.fromisoformat(answer.decode()) if answer else None
-
-    return Call("GET", [LAST + schedule.name], parse, command=True)
-
-
-def _serve_until(schedule: Schedule, moment: datetime) -> Call[bool]:
-    text = moment.astimezone(UTC).isoformat()
-    args = [LAST + schedule.name, text, "EX", round(KEPT.total_seconds())]
-    return Call("SET", args, bool, command=True)

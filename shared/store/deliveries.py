@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
-from tandem.shared.jobs.model import at
-from tandem.shared.store.scripts import Call, ms
+from tandem.shared.store.scripts import PENDING, Call, script
 
 
 class Outcome(StrEnum):
@@ -14,7 +12,7 @@ class Outcome(StrEnum):
 
     DELIVERED = "delivered"
     FAILED = "failed"
-    PENDING = "pending"
+    PENDING = PENDING
 
 
 @dataclass(frozen=True)
@@ -49,25 +47,32 @@ class Verdict:
     delay: timedelta = timedelta(0)
 
 
-def claim(*, limit: int, lease: timedelta) -> Call[Due]:
+@script("webhooks/claim_deliveries")
+def claim(*, limit: int, lease: timedelta) -> Due:
     """Claim up to `limit` due deliveries; unsettled, they come due again after `lease`."""
-
-    def parse(answer: Any) -> Due:
-        due = None if answer[1] < 0 else timedelta(milliseconds=answer[1])
-        return Due([_delivery(item) for item in answer[0]], due)
-
-    return Call("claim_deliveries", [ms(lease), limit], parse)
 
 
 def settle(delivery: Delivery, verdict: Verdict, *, body: str) -> Call[bool]:
     """Write how a try ended; False if somebody else has claimed it meanwhile."""
-    status = "" if verdict.status is None else verdict.status
-    args = [delivery.id, delivery.token, verdict.outcome, ms(verdict.delay), body, status, verdict.error]
-    return Call("settle_delivery", args, bool)
-
-
-def _delivery(item: Any) -> Delivery:
-    id_, job, event, url, ended, attempt, body, token = item
-    return Delivery(
-        id_.decode(), job.decode(), event.decode(), url.decode(), at(ended), attempt, body.decode(), token.decode()
+    return _settle(
+        id=delivery.id,
+        token=delivery.token,
+        outcome=verdict.outcome,
+        delay=verdict.delay,
+        body=body,
+        response_status=verdict.status,
+        problem=verdict.error or None,
     )
+
+
+@script("webhooks/settle_delivery")
+def _settle(
+    *,
+    id: str,
+    token: str,
+    outcome: str,
+    delay: timedelta,
+    body: str,
+    response_status: int | None,
+    problem: str | None,
+) -> bool: ...

@@ -3,23 +3,35 @@
 import json
 import secrets
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tandem.shared.jobs.events import Event, Extent, Kind
 from tandem.shared.jobs.model import FINAL, Status
-from tandem.shared.store.commands import Lease
-from tandem.shared.store.scripts import EVENTS, JOB, WATCH, Call
+from tandem.shared.store.keys import Key
+from tandem.shared.store.leases import Lease
+from tandem.shared.store.scripts import RECORDS, Call, script
 
 
 def append(lease: Lease, entries: Sequence[tuple[Kind, dict[str, Any]]]) -> Call[bool]:
     """Append events to the attempt's job; False if the lease was lost and nothing was written."""
-    parts = [part for kind, data in entries for part in (kind, json.dumps(data, ensure_ascii=False))]
-    return Call("append", [lease.id, lease.token, secrets.token_hex(8), *parts], bool)
+    written = [Written(kind, json.dumps(data, ensure_ascii=False)) for kind, data in entries]
+    return _append(lease.id, lease.token, secrets.token_hex(8), written)
+
+
+class Written(NamedTuple):
+    """An event on its way; `data` is a JSON object."""
+
+    kind: Kind
+    data: str
+
+
+@script("jobs/append", library=RECORDS)
+def _append(id: str, token: str, mark: str, events: Sequence[Written]) -> bool: ...
 
 
 def read(job_id: str, *, after: int, count: int = 500) -> Call[list[Event]]:
     """Read the kept events with a sequence number above `after`, oldest first, at most `count`."""
-    args = [EVENTS + job_id, f"({after}-0", "+", "COUNT", count]
+    args = [Key.EVENTS + job_id, f"({after}-0", "+", "COUNT", count]
     return Call("XRANGE", args, lambda answer: [_entry(item) for item in answer], command=True)
 
 
@@ -30,12 +42,12 @@ def extent(job_id: str) -> Call[Extent | None]:
         seq, status = answer
         return Extent(int(seq or 0), Status(status.decode()) in FINAL) if status else None
 
-    return Call("HMGET", [JOB + job_id, "seq", "status"], parse, command=True)
+    return Call("HMGET", [Key.JOB + job_id, "seq", "status"], parse, command=True)
 
 
 def channel(job_id: str) -> str:
     """Name the channel on which a job's events are published as `seq kind data`."""
-    return WATCH + job_id
+    return Key.WATCH + job_id
 
 
 def parse(message: bytes) -> Event:

@@ -1,7 +1,6 @@
 """Who runs the job book's calls: one driver for asyncio code, one for synchronous code."""
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +11,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.runtime.redis_client import AsyncClient, Client, unavailable
-from tandem.shared.store import scripts
-from tandem.shared.store.scripts import Call
-from tandem.shared.store.turns import Turns, end_of_turn
+from tandem.shared.store.scripts import SCRIPTS, Call
 
 T = TypeVar("T")
 log = logging.getLogger("tandem.book")
@@ -93,45 +90,6 @@ class AsyncBook:
         await self.client.aclose()
 
 
-_Waiting = tuple[Call[Any], asyncio.Future[Any], Callable[[], None]]
-
-
-class BatchingBook(AsyncBook):
-    """A job book that sends all calls of one tick of the event loop in one round trip."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        super().__init__(client)
-        self.turns = Turns()
-        self._waiting: list[_Waiting] = []
-        self._sending: set[asyncio.Task[None]] = set()
-
-    async def run(self, call: Call[T]) -> T:
-        """Run one call, together with those of its neighbours."""
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, future, end_of_turn()))
-        if len(self._waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._send)
-        return await future
-
-    def _send(self) -> None:
-        batch, self._waiting = self._waiting, []
-        task = asyncio.create_task(self._deliver(batch))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-
-    async def _deliver(self, batch: list[_Waiting]) -> None:
-        for _, _, end_turn in batch:
-            end_turn()
-        outcomes = await self.attempt_all([call for call, _, _ in batch])
-        for (_, future, _), outcome in zip(batch, outcomes, strict=True):
-            if future.done():
-                continue  # its caller was cancelled
-            if isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
-
-
 class Book:
     """The job book for synchronous code. Raises StoreUnavailable when Redis is away or can't write."""
 
@@ -147,6 +105,24 @@ class Book:
                 answer = self.client.execute_command(*_command(call, whole=True))  # type: ignore[no-untyped-call]  # as above
         except RedisError as error:
             raise _outage(error) from error
+        return call.parse(answer)
+
+    def run_all(self, calls: Sequence[Call[T]]) -> list[T]:
+        """Run several calls in one round trip. The first that failed is raised, when all are through."""
+        pipeline = self.client.pipeline(transaction=False)
+        for call in calls:
+            pipeline.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # as above
+        try:
+            answers = pipeline.execute(raise_on_error=False)
+        except RedisError as error:
+            raise _outage(error) from error
+        return [self._read(call, answer) for call, answer in zip(calls, answers, strict=True)]
+
+    def _read(self, call: Call[T], answer: Any) -> T:
+        if isinstance(answer, NoScriptError):
+            return self.run(call)
+        if isinstance(answer, RedisError):
+            raise _outage(answer)
         return call.parse(answer)
 
     def insist(self, call: Call[T], *, unless: Callable[[], bool] = lambda: False) -> T:
@@ -174,17 +150,12 @@ def _pauses() -> Iterator[float]:
         pause = min(pause * 2, timedelta(seconds=1))
 
 
-# Read at import: a script is never loaded from disk on an event loop, and a missing one fails at start.
-SOURCES = {name: scripts.source(name) for name in scripts.names()}
-HASHES = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SOURCES.items()}
-
-
 def _command(call: Call[Any], *, whole: bool = False) -> list[Any]:
     if call.command:
         return [call.name, *call.args]
     if whole:
-        return ["EVAL", SOURCES[call.name], 0, *call.args]
-    return ["EVALSHA", HASHES[call.name], 0, *call.args]
+        return ["EVAL", SCRIPTS[call.name].source, 0, *call.args]
+    return ["EVALSHA", SCRIPTS[call.name].sha1, 0, *call.args]
 
 
 def _outage(error: RedisError) -> Exception:

@@ -1,9 +1,10 @@
 """Reading many jobs: listings, and the indexes behind them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-from tandem.shared.store.scripts import KEYS, Call
+from tandem.shared.store.keys import Key
+from tandem.shared.store.scripts import RECORDS, Call, script
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,14 @@ class Filter:
     ended_after: int = 0
 
 
-Position = tuple[str, str]  # score and id of the entry a listing goes on after
-START: Position = ("+inf", "")
+class Position(NamedTuple):
+    """The entry that a listing goes on after."""
+
+    score: str
+    id: str
+
+
+START = Position("+inf", "")
 
 
 @dataclass(frozen=True)
@@ -30,25 +37,48 @@ class Page:
 
 
 def page(which: Filter, *, after: Position = START, limit: int) -> Call[Page]:
-    """Read one stretch of a listing. It may hold fewer than `limit` ids and yet have a `next`."""
+    """Read one stretch of a listing: it looks at 1,000 jobs, at most 2,000 of failed ones.
 
-    def parse(answer: Any) -> Page:
-        position = (answer[1].decode(), answer[2].decode()) if len(answer) > 1 else None
-        return Page([id_.decode() for id_ in answer[0]], position)
-
-    args = [which.owner, *after, limit, which.task, which.queue, which.status, which.ended_after]
-    return Call("list", args, parse)
-
-
-def trim(owner: str, *, start: int, dry_run: bool) -> Call[tuple[int, int | None]]:
-    """Drop entries without a record from a stretch of an index; answers how many, and where to go on."""
-    return Call(
-        "trim",
-        [owner, start, int(dry_run)],
-        lambda answer: (int(answer[0]), None if answer[1] < 0 else int(answer[1])),
+    It may hold fewer than `limit` ids and yet have a `next`.
+    """
+    return _page(
+        owner=which.owner or None,
+        score=after.score,
+        after=after.id,
+        limit=limit,
+        task=which.task or None,
+        queue=which.queue or None,
+        status=which.status or None,
+        ended_after=which.ended_after,
     )
+
+
+@script("queues/list", library=RECORDS)
+def _page(
+    *,
+    owner: str | None,
+    score: str,
+    after: str,
+    limit: int,
+    task: str | None,
+    queue: str | None,
+    status: str | None,
+    ended_after: int,
+) -> Page: ...
+
+
+class Trimmed(NamedTuple):
+    """How many entries had no record, and where to go on; None at the end."""
+
+    dead: int
+    next: int | None
+
+
+@script("queues/trim_index", library=RECORDS)
+def trim(owner: str | None, *, start: int, dry_run: bool) -> Trimmed:
+    """Drop entries without a record from a stretch of 500 entries of an index; None is the index of all jobs."""
 
 
 def owners() -> Call[list[str]]:
     """Read the names of all owners that ever submitted."""
-    return Call("SMEMBERS", [KEYS["OWNERS"]], lambda answer: sorted(name.decode() for name in answer), command=True)
+    return Call("SMEMBERS", [Key.OWNERS], lambda answer: sorted(name.decode() for name in answer), command=True)

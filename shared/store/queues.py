@@ -6,15 +6,17 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from tandem.shared.store.scripts import Call
+from tandem.shared.store.keys import Key, RqKey
+from tandem.shared.store.scripts import RECORDS, WEBHOOKS, Call, script
+from tandem.shared.tasks.spec import Queue
 
 
 class QueueName(StrEnum):
     """The queues that can be looked at and paused: the two pools', and the one of webhook deliveries."""
 
-    LLM = "llm"
-    SYNC = "sync"
-    WEBHOOKS = "webhooks"
+    LLM = Queue.LLM.value
+    SYNC = Queue.SYNC.value
+    WEBHOOKS = WEBHOOKS
 
 
 @dataclass(frozen=True)
@@ -43,32 +45,30 @@ class QueueState:
     workers: Sequence[WorkerState]
 
 
-def look(queue: QueueName) -> Call[QueueState]:
-    """Read a queue's state."""
-
-    def parse(answer: Any) -> QueueState:
-        waiting, scheduled, running, failed, oldest, rate, paused, workers = answer
-        return QueueState(
-            name=queue,
-            waiting=waiting,
-            scheduled=scheduled,
-            running=running,
-            failed=failed,
-            oldest_age=None if oldest < 0 else timedelta(milliseconds=oldest),
-            rate_per_minute=float(rate),
-            paused=bool(paused),
-            workers=[_worker(*item) for item in workers],
-        )
-
-    return Call("queues", [queue], parse)
+@script("queues/queues")
+def look(queue: QueueName) -> QueueState:
+    """Read a queue's state, with the 200 workers at most whose heartbeats are the newest."""
 
 
-def pause(queue: QueueName, *, paused: bool) -> Call[None]:
+@script("queues/pause", library=RECORDS)
+def pause(queue: QueueName, *, paused: bool) -> None:
     """Let nothing new start (running jobs end, submissions are accepted), or let it start again."""
-    return Call("pause", [queue, int(paused)], lambda _answer: None)
 
 
-def _worker(id_: bytes, host: bytes, pid: bytes, age: int, running: bytes) -> WorkerState:
-    return WorkerState(
-        id_.decode(), host.decode(), int(pid), timedelta(milliseconds=float(age)), running.decode().split()
-    )
+@script("queues/leave", library=RECORDS)
+def leave(worker: str, queue: str, *, health: str | None = None) -> int:
+    """Forget a worker that has stopped; with the last one goes arq's key `health`. Answers how many are left."""
+
+
+def wake(queue: str) -> Call[int]:
+    """Wake a worker of a queue, in place of one that has no room."""
+    return Call("LPUSH", [Key.WAKEUP + queue, "1"], int, command=True)
+
+
+def failed_in_rq(queue: str, *, limit: int) -> Call[list[str]]:
+    """Read the ids of jobs that a queue of RQ's shows as failed, the oldest first."""
+    return Call("ZRANGE", [RqKey.RQ_FAILED + queue, 0, limit - 1], _texts, command=True)
+
+
+def _texts(answer: Any) -> list[str]:
+    return [item.decode(errors="replace") for item in answer]

@@ -1,54 +1,37 @@
-"""The Lua behind the job book: its keys and numbers, each written once, here."""
+"""The Lua behind the job book: how a script is put together, and the names and numbers that it shares with Python."""
 
+import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from enum import StrEnum
+from functools import cached_property, wraps
 from importlib.resources import files
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints
 
-from tandem.shared.jobs.model import TRANSITIONS
+from tandem.shared.jobs.model import FINAL, TRANSITIONS, WAITING, Status
+from tandem.shared.store import keys
+from tandem.shared.store.keys import ArqKey, Key, RqKey
+from tandem.shared.store.signature import Answer, Arguments, constants
+from tandem.shared.tasks.spec import Priority, Queue
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-JOB = "tandem:job:"
-EVENTS = "tandem:events:"  # a stream for each job
-WATCH = "tandem:watch:"  # pub/sub channel for each job
-BELL = "tandem:bell:"
-KEYS = {
-    "JOB": JOB,
-    "EVENTS": EVENTS,
-    "WATCH": WATCH,
-    "INDEX": "tandem:jobs",
-    "OWNERS": "tandem:owners",
-    "COUNTS": "tandem:queue:",
-    "SHARES": "tandem:share:",
-    "RATE": "tandem:rate:",
-    "RPM": "tandem:rpm:",
-    "IDEMPOTENCY": "tandem:idempotency:",
-    "EXPIRING": "tandem:expiring",
-    "FAILED": "tandem:failed:",
-    "BELL": BELL,
-    "TURN": "tandem:turn:",
-    "FENCE": "tandem:fence",
-    "LEASES": "tandem:leases:llm",
-    "SUSPECTS": "tandem:suspects:llm",
-    "ADOPTING": "tandem:adopting",
-    "ORIGINS": "tandem:origins",
-    "SENT": "tandem:sent:",
-    "LOCK": "tandem:lock:",
-    "SEEN": "tandem:seen",
-    "ASKED": "tandem:asked:",
-    "PAUSED": "tandem:paused",
-    "WORKER": "tandem:worker:",
-    "WORKERS": "tandem:workers:",
-    "METRICS": "tandem:metrics",
-    "DELIVERY": "tandem:delivery:",
-    "DELIVERIES": "arq:queue:webhooks",
-    "TRIMMED": "tandem:trimmed",
-    "SWEPT": "tandem:swept",
-}
-RAN = "ran"  # in `arq:in-progress:<id>`: a cron job that is over
+
+class Ending(StrEnum):
+    """How an attempt ended, where that is no final status of its job."""
+
+    RETRY = "retry"
+    HAND_BACK = "hand_back"
+    THROTTLED = "throttled"
+    CRASH = "crash"
+
+
+WEBHOOKS = "webhooks"  # the queue of deliveries
+PENDING = "pending"  # of a delivery: it is tried again
+RAN = "ran"  # in arq's key of what is in progress: a cron job that is over
 MAX_CRASHES = 3
 SUSPECT_AFTER = MAX_CRASHES - 1
 MAX_LOSSES = 6  # of a job together with its worker, in the asyncio pool of a suspect
@@ -60,22 +43,51 @@ EVENTS_KEPT = 10_000  # of a job, about; older ones are dropped
 WORKER_KEPT = timedelta(seconds=15)  # after its last heartbeat
 ASKED_KEPT = timedelta(hours=1)  # an outage may be long, and the claim before it unanswered
 DELIVERY_KEPT = timedelta(hours=48)  # a webhook is tried for 24 h
-NUMBERS = {
+STEP = 200  # entries that a duty of the clock, or of another round, handles at most: it must block nobody
+SEARCH_TIME = timedelta(milliseconds=5)  # of searches through long lists in one call
+# Of the histograms in /metrics, in ms.
+BOUNDS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000)
+RQ_STATUS = {
+    Status.SCHEDULED: "scheduled",
+    Status.QUEUED: "queued",
+    Status.RUNNING: "started",
+    Status.SUCCEEDED: "finished",
+    Status.FAILED: "failed",
+    Status.CANCELLED: "canceled",
+    Status.EXPIRED: "canceled",
+}
+CONSTANTS = {
+    **{key.name: key.value for kind in (Key, ArqKey, RqKey) for key in kind},
+    **{name.name: name.value for kind in (Queue, Priority, Status, Ending) for name in kind},
+    "WEBHOOKS": WEBHOOKS,
+    "PENDING": PENDING,
+    "PRIORITIES": tuple(Priority),
+    "WAITING": WAITING,
+    "UNFINISHED": frozenset(Status) - FINAL,
+    "LEGAL": TRANSITIONS,
+    "ARQ_QUEUES": keys.ARQ_QUEUES,
+    "RQ_NAMES": keys.RQ_NAMES,
+    "RQ_REGISTRIES": keys.RQ_REGISTRIES,
+    "RQ_STATUS": RQ_STATUS,
+    "RAN": RAN,
     "MAX_CRASHES": MAX_CRASHES,
     "SUSPECT_AFTER": SUSPECT_AFTER,
     "MAX_LOSSES": MAX_LOSSES,
     "EVENTS_KEPT": EVENTS_KEPT,
-}
-# Of the histograms in /metrics, in ms.
-BOUNDS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000)
-DURATIONS = {
     "LEASE_MS": LEASE,
     "GAP_MS": GAP,
     "REPRIEVE_MS": REPRIEVE,
     "WORKER_KEPT_MS": WORKER_KEPT,
     "ASKED_KEPT_MS": ASKED_KEPT,
     "DELIVERY_KEPT_MS": DELIVERY_KEPT,
+    "STEP": STEP,
+    "SEARCH_SECONDS": SEARCH_TIME.total_seconds(),
+    "BOUNDS": BOUNDS,
 }
+# Parts of `lua/lib`; each builds on those before it. What a script does not need it does not carry: all of it is run.
+RECORDS = ("time", "records", "events")
+ENGINES = (*RECORDS, "arq", "rq", "transitions")
+ADMISSION = (*ENGINES, "admission")
 
 
 @dataclass(frozen=True)
@@ -88,42 +100,48 @@ class Call(Generic[T]):
     command: bool = False
 
 
-def ms(duration: timedelta) -> int:
-    """Whole milliseconds."""
-    return round(duration / timedelta(milliseconds=1))
+@dataclass(frozen=True)
+class Script:
+    """A script's whole Lua, and the hash by which Redis knows it."""
+
+    source: str
+
+    @cached_property
+    def sha1(self) -> str:
+        return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
-ROOMS = ("jobs", "queues", "webhooks", "maintenance", "compat")
+# By name. Filled at import: a script is never loaded from disk on an event loop, and a missing one fails at start.
+SCRIPTS: dict[str, Script] = {}
 
 
-def names() -> list[str]:
-    """List all scripts."""
-    return sorted(_texts())
+def script(path: str, *, library: Sequence[str] = ENGINES) -> Callable[[Callable[P, T]], Callable[P, Call[T]]]:
+    """Make a function the signature of `lua/<path>.lua`: calling it gives the call. See signature.py.
+
+    `library` names the parts of `lua/lib` that come before it.
+    """
+
+    def declare(function: Callable[P, T]) -> Callable[P, Call[T]]:
+        name = path.rpartition("/")[2]
+        arguments, answer = Arguments(function), Answer(get_type_hints(function)["return"])
+        parts = [answer.lua(), *(_read(f"lib/{part}") for part in library), arguments.lua(), _read(path)]
+        SCRIPTS[name] = Script("\n".join([_constants_in(parts), *parts]))
+        read = answer.read
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Call[T]:
+            return Call(name, arguments.encode(args, kwargs), read)
+
+        return call
+
+    return declare
 
 
-def source(script: str) -> str:
-    """Give a script's Lua: the constants, the shared parts, the script."""
-    parts = sorted((_folder() / "lib").iterdir(), key=lambda path: path.name)
-    return "\n".join([_constants(), *(path.read_text() for path in parts), _texts()[script]])
+def _constants_in(parts: Sequence[str]) -> str:
+    """Write the constants that these parts name."""
+    words = set(re.findall(r"\b[A-Z_]+\b", "\n".join(parts)))
+    return constants({name: value for name, value in CONSTANTS.items() if name in words})
 
 
-@cache
-def _texts() -> dict[str, str]:
-    paths = [path for room in ROOMS for path in (_folder() / room).iterdir()]
-    return {path.name.removesuffix(".lua"): path.read_text() for path in paths}
-
-
-def _folder() -> Any:
-    return files(__package__) / "lua"
-
-
-def _constants() -> str:
-    legal = ", ".join(
-        f"{status} = {{{', '.join(f'{target} = true' for target in sorted(targets))}}}"
-        for status, targets in TRANSITIONS.items()
-    )
-    lines = [f"local {name} = '{key}'" for name, key in {**KEYS, "RAN": RAN}.items()]
-    numbers = {**NUMBERS, **{name: ms(duration) for name, duration in DURATIONS.items()}}
-    lines += [f"local {name} = {value}" for name, value in numbers.items()]
-    lines.append(f"local BOUNDS = {{{', '.join(map(str, BOUNDS))}}}")
-    return "\n".join([*lines, f"local LEGAL = {{{legal}}}"])
+def _read(path: str) -> str:
+    return (files(__package__) / "lua" / f"{path}.lua").read_text()

@@ -3,15 +3,16 @@
 from datetime import timedelta
 from typing import Any
 
-from tandem.shared.store.scripts import Call, ms
+from tandem.shared.store.keys import Key
+from tandem.shared.store.scripts import Call
+from tandem.shared.store.signature import ms
 
-UNKNOWN = "tandem:unknown:"
 KEPT = timedelta(hours=1)
 
 
 def note(job_id: str) -> Call[bool]:
     """Say that a worker does not know the job's task; the first to say so starts the count."""
-    return Call("SET", [UNKNOWN + job_id, "1", "NX", "PX", ms(KEPT)], bool, command=True)
+    return Call("SET", [Key.UNKNOWN + job_id, "1", "NX", "PX", ms(KEPT)], bool, command=True)
 
 
 def age(job_id: str) -> Call[timedelta]:
@@ -20,9 +21,9 @@ def age(job_id: str) -> Call[timedelta]:
     def parse(answer: Any) -> timedelta:
         return max(KEPT - timedelta(milliseconds=int(answer)), timedelta(0)) if int(answer) >= 0 else timedelta(0)
 
-    return Call("PTTL", [UNKNOWN + job_id], parse, command=True)
+    return Call("PTTL", [Key.UNKNOWN + job_id], parse, command=True)
 
 
 def forget(job_id: str) -> Call[bool]:
     """End the count: the job is given up, and starts anew if somebody retries it."""
-    return Call("DEL", [UNKNOWN + job_id], bool, command=True)
+    return Call("DEL", [Key.UNKNOWN + job_id], bool, command=True)

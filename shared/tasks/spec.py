@@ -18,6 +18,14 @@ class Queue(StrEnum):
     SYNC = "sync"
 
 
+class Priority(StrEnum):
+    """Which jobs of a queue go first, the highest one first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
 class Input(BaseModel):
     """Base of all task inputs: unknown fields are refused, numbers are finite."""
 

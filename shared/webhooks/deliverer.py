@@ -10,9 +10,10 @@ import aiohttp
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.runtime.redis_client import AsyncClient
-from tandem.shared.store import commands, deliveries, scripts
+from tandem.shared.store import commands, deliveries
 from tandem.shared.store.deliveries import Delivery, Outcome, Verdict
 from tandem.shared.store.executor import AsyncBook
+from tandem.shared.store.keys import Key
 from tandem.shared.webhooks import request
 
 log = logging.getLogger("tandem.webhooks")
@@ -76,7 +77,7 @@ class Deliverer:
 
     async def _listen(self, wait: timedelta) -> None:
         try:
-            await self._bell.blpop([scripts.BELL + "webhooks"], timeout=wait.total_seconds())
+            await self._bell.blpop([Key.WAKEUP + "webhooks"], timeout=wait.total_seconds())
         except Exception as error:  # noqa: BLE001 - whatever it is, the claim that follows will say it
             log.debug("the bell is out of order: %s", error)
             await asyncio.sleep(OUTAGE_PAUSE)

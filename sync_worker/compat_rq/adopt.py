@@ -9,9 +9,11 @@ from redis.exceptions import RedisError, ResponseError
 
 from tandem.shared.config.settings import Settings
 from tandem.shared.store import commands
-from tandem.shared.store.commands import Unknown
 from tandem.shared.store.executor import Book
-from tandem.sync_worker.compat_rq.jobs import RESULTS, Refused, RqCall, rq_result
+from tandem.shared.store.keys import Key, RqKey
+from tandem.shared.store.leases import Unknown
+from tandem.shared.tasks.spec import Priority, Queue
+from tandem.sync_worker.compat_rq.jobs import Refused, RqCall, rq_result
 
 log = logging.getLogger("tandem.sync_worker")
 
@@ -20,7 +22,7 @@ def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
     """Adopt a queue entry that is not in the job book, or refuse it: then RQ shows it as failed, with the reason."""
     origin = entry.queue
     try:
-        fields = cast("Mapping[bytes, bytes]", book.client.hgetall(f"rq:job:{entry.id}"))
+        fields = cast("Mapping[bytes, bytes]", book.client.hgetall(RqKey.RQ_JOB + entry.id))
         call = RqCall.read(fields, settings.rq_imports or ())
         payload = call.model_dump_json()
         RqCall.model_validate_json(payload)  # what is nested too deeply can be written, but not be read
@@ -32,12 +34,12 @@ def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
     return book.run(
         commands.adopt(
             entry.id,
-            queue="sync",
+            queue=Queue.SYNC,
             task=call.function,
             payload=payload,
             max_attempts=call.max_attempts,
             native="rq",
-            priority="normal",
+            priority=Priority.NORMAL,
             origin=origin,
         )
     )
@@ -49,9 +51,9 @@ def show_result(book: Book, job_id: str, *, ttl: timedelta) -> None:
     if job is None or not job.finished or not (job.error or job.result is not None):
         return
     good = job.error is None
-    text = book.client.hget(f"tandem:job:{job_id}", "result") if good else f"{job.error}".encode()
+    text = book.client.hget(Key.JOB + job_id, "result") if good else f"{job.error}".encode()
     try:
-        book.client.xadd(RESULTS + job_id, rq_result(cast("bytes", text).decode(), good=good), maxlen=10)  # type: ignore[arg-type]  # invariant dict
-        book.client.pexpire(RESULTS + job_id, ttl)
+        book.client.xadd(RqKey.RQ_RESULTS + job_id, rq_result(cast("bytes", text).decode(), good=good), maxlen=10)  # type: ignore[arg-type]  # invariant dict
+        book.client.pexpire(RqKey.RQ_RESULTS + job_id, ttl)
     except RedisError as error:
         log.warning("RQ's result of %s was not written: %s", job_id, error)

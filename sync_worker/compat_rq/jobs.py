@@ -25,7 +25,6 @@ UNLIMITED = timedelta(days=1)  # for a job without a limit
 LONGEST = timedelta(days=365).total_seconds()  # of a job, or between two of its attempts
 MOST_ATTEMPTS = 1_000_000
 LARGEST = 16 * 1024 * 1024  # bytes of a job's arguments, unpacked
-RESULTS = "rq:results:"
 
 
 class Refused(ValueError):

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.jobs.model import Status
-from tandem.shared.store import commands
+from tandem.shared.store import commands, queues
 from tandem.shared.store.executor import AsyncBook
 
 AT_ONCE = 1_000  # of a queue's failed jobs
@@ -36,12 +36,9 @@ class Requeue:
         """Let a queue's failed jobs wait again, the oldest first."""
         count = 0
         try:
-            ids: list[bytes] = await self._book.client.zrange(f"rq:failed:{queue}", 0, AT_ONCE - 1)
+            ids = await self._book.run(queues.failed_in_rq(queue, limit=AT_ONCE))
             for job_id in ids:
-                count += (
-                    await self._book.run(commands.retry(job_id.decode(errors="replace"), only=Status.FAILED))
-                    is Status.FAILED
-                )
+                count += await self._book.run(commands.retry(job_id, only=Status.FAILED)) is Status.FAILED
         except (StoreUnavailable, RedisError) as error:
             return _away(error, count=count)
         return _said(f"Requeued {count} of {len(ids)} failed jobs.", 200, count=count)

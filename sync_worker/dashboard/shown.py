@@ -17,8 +17,9 @@ from rq.serializers import JSONSerializer
 
 from tandem.shared.jobs.model import Job as Record
 from tandem.shared.jobs.model import Status
-from tandem.shared.store import commands, scripts
+from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import Key
 
 LONGEST = 20_000  # characters of a result or an error on a page
 DEFAULT_QUEUE = "sync"
@@ -144,7 +145,7 @@ def running(connection: Any) -> dict[str, Job]:
         started = StartedJobRegistry(queue.name, connection=connection, serializer=JSONSerializer)
         for job_id in started.get_job_ids(cleanup=False):
             job = queue.fetch_job(job_id)
-            name = connection.hget(scripts.JOB + job_id, "worker")
+            name = connection.hget(Key.JOB + job_id, "worker")
             if job and (worker := name.decode(errors="replace") if name else job.worker_name):
                 found[worker] = job
     return found

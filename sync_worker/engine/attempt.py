@@ -16,9 +16,9 @@ from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack, decide
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.storage.artifacts import Files
-from tandem.shared.store import commands
-from tandem.shared.store.commands import Lease, Success
+from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
+from tandem.shared.store.leases import Lease, Success
 from tandem.shared.store.scripts import Call
 from tandem.shared.tasks.spec import AnySpec
 from tandem.sync_worker.compat_rq.adopt import show_result
@@ -45,7 +45,7 @@ def _outcome(lease: Lease, context: SyncContext) -> Call[bool]:
     try:
         success = Success(_run(lease, context), file=context.file)
         log.info("succeeded")
-        return commands.succeed(lease, success, usage=Usage(), ttl=ttl)
+        return leases.succeed(lease, success, usage=Usage(), ttl=ttl)
     except BaseException as error:  # noqa: BLE001 - WeasyPrint raises BaseExceptions, and sys.exit() is a failure
         policy, own_words = plan_of(lease).retry, bool(lease.native)
         decision = decide(error, policy, attempt=lease.attempt, jitter=random.random(), own_words=own_words)  # noqa: S311
@@ -53,7 +53,7 @@ def _outcome(lease: Lease, context: SyncContext) -> Call[bool]:
             log.info("%s", decision)
         else:
             log.warning("attempt %d failed, %s", lease.attempt, report(decision, error))
-        return commands.give_up(lease, decision, usage=Usage(), ttl=ttl)
+        return leases.give_up(lease, decision, usage=Usage(), ttl=ttl)
 
 
 def _run(lease: Lease, context: SyncContext) -> str:

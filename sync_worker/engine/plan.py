@@ -6,7 +6,7 @@ from datetime import timedelta
 from pydantic import ValidationError
 
 from tandem.shared.errors import FinalError
-from tandem.shared.store.commands import Lease
+from tandem.shared.store.leases import Lease
 from tandem.shared.tasks.registry import load
 from tandem.shared.tasks.spec import RetryPolicy
 from tandem.sync_worker.compat_rq.jobs import RqCall

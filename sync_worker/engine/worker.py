@@ -27,9 +27,10 @@ from tandem.shared.jobs.attempt import timed_out, unknown_task
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail, HandBack, decide
 from tandem.shared.runtime.redis_client import Client
-from tandem.shared.store import commands, scripts, unknown_tasks
-from tandem.shared.store.commands import Claimed, Lease
+from tandem.shared.store import leases, scripts, unknown_tasks
 from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import Key
+from tandem.shared.store.leases import Claimed, Lease
 from tandem.shared.tasks.spec import RetryPolicy
 from tandem.sync_worker.compat_rq.adopt import adopt
 from tandem.sync_worker.engine.attempt import attempt, over_memory
@@ -90,8 +91,8 @@ class SyncWorker(Worker):
                 if timeout is None or (max_idle_time and time.monotonic() - idle_since > max_idle_time):
                     return None
                 self.heartbeat()
-                self.book.run(commands.renew("sync", [], worker=self.name))
-                self._wakeups.blpop([scripts.BELL + "sync"], timeout=IDLE_POLL)
+                self.book.run(leases.renew("sync", [], worker=self.name))
+                self._wakeups.blpop([Key.WAKEUP + "sync"], timeout=IDLE_POLL)
             except (StoreUnavailable, RedisError) as error:
                 log.warning("no jobs for now: %s", error)
                 time.sleep(OUTAGE_PAUSE)
@@ -115,7 +116,7 @@ class SyncWorker(Worker):
 
     def _claim_once(self) -> Claimed:
         """Claim; what got no answer is asked again as it was."""
-        self._unanswered = self._unanswered or commands.claim_sync(
+        self._unanswered = self._unanswered or leases.claim_sync(
             worker=self.name, ttl=self.settings.job_ttl, queues=self._rq_queues
         )
         claimed = self.book.run(self._unanswered)
@@ -157,7 +158,7 @@ class SyncWorker(Worker):
         if isinstance(decision, Fail):
             self.book.insist(unknown_tasks.forget(lease.id), unless=self._out_of_grace)
         log.warning("%s: this worker does not know its task, %s", lease.id, decision)
-        return commands.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
+        return leases.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
 
     def _watch(self, lease: Lease, plan: Plan, horse: Horse) -> scripts.Call[bool] | None:
         """Wait for the horse, renew its lease, enforce its timeout."""
@@ -173,7 +174,7 @@ class SyncWorker(Worker):
             if self._out_of_grace():
                 horse.kill()
                 log.info("handing back %s", lease.id)
-                return commands.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
+                return leases.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
             if now - renewed > scripts.RENEW_EVERY.total_seconds():
                 if not self._renewed(lease):
                     horse.kill()
@@ -182,7 +183,7 @@ class SyncWorker(Worker):
         if horse.exit != "exited with 0":
             log.warning("the process of %s %s", lease.id, horse.exit)
         # An outcome that the horse has written makes this a no-op: its lease is over.
-        return commands.crash(lease, ttl=self.settings.job_ttl, delay=AFTER_CRASH)
+        return leases.crash(lease, ttl=self.settings.job_ttl, delay=AFTER_CRASH)
 
     def _out_of_grace(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
@@ -193,12 +194,12 @@ class SyncWorker(Worker):
     def _gave_up(self, lease: Lease, policy: RetryPolicy, error: JobError) -> scripts.Call[bool]:
         decision = decide(error, policy, attempt=lease.attempt, jitter=random.random())  # noqa: S311
         log.warning("%s: attempt %d failed, %s", lease.id, lease.attempt, decision)
-        return commands.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
+        return leases.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
 
     def _renewed(self, lease: Lease) -> bool:
         try:
             self.heartbeat()
-            return not self.book.run(commands.renew("sync", [lease], worker=self.name))
+            return not self.book.run(leases.renew("sync", [lease], worker=self.name))
         except StoreUnavailable as error:
             log.warning("lease of %s not renewed: %s", lease.id, error)
             return True

@@ -47,7 +47,7 @@ def remove_records(ctx: SyncContext, job: CleanupInput, before: datetime) -> Rem
         if not job.dry_run:
             if old.file:
                 ctx.files.delete(old.file.key)
-            ctx.book.run(commands.erase([old.id]))
+            ctx.book.run(commands.erase(old.id))
     return removed
 
 
@@ -64,7 +64,7 @@ def remove_orphans(ctx: SyncContext, job: CleanupInput, before: datetime) -> Rem
             removed = _add(ctx, "orphans", removed, draft.bytes)
             if not job.dry_run:
                 ctx.files.discard(draft)
-    entries = _trim(ctx, "", dry_run=job.dry_run)
+    entries = _trim(ctx, None, dry_run=job.dry_run)
     for owner in ctx.book.run(listing.owners()):
         _trim(ctx, owner, dry_run=job.dry_run)
     return Removed(count=removed.count + entries, bytes=removed.bytes)
@@ -72,7 +72,7 @@ def remove_orphans(ctx: SyncContext, job: CleanupInput, before: datetime) -> Rem
 
 def _finished(ctx: SyncContext, before: datetime) -> Iterator[Job]:
     """Walk through the jobs that finished before `before`, newest first."""
-    position: listing.Position | None = (str(round(before.timestamp() * 1000)), "")
+    position: listing.Position | None = listing.Position(str(round(before.timestamp() * 1000)), "")
     while position:
         page = ctx.book.run(listing.page(Filter(), after=position, limit=BATCH))
         for job_id in page.ids:
@@ -91,7 +91,7 @@ def _orphaned(ctx: SyncContext, key: str) -> bool:
     return job is None or (job.finished and (job.file is None or job.file.key != key))
 
 
-def _trim(ctx: SyncContext, owner: str, *, dry_run: bool) -> int:
+def _trim(ctx: SyncContext, owner: str | None, *, dry_run: bool) -> int:
     total = 0
     start: int | None = 0
     while start is not None:

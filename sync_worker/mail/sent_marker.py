@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from tandem.shared.store.scripts import KEYS, Call, ms
+from tandem.shared.store.keys import Key
+from tandem.shared.store.scripts import Call
+from tandem.shared.store.signature import ms
 
-SENT = KEYS["SENT"]
+SENT = Key.SENT
 
 
 def mark(job_id: str, accepted: Sequence[str], *, ttl: timedelta) -> Call[bool]:

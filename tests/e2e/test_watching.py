@@ -14,9 +14,9 @@ from tandem.deploy.local.ports import free_port
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack
-from tandem.shared.store import commands, events
-from tandem.shared.store.commands import Lease, Success
+from tandem.shared.store import events, leases
 from tandem.shared.store.executor import AsyncBook, Book
+from tandem.shared.store.leases import Lease, Success
 from tests.support.event_source import Watcher, connections, whole
 from tests.support.gateway import KEYS
 from tests.support.jobs import TTL, put
@@ -39,21 +39,21 @@ def gateway(valkey: str, folder: Path, port: int) -> Iterator[Process]:
 
 async def work(book: AsyncBook, jobs: int, *, steps: int, pause: float) -> None:
     """Run all jobs that wait, a few events at a time, each of them twice: the first run is handed back."""
-    leases: list[Lease] = []
+    held: list[Lease] = []
     for lives in (1, 2):
-        while len(leases) < jobs:
-            leases += (await book.run(commands.claim_llm(worker="w", limit=jobs, ttl=TTL))).leases
+        while len(held) < jobs:
+            held += (await book.run(leases.claim_llm(worker="w", limit=jobs, ttl=TTL))).leases
         for step in range(steps):
-            for lease in leases:
+            for lease in held:
                 burst = [(Kind.DELTA, {"text": f"{step} "})] * random.randint(1, 3)  # noqa: S311
                 assert await book.run(events.append(lease, burst))
             await asyncio.sleep(pause)
-        for lease in leases:
+        for lease in held:
             if lives == 1:
-                await book.run(commands.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=TTL))
+                await book.run(leases.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=TTL))
             else:
-                await book.run(commands.succeed(lease, Success('{"text": "hi"}'), usage=Usage(), ttl=TTL))
-        leases.clear()
+                await book.run(leases.succeed(lease, Success('{"text": "hi"}'), usage=Usage(), ttl=TTL))
+        held.clear()
 
 
 async def test_restless_watchers_of_two_gateways_miss_nothing(

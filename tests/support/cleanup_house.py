@@ -8,9 +8,10 @@ from typing import Any
 
 from tandem.shared.jobs.model import Job, Usage
 from tandem.shared.storage.artifacts import Files
-from tandem.shared.store import commands, scripts
-from tandem.shared.store.commands import Success
+from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import Key
+from tandem.shared.store.leases import Success
 from tandem.shared.tasks.catalog.maintenance import CLEANUP, CleanupInput, CleanupOutput
 from tandem.shared.tasks.catalog.report import REPORT
 from tandem.sync_worker.context import SyncContext
@@ -43,7 +44,7 @@ class House:
         context = self.running(owner=owner)
         assert context.file
         success = Success("{}", file=context.file if file else None)
-        assert self.book.run(commands.succeed(context.lease, success, usage=Usage(), ttl=TTL))
+        assert self.book.run(leases.succeed(context.lease, success, usage=Usage(), ttl=TTL))
         if not file:
             self.files.delete(context.file.key)
         return self.age(context.job_id, days)
@@ -51,7 +52,7 @@ class House:
     def age(self, job_id: str, days: float) -> Job:
         """Set a job, with its file, back in time."""
         then = round((time.time() - days * DAY) * 1000)
-        key = scripts.JOB + job_id
+        key = Key.JOB + job_id
         times: dict[str, int] = {"created_at": then - 2000, "started_at": then - 1000, "finished_at": then}
         present = {name: moment for name, moment in times.items() if self.redis.hexists(key, name)}
         self.redis.hset(key, mapping=present)

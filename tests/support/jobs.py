@@ -10,9 +10,9 @@ from tandem.shared.dispatch import submission
 from tandem.shared.jobs.model import Artefact, Job, Usage
 from tandem.shared.jobs.retry import Fail, Failure
 from tandem.shared.jobs.submission import Admission, Options, Stored
-from tandem.shared.store import commands, scripts
-from tandem.shared.store.commands import Lease, Success
+from tandem.shared.store import commands, leases, maintenance, scripts
 from tandem.shared.store.executor import Book
+from tandem.shared.store.leases import Lease, Success
 from tandem.shared.store.submission import submit
 from tandem.shared.tasks.registry import load
 
@@ -43,15 +43,15 @@ def get(book: Book, job_id: str) -> Job:
 
 def claim(book: Book, queue: str = "llm") -> list[Lease]:
     call = (
-        commands.claim_llm(worker="w", limit=100, ttl=TTL, suspects=1)
+        leases.claim_llm(worker="w", limit=100, ttl=TTL, suspects=1)
         if queue == "llm"
-        else commands.claim_sync(worker="w", ttl=TTL)
+        else leases.claim_sync(worker="w", ttl=TTL)
     )
     return book.run(call).leases
 
 
 def succeed(book: Book, lease: Lease) -> bool:
-    return book.run(commands.succeed(lease, Success('{"a": 1}'), usage=Usage(1, 2, 1), ttl=TTL))
+    return book.run(leases.succeed(lease, Success('{"a": 1}'), usage=Usage(1, 2, 1), ttl=TTL))
 
 
 def expire_lease(book: Book, lease: Lease) -> None:
@@ -84,18 +84,21 @@ def counts(book: Book, queue: str) -> dict[str, int]:
     return {key.decode(): int(value) for key, value in raw.items() if int(value)}
 
 
+def tick(book: Book) -> dict[str, int]:
+    """Do one step of the clock's duties."""
+    return maintenance.do_all(book, ttl=TTL, looks=50)
+
+
 def claim_one(book: Book, queue: str = "llm") -> Lease:
-    call = (
-        commands.claim_llm(worker="w", limit=1, ttl=TTL) if queue == "llm" else commands.claim_sync(worker="w", ttl=TTL)
-    )
+    call = leases.claim_llm(worker="w", limit=1, ttl=TTL) if queue == "llm" else leases.claim_sync(worker="w", ttl=TTL)
     [lease] = book.run(call).leases
     return lease
 
 
 def finish(book: Book, lease: Lease, result: str = '{"text": "hi"}', file: Artefact | None = None) -> None:
-    assert book.run(commands.succeed(lease, Success(result, "openai", file), usage=Usage(3, 4, 1), ttl=TTL))
+    assert book.run(leases.succeed(lease, Success(result, "openai", file), usage=Usage(3, 4, 1), ttl=TTL))
 
 
 def fail(book: Book, lease: Lease) -> None:
     failure = Fail(Failure("refused", "no", retryable=False))
-    assert book.run(commands.give_up(lease, failure, usage=Usage(1, 2, 3), ttl=TTL))
+    assert book.run(leases.give_up(lease, failure, usage=Usage(1, 2, 3), ttl=TTL))

@@ -11,7 +11,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.dispatch import submission
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.storage.artifacts import Files
-from tandem.shared.store import commands
+from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.submission import submit
 from tandem.shared.tasks.spec import AnySpec
@@ -39,7 +39,7 @@ def start(book: Book, valkey: str, tmp_path: Path) -> Start:
         chosen = Settings(_env_file=None, run_dir=tmp_path, redis_url=valkey, **settings)
         job = submission(spec, spec.input.model_validate(payload), owner=owner, request_id="test")
         book.run(submit(job, PLENTY))
-        [lease] = book.run(commands.claim_sync(worker="test", ttl=chosen.job_ttl)).leases
+        [lease] = book.run(leases.claim_sync(worker="test", ttl=chosen.job_ttl)).leases
         return SyncContext(lease=lease, settings=chosen, files=Files(chosen.files), book=book)
 
     return begin

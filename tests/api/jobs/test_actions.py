@@ -12,9 +12,9 @@ import pytest
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Usage
 from tandem.shared.storage.artifacts import Files
-from tandem.shared.store import commands, events
-from tandem.shared.store.commands import Success
+from tandem.shared.store import commands, events, leases
 from tandem.shared.store.executor import AsyncBook, Book
+from tandem.shared.store.leases import Success
 from tests.support.gateway import BODIES, Gateway, is_problem
 from tests.support.jobs import TTL, claim_one, fail, finish
 
@@ -40,8 +40,8 @@ async def test_a_waiting_job_is_cancelled_at_once(gateway: Gateway, task: str, q
     assert (await waiting).json() == answer.json() == await view(gateway, job_id)
     problem = is_problem(await gateway.ann.post(f"/v1/jobs/{job_id}/cancel"), 409)
     assert "cancelled" in problem["detail"]
-    assert worker.run(commands.claim_llm(worker="w", limit=1, ttl=TTL)).leases == []
-    assert worker.run(commands.claim_sync(worker="w", ttl=TTL)).leases == []
+    assert worker.run(leases.claim_llm(worker="w", limit=1, ttl=TTL)).leases == []
+    assert worker.run(leases.claim_sync(worker="w", ttl=TTL)).leases == []
 
 
 @both
@@ -75,7 +75,7 @@ async def test_of_a_cancel_and_an_end_exactly_one_wins(gateway: Gateway, task: s
     for _ in range(60):
         job_id = await gateway.submit(task, BODIES[task])
         lease = await asyncio.to_thread(claim_one, worker, QUEUES[task])
-        result = commands.succeed(lease, Success("{}"), usage=Usage(1, 1, 1), ttl=TTL)
+        result = leases.succeed(lease, Success("{}"), usage=Usage(1, 1, 1), ttl=TTL)
         answer, written = await shuffled(
             partial(gateway.ann.post, f"/v1/jobs/{job_id}/cancel"),
             partial(book.run, result),
@@ -99,12 +99,12 @@ async def test_of_a_cancel_and_a_claim_no_job_is_lost_or_run_after_all(gateway: 
         job_id = await gateway.submit()
         answer, claimed = await shuffled(
             partial(gateway.ann.post, f"/v1/jobs/{job_id}/cancel"),
-            partial(book.run, commands.claim_llm(worker="w", limit=1, ttl=TTL)),
+            partial(book.run, leases.claim_llm(worker="w", limit=1, ttl=TTL)),
         )
         assert (answer.status_code, (await view(gateway, job_id))["status"]) == (200, "cancelled")
         for lease in claimed.leases:
-            assert await book.run(commands.renew("llm", [lease], worker="w")) == [job_id]
-            assert not await book.run(commands.succeed(lease, Success("{}"), usage=Usage(), ttl=TTL))
+            assert await book.run(leases.renew("llm", [lease], worker="w")) == [job_id]
+            assert not await book.run(leases.succeed(lease, Success("{}"), usage=Usage(), ttl=TTL))
     states = worker.client.hgetall("tandem:queue:llm")
     assert {int(value) for value in states.values()} == {0}  # type: ignore[union-attr]
 

@@ -17,9 +17,9 @@ from tandem.api.server.listener import listen
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail, Failure, RetryIn
-from tandem.shared.store import commands, events
+from tandem.shared.store import commands, events, leases
 from tandem.shared.store.executor import Book
-from tandem.shared.store.scripts import EVENTS
+from tandem.shared.store.keys import Key
 from tests.support.event_source import Watcher, connections, parse, whole
 from tests.support.gateway import Gateway, is_problem
 from tests.support.jobs import TTL, claim_one, finish
@@ -35,7 +35,7 @@ async def watch(gateway: Gateway, job_id: str, **headers: str) -> httpx.Response
 async def lived(gateway: Gateway, worker: Book) -> str:
     """A job that has had two attempts and a success."""
     job_id = await gateway.submit()
-    worker.run(commands.give_up(claim_one(worker), RetryIn(timedelta(0), SMALL), usage=Usage(), ttl=TTL))
+    worker.run(leases.give_up(claim_one(worker), RetryIn(timedelta(0), SMALL), usage=Usage(), ttl=TTL))
     lease = claim_one(worker)
     for done in range(3):
         progress = {"done": done, "total": 3, "message": "line\nbreak\r\u2028"}
@@ -82,7 +82,7 @@ async def test_another_owners_events_do_not_exist(gateway: Gateway, worker: Book
 
 async def test_what_is_not_kept_any_more_is_said(gateway: Gateway, worker: Book) -> None:
     job_id = await lived(gateway, worker)
-    worker.client.xtrim(EVENTS + job_id, maxlen=3, approximate=False)
+    worker.client.xtrim(Key.EVENTS + job_id, maxlen=3, approximate=False)
     for last in ("", "2"):
         answer = await watch(gateway, job_id, **{"Last-Event-ID": last})
         first = next(parse(answer.text)).id
@@ -95,7 +95,7 @@ async def test_what_is_not_kept_any_more_is_said(gateway: Gateway, worker: Book)
 
 async def test_a_retried_job_begins_a_new_stream_and_goes_on_counting(gateway: Gateway, worker: Book) -> None:
     job_id = await gateway.submit()
-    worker.run(commands.give_up(claim_one(worker), Fail(SMALL), usage=Usage(), ttl=TTL))
+    worker.run(leases.give_up(claim_one(worker), Fail(SMALL), usage=Usage(), ttl=TTL))
     first = list(parse((await watch(gateway, job_id)).text))
     assert first[-1].data["status"] == "failed"
     worker.run(commands.retry(job_id))

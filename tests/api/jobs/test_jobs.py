@@ -8,7 +8,7 @@ from tandem.api.jobs import cursor as cursors
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail, Failure, RetryIn
 from tandem.shared.storage.artifacts import Files
-from tandem.shared.store import commands, listing
+from tandem.shared.store import leases, listing
 from tandem.shared.store.events import channel
 from tandem.shared.store.executor import Book
 from tests.support.gateway import CHAT, Gateway, is_problem
@@ -31,8 +31,8 @@ async def test_a_failed_job_tells_all_its_attempts(gateway: Gateway, worker: Boo
     job_id = await gateway.submit()
     failure = Failure("rate_limited", "429", retryable=True)
     retry = RetryIn(timedelta(0), failure)
-    worker.run(commands.give_up(claim_one(worker), retry, usage=Usage(), ttl=TTL))
-    worker.run(commands.give_up(claim_one(worker), Fail(failure), usage=Usage(), ttl=TTL))
+    worker.run(leases.give_up(claim_one(worker), retry, usage=Usage(), ttl=TTL))
+    worker.run(leases.give_up(claim_one(worker), Fail(failure), usage=Usage(), ttl=TTL))
     error = (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()["error"]
     assert (error["type"], error["message"], error["retryable"]) == ("rate_limited", "429", True)
     assert [entry["attempt"] for entry in error["attempts"]] == [1, 2]

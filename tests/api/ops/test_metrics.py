@@ -13,7 +13,7 @@ from tandem.api.server.traffic import Traffic
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail
 from tandem.shared.runtime.redis_client import async_client
-from tandem.shared.store import commands
+from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import AsyncBook, Book
 from tests.support.gateway import CHAT, Gateway
 from tests.support.jobs import FAILURE, TTL, claim, put, succeed
@@ -38,7 +38,7 @@ async def test_what_happened_is_counted(gateway: Gateway, book: Book) -> None:
         put(book)
     one, two, _three = claim(book)
     succeed(book, one)
-    book.run(commands.give_up(two, Fail(FAILURE), usage=Usage(7, 0, 1), ttl=TTL))
+    book.run(leases.give_up(two, Fail(FAILURE), usage=Usage(7, 0, 1), ttl=TTL))
     put(book, "email")
     found = await samples(gateway)
     assert found["tandem_jobs_total{queue=llm,status=succeeded,task=chat}"] == 1
@@ -111,7 +111,7 @@ async def test_a_lost_lease_is_one_that_could_not_be_renewed(gateway: Gateway, b
     book.run(commands.cancel(cancelled.id, ttl=TTL))
     succeed(book, done)
     book.client.hset(f"tandem:job:{lost.id}", "token", "of another worker")
-    assert len(book.run(commands.renew("llm", [cancelled, done, lost], worker="w"))) == 3
+    assert len(book.run(leases.renew("llm", [cancelled, done, lost], worker="w"))) == 3
     assert (await samples(gateway))["tandem_lease_losses_total{queue=llm}"] == 1
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tandem.shared.store import commands
+from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
 from tests.support.gateway import BODIES, CHAT, Gateway, is_problem
 from tests.support.jobs import claim_one, fail
@@ -21,7 +21,7 @@ async def test_what_a_queue_holds_and_who_works_on_it(gateway: Gateway, worker: 
     await gateway.ann.post(f"/v1/{task}?delay=60", json=BODIES[task])
     fail(worker, claim_one(worker, name))
     lease = claim_one(worker, name)
-    worker.run(commands.renew(name, [lease], worker="w1"))
+    worker.run(leases.renew(name, [lease], worker="w1"))
     queues = (await gateway.admin.get("/v1/queues")).json()["queues"]
     assert [queue["name"] for queue in queues] == ["llm", "sync", "webhooks"]
     assert all(set(queue) == FIELDS for queue in queues)
@@ -32,7 +32,7 @@ async def test_what_a_queue_holds_and_who_works_on_it(gateway: Gateway, worker: 
     assert queue["rate_per_minute"] > 0
     [shown] = queue["workers"]
     assert 0 <= shown.pop("heartbeat_age") < 10
-    assert shown == {"id": "w1", "host": commands.HOST, "pid": os.getpid(), "running": [lease.id]}
+    assert shown == {"id": "w1", "host": leases.HOST, "pid": os.getpid(), "running": [lease.id]}
     idle = next(queue for queue in queues if queue["name"] == "webhooks")
     assert (idle["waiting"], idle["oldest_age"], idle["rate_per_minute"]) == (0, None, 0)
 
@@ -42,8 +42,8 @@ async def test_a_paused_queue_takes_jobs_and_starts_none(gateway: Gateway, worke
     answer = await gateway.admin.post(f"/v1/queues/{name}/pause")
     assert (answer.status_code, answer.json()["paused"], set(answer.json())) == (200, True, FIELDS)
     job_id = await gateway.submit(task, BODIES[task])
-    assert worker.run(commands.claim_llm(worker="w", limit=9, ttl=gateway.settings.job_ttl)).leases == []
-    assert worker.run(commands.claim_sync(worker="w", ttl=gateway.settings.job_ttl)).leases == []
+    assert worker.run(leases.claim_llm(worker="w", limit=9, ttl=gateway.settings.job_ttl)).leases == []
+    assert worker.run(leases.claim_sync(worker="w", ttl=gateway.settings.job_ttl)).leases == []
     assert (await gateway.admin.post(f"/v1/queues/{name}/pause")).status_code == 200, "again is no error"
     answer = await gateway.admin.post(f"/v1/queues/{name}/resume")
     assert (answer.json()["paused"], answer.json()["waiting"]) == (False, 1)

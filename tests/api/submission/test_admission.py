@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from tandem.api.app import create_app
 from tandem.shared.config.file import Config, KeyConfig
 from tandem.shared.config.settings import Settings
-from tandem.shared.store import commands
+from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.queues import QueueName, pause
 from tests.support.gateway import CHAT, Gateway, is_problem, started
@@ -89,7 +89,7 @@ async def test_a_refusal_of_a_full_queue_and_an_estimate_are_honest(gateway: Gat
     refused = await gateway.bob.post("/v1/chat", json=CHAT)
     is_problem(refused, 503)
     assert 10 <= int(refused.headers["retry-after"]) <= 14
-    [lease] = book.run(commands.claim_llm(worker="w", limit=1, ttl=TTL)).leases
+    [lease] = book.run(leases.claim_llm(worker="w", limit=1, ttl=TTL)).leases
     job = (await gateway.bob.post("/v1/chat", json=CHAT)).json()
     assert job["created_at"] < job["estimated_start"]
     assert (await gateway.bob.get(f"/v1/jobs/{job['id']}")).json() == job

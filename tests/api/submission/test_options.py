@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tandem.shared.store import commands
+from tandem.shared.store.batching import PLACES
 from tandem.shared.store.executor import Book
 from tandem.shared.store.scripts import Call
-from tandem.shared.store.turns import PLACES
 from tests.support.gateway import CHAT, Gateway, is_problem
-from tests.support.jobs import TTL, claim_one, finish
+from tests.support.jobs import TTL, claim_one, finish, tick
 from tests.support.processes import until
 
 REPORT = {"markdown": "x"}
@@ -68,7 +68,7 @@ async def test_the_past_is_now(gateway: Gateway, query: dict[str, str]) -> None:
 
 async def test_a_job_that_can_not_start_in_time_expires(gateway: Gateway, book: Book) -> None:
     job = await ask(gateway, {"expires_in": "0.001", "delay": "60"})
-    assert until(lambda: book.run(commands.tick(ttl=TTL)).expired) == 1
+    assert until(lambda: tick(book)["expire"]) == 1
     job = (await gateway.ann.get(f"/v1/jobs/{job['id']}")).json()
     assert (job["status"], job["error"], job["result"]) == ("expired", None, None)
 
@@ -232,7 +232,7 @@ async def test_a_repeat_whose_job_goes_away_meanwhile_is_a_new_job(
 
     async def erased_just_before(call: Call[Any]) -> Any:
         if call.name == "HMGET":
-            await run(commands.erase([first]))
+            await run(commands.erase(first))
         return await run(call)
 
     monkeypatch.setattr(gateway.app.state.book, "run", erased_just_before)

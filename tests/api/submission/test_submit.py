@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 import redis
 
-from tandem.shared.store import commands, listing, scripts
+from tandem.shared.store import commands, listing
 from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import Key
 from tandem.shared.tasks.registry import load
 from tests.support.gateway import CHAT, Gateway, is_problem
 
@@ -18,7 +19,7 @@ async def test_each_task_takes_its_example(gateway: Gateway, spec: Any, book: Bo
     assert (job["task"], job["queue"], job["status"]) == (spec.name, spec.queue, "queued")
     stored = book.run(commands.fetch(job["id"]))
     assert stored is not None
-    payload = book.client.hget(scripts.JOB + job["id"], "payload")
+    payload = book.client.hget(Key.JOB + job["id"], "payload")
     assert isinstance(payload, bytes)
     assert spec.input.model_validate_json(payload) == spec.input.model_validate(spec.example)
     assert stored.request_id == answer.headers["x-request-id"]

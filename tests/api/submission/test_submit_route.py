@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tandem.shared.store.batching import PLACES
 from tandem.shared.store.executor import Book
-from tandem.shared.store.turns import PLACES
 from tests.support.gateway import CHAT, Gateway, is_problem
 
 JSON = "application/json"

@@ -11,7 +11,7 @@ from arq.jobs import JobStatus, serialize_job
 from tandem.shared.config.api_keys import ApiKey, Role
 from tandem.shared.dispatch import Dispatcher
 from tandem.shared.jobs.model import Usage
-from tandem.shared.store import commands
+from tandem.shared.store import leases
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.tasks.registry import load
 from tests.support.jobs import PLENTY, TTL
@@ -44,8 +44,8 @@ async def test_arqs_job_tells_the_truth(async_book: AsyncBook, arq: ArqRedis) ->
     assert await job.status() is JobStatus.queued
     info = await job.info()
     assert (info.function, info.enqueue_time) == ("chat", submitted.created_at)
-    [lease] = (await async_book.run(commands.claim_llm(worker="w", limit=1, ttl=TTL))).leases
+    [lease] = (await async_book.run(leases.claim_llm(worker="w", limit=1, ttl=TTL))).leases
     assert await job.status() is JobStatus.in_progress
-    await async_book.run(commands.succeed(lease, commands.Success("{}"), usage=Usage(), ttl=TTL))
+    await async_book.run(leases.succeed(lease, leases.Success("{}"), usage=Usage(), ttl=TTL))
     assert await job.status() is JobStatus.not_found
     assert await arq.queued_jobs() == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tandem.llm_worker.rate_limit.limiter import KEYS, LEASE
 from tandem.llm_worker.rate_limit.model import Limits, Scope
 from tandem.shared.runtime.redis_client import Client, client
-from tandem.shared.store import scripts
+from tandem.shared.store.keys import Key
 from tests.support.limiter_script import SECOND, START, Clocked, scope
 
 LEASED = int(LEASE.total_seconds() * SECOND)
@@ -284,8 +284,7 @@ def test_what_limits_do_is_counted(clocked: Clocked, redis: Client) -> None:
     clocked.now += SECOND
     assert clocked.acquire(free, "three", 100)[0] == 1
     counted = {
-        name.decode(): int(value)
-        for name, value in cast("dict[bytes, bytes]", redis.hgetall(scripts.KEYS["METRICS"])).items()
+        name.decode(): int(value) for name, value in cast("dict[bytes, bytes]", redis.hgetall(Key.METRICS)).items()
     }
     assert counted == {
         "limit|a/b|rpm": 60,
@@ -307,7 +306,7 @@ def test_every_key_has_a_ttl(clocked: Clocked, redis: Client) -> None:
     clocked.acquire(limit, "a", 100)
     clocked.acquire(limit, "b", 100)
     clocked.park(limit)
-    keys = set(cast("list[bytes]", redis.keys("*"))) - {scripts.KEYS["METRICS"].encode()}
+    keys = set(cast("list[bytes]", redis.keys("*"))) - {Key.METRICS.encode()}
     assert len(keys) >= 6
     for key in keys:
         assert cast("int", redis.pttl(key)) > 0, key

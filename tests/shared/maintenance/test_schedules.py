@@ -11,9 +11,10 @@ from tandem.shared.config.file import Config, Schedule
 from tandem.shared.config.settings import Settings
 from tandem.shared.jobs.model import Status
 from tandem.shared.maintenance.clock import step
-from tandem.shared.maintenance.schedules import LAST, Schedules, latest, with_cleanup
-from tandem.shared.store import commands, listing, scripts
+from tandem.shared.maintenance.schedules import Schedules, latest, with_cleanup
+from tandem.shared.store import leases, listing
 from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import Key
 from tandem.shared.store.listing import Filter
 from tandem.shared.tasks.registry import load
 from tests.support.jobs import TASKS, both, claim, get, put
@@ -29,7 +30,7 @@ def schedules(book: Book, tmp_path: Path, *which: Schedule) -> Schedules:
 
 
 def served(book: Book, name: str, ago: timedelta) -> None:
-    book.client.set(LAST + name, (datetime.now(UTC) - ago).isoformat())
+    book.client.set(Key.SCHEDULE + name, (datetime.now(UTC) - ago).isoformat())
 
 
 def jobs(book: Book) -> list[str]:
@@ -76,8 +77,8 @@ def test_two_clocks_submit_a_due_time_once(book: Book, valkey: str, tmp_path: Pa
             clocks.enter_context(running("tandem.shared.maintenance", env=env, log=log, says="ready"))
         for _ in range(5):
             served(book, "often", timedelta(seconds=61))
-            note = book.client.get(LAST + "often")
-            until(lambda: book.client.get(LAST + "often") != note, what="a clock's note")  # noqa: B023 - called here
+            note = book.client.get(Key.SCHEDULE + "often")
+            until(lambda: book.client.get(Key.SCHEDULE + "often") != note, what="a clock's note")  # noqa: B023 - called here
     submitted = jobs(book)
     assert 1 <= len(submitted) <= 2, "a minute may have passed meanwhile"
     assert sorted(lease.id for lease in claim(book)) == sorted(submitted)
@@ -139,8 +140,8 @@ def test_what_no_list_leads_to_is_put_back(book: Book, tmp_path: Path, queue: st
     later = put(book, TASKS[queue], delay=timedelta(hours=1))
     [lease] = [lease for lease in claim(book, queue) if lease.id == running]
     for lost in (waiting, running, later):
-        book.client.hset(scripts.JOB + lost, "status", "queued" if lost == waiting else get(book, lost).status)
-        book.client.hset(scripts.JOB + lost, "ready_at", "1000")
+        book.client.hset(Key.JOB + lost, "status", "queued" if lost == waiting else get(book, lost).status)
+        book.client.hset(Key.JOB + lost, "ready_at", "1000")
     lists = (
         "arq:queue",
         "arq:queue:high",
@@ -154,6 +155,6 @@ def test_what_no_list_leads_to_is_put_back(book: Book, tmp_path: Path, queue: st
     listed = {key for key in book.client.scan_iter("*") if key.decode() in lists}
     assert listed
     assert get(book, running).status is Status.RUNNING
-    assert book.run(commands.renew(queue, [lease], worker="w")) == []
+    assert book.run(leases.renew(queue, [lease], worker="w")) == []
     ids = {lease.id for _ in range(3) for lease in claim(book, queue)}
     assert waiting in ids

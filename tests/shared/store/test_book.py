@@ -11,10 +11,12 @@ from tandem.shared.errors import QueueFull
 from tandem.shared.jobs.model import FINAL, TRANSITIONS, Job, Status, Usage
 from tandem.shared.jobs.retry import Fail, HandBack, RetryIn
 from tandem.shared.jobs.submission import Admission
-from tandem.shared.store import commands, listing, scripts
-from tandem.shared.store.commands import Lease
+from tandem.shared.store import commands, leases, listing, scripts
 from tandem.shared.store.executor import AsyncBook, Book
+from tandem.shared.store.keys import Key
+from tandem.shared.store.leases import Lease
 from tandem.shared.store.listing import Filter
+from tandem.shared.store.signature import ms
 from tests.support.jobs import (
     ANN,
     CATALOG,
@@ -30,6 +32,7 @@ from tests.support.jobs import (
     lease_end,
     put,
     succeed,
+    tick,
 )
 
 
@@ -51,7 +54,7 @@ def test_from_submit_to_result(book: Book, queue: str) -> None:
     assert done.result == {"a": 1}
     assert done.usage == Usage(1, 2, 1)
     assert counts(book, queue) == {}
-    assert 0 < book.client.pttl(scripts.JOB + job_id) <= TTL / timedelta(milliseconds=1)  # type: ignore[operator]
+    assert 0 < book.client.pttl(Key.JOB + job_id) <= TTL / timedelta(milliseconds=1)  # type: ignore[operator]
 
 
 @both
@@ -77,13 +80,13 @@ def test_a_lost_lease_writes_nothing(book: Book, queue: str) -> None:
     put(book, TASKS[queue])
     [stale] = claim(book, queue)
     expire_lease(book, stale)
-    book.run(commands.tick(ttl=TTL))
+    tick(book)
     [fresh] = claim(book, queue)
     assert fresh.token != stale.token
     assert not succeed(book, stale)
-    assert not book.run(commands.give_up(stale, Fail(FAILURE), usage=Usage(), ttl=TTL))
-    assert book.run(commands.renew(queue, [stale], worker="w")) == [stale.id]
-    assert book.run(commands.renew(queue, [fresh], worker="w")) == []
+    assert not book.run(leases.give_up(stale, Fail(FAILURE), usage=Usage(), ttl=TTL))
+    assert book.run(leases.renew(queue, [stale], worker="w")) == [stale.id]
+    assert book.run(leases.renew(queue, [fresh], worker="w")) == []
     assert get(book, fresh.id).status is Status.RUNNING
     assert succeed(book, fresh)
 
@@ -95,7 +98,7 @@ def test_the_job_of_a_dead_worker_goes_before_the_backlog(book: Book, queue: str
     for _ in range(300):
         put(book, TASKS[queue])
     expire_lease(book, lease)
-    book.run(commands.tick(ttl=TTL))
+    tick(book)
     again = claim(book, queue)[0]
     assert (again.id, again.attempt) == (lease.id, 2)
 
@@ -107,10 +110,10 @@ def test_what_is_given_back_goes_before_higher_priorities(book: Book, queue: str
     for _ in range(30):
         put(book, TASKS[queue], priority="high")
     expire_lease(book, lease)
-    book.run(commands.tick(ttl=TTL))
+    tick(book)
     again = claim_llm(book, suspects=1, limit=1)[0] if queue == "llm" else claim(book, queue)[0]
     assert (again.id, again.attempt) == (first, 2)
-    book.run(commands.give_up(again, HandBack(NOTHING), usage=Usage(), ttl=TTL))
+    book.run(leases.give_up(again, HandBack(NOTHING), usage=Usage(), ttl=TTL))
     assert book.run(commands.cancel(first, ttl=TTL)) is Status.QUEUED
     assert len(claim(book, queue)) == (30 if queue == "llm" else 1)
     assert get(book, first).status is Status.CANCELLED
@@ -125,14 +128,14 @@ def gap(book: Book) -> None:
 def test_after_an_outage_leases_get_a_reprieve(book: Book, queue: str) -> None:
     put(book, TASKS[queue])
     [lease] = claim(book, queue)
-    book.run(commands.tick(ttl=TTL))
+    tick(book)
     expire_lease(book, lease)
     gap(book)
-    book.run(commands.tick(ttl=TTL))
+    tick(book)
     assert claim(book, queue) == [], "its holder could not renew it"
-    assert book.run(commands.renew(queue, [lease], worker="w")) == []
+    assert book.run(leases.renew(queue, [lease], worker="w")) == []
     expire_lease(book, lease)
-    book.run(commands.tick(ttl=TTL))
+    tick(book)
     assert [again.attempt for again in claim(book, queue)] == [2], "without a gap it is dead"
 
 
@@ -142,14 +145,12 @@ def test_a_lease_that_would_end_just_after_an_outage_gets_the_same_reprieve(book
     gap(book)
     [seconds, _] = cast("tuple[int, int]", book.client.time())
     book.client.zadd("tandem:leases:llm", {lease.id: (seconds + 1) * 1000})
-    book.run(commands.tick(ttl=TTL))
-    assert (lease_end(book, lease) or 0) >= seconds * 1000 + scripts.ms(scripts.REPRIEVE)
+    tick(book)
+    assert (lease_end(book, lease) or 0) >= seconds * 1000 + ms(scripts.REPRIEVE)
 
 
-def claim_one(queue: str) -> scripts.Call[commands.Claimed]:
-    return (
-        commands.claim_llm(worker="w", limit=1, ttl=TTL) if queue == "llm" else commands.claim_sync(worker="w", ttl=TTL)
-    )
+def claim_one(queue: str) -> scripts.Call[leases.Claimed]:
+    return leases.claim_llm(worker="w", limit=1, ttl=TTL) if queue == "llm" else leases.claim_sync(worker="w", ttl=TTL)
 
 
 @both
@@ -179,8 +180,8 @@ def test_the_next_claim_takes_nothing_back(book: Book, queue: str) -> None:
 def test_a_snooze_waits(book: Book, queue: str) -> None:
     put(book, TASKS[queue])
     [lease] = claim(book, queue)
-    book.run(commands.give_up(lease, HandBack(timedelta(minutes=1)), usage=Usage(), ttl=TTL))
-    book.run(commands.tick(ttl=TTL))
+    book.run(leases.give_up(lease, HandBack(timedelta(minutes=1)), usage=Usage(), ttl=TTL))
+    tick(book)
     assert claim(book, queue) == []
     assert (get(book, lease.id).status, get(book, lease.id).attempt) == (Status.SCHEDULED, 0)
 
@@ -196,7 +197,7 @@ def test_three_crashes_are_a_crash_loop(book: Book) -> None:
     job_id = put(book, "email")
     for _ in range(3):
         [lease] = claim(book, "sync")
-        assert book.run(commands.crash(lease, ttl=TTL, delay=NOTHING))
+        assert book.run(leases.crash(lease, ttl=TTL, delay=NOTHING))
     assert claim(book, "sync") == []
     is_a_crash_loop(get(book, job_id), 3)
     assert counts(book, "sync") == {}
@@ -207,7 +208,7 @@ def test_a_sync_job_that_is_lost_with_its_worker_is_not_convicted_before_long(bo
     for lost in range(scripts.MAX_LOSSES):
         assert get(book, job_id).status is Status.QUEUED, lost
         expire_lease(book, claim(book, "sync")[0])
-        book.run(commands.tick(ttl=TTL))
+        tick(book)
     is_a_crash_loop(get(book, job_id), scripts.MAX_LOSSES)
 
 
@@ -225,7 +226,7 @@ def crash_worker(book: Book, leases: list[Lease]) -> None:
 
 
 def claim_llm(book: Book, *, suspects: int, limit: int = 100) -> list[Lease]:
-    return book.run(commands.claim_llm(worker="w", limit=limit, ttl=TTL, suspects=suspects)).leases
+    return book.run(leases.claim_llm(worker="w", limit=limit, ttl=TTL, suspects=suspects)).leases
 
 
 def test_a_shared_process_that_dies_convicts_nobody(book: Book) -> None:
@@ -249,11 +250,11 @@ def test_a_worker_takes_as_many_suspects_as_it_has_room_for(book: Book) -> None:
     for _ in range(2):
         crash_worker(book, claim_llm(book, suspects=0))
     put(book)
-    first = book.run(commands.claim_llm(worker="w", limit=3, ttl=TTL, suspects=2))
+    first = book.run(leases.claim_llm(worker="w", limit=3, ttl=TTL, suspects=2))
     assert [lease.suspect for lease in first.leases] == [True, True, False]
     assert first.next_due is not None
     assert first.next_due > timedelta(seconds=5), "suspects that it has no room for are no reason to look again"
-    rest = book.run(commands.claim_llm(worker="w", limit=9, ttl=TTL, suspects=4))
+    rest = book.run(leases.claim_llm(worker="w", limit=9, ttl=TTL, suspects=4))
     assert [lease.suspect for lease in rest.leases] == [True, True, True]
 
 
@@ -262,7 +263,7 @@ def test_a_suspect_whose_own_process_dies_is_convicted(book: Book) -> None:
     for _ in range(2):
         crash_worker(book, claim_llm(book, suspects=0))
     [suspect] = claim_llm(book, suspects=1)
-    assert book.run(commands.crash(suspect, ttl=TTL, delay=NOTHING))
+    assert book.run(leases.crash(suspect, ttl=TTL, delay=NOTHING))
     is_a_crash_loop(get(book, suspect.id), 3)
     assert counts(book, "llm") == {}
     assert book.client.zcard("tandem:suspects:llm") == 0
@@ -280,7 +281,7 @@ def test_a_retry_waits_and_keeps_its_errors(book: Book, queue: str) -> None:
     put(book, TASKS[queue])
     [lease] = claim(book, queue)
     retry = RetryIn(timedelta(hours=1), FAILURE)
-    assert book.run(commands.give_up(lease, retry, usage=Usage(3, 0, 1), ttl=TTL))
+    assert book.run(leases.give_up(lease, retry, usage=Usage(3, 0, 1), ttl=TTL))
     job = get(book, lease.id)
     assert job.status is Status.SCHEDULED
     assert job.run_at is not None
@@ -289,7 +290,7 @@ def test_a_retry_waits_and_keeps_its_errors(book: Book, queue: str) -> None:
     assert counts(book, queue) == {"scheduled": 1}
     book.client.zadd("arq:queue", {lease.id: 1}, xx=True)
     book.client.zadd("rq:scheduled:sync", {lease.id: 1}, xx=True)
-    book.run(commands.tick(ttl=TTL))
+    tick(book)
     [again] = claim(book, queue)
     assert again.attempt == 2
     assert succeed(book, again)
@@ -303,7 +304,7 @@ def test_handing_back_gives_the_attempt_back_and_goes_first(book: Book, queue: s
     [lease] = claim(book, queue)
     for _ in range(3):
         put(book, TASKS[queue])
-    book.run(commands.give_up(lease, HandBack(NOTHING), usage=Usage(), ttl=TTL))
+    book.run(leases.give_up(lease, HandBack(NOTHING), usage=Usage(), ttl=TTL))
     assert get(book, first).attempt == 0
     again = claim(book, queue)[0]
     assert (again.id, again.attempt) == (first, 1)
@@ -313,9 +314,9 @@ def test_handing_back_gives_the_attempt_back_and_goes_first(book: Book, queue: s
 def test_a_crash_told_by_the_parent_counts(book: Book, queue: str) -> None:
     put(book, TASKS[queue])
     [lease] = claim(book, queue)
-    assert book.run(commands.crash(lease, ttl=TTL, delay=NOTHING))
+    assert book.run(leases.crash(lease, ttl=TTL, delay=NOTHING))
     assert get(book, lease.id).status is Status.QUEUED
-    assert book.run(commands.crash(lease, ttl=TTL, delay=NOTHING)), "told twice"
+    assert book.run(leases.crash(lease, ttl=TTL, delay=NOTHING)), "told twice"
     assert len(get(book, lease.id).attempts) == 1
 
 
@@ -325,15 +326,15 @@ def test_finished_and_unknown_ids_in_the_queues_stop_nobody(book: Book) -> None:
     book.client.zadd("arq:queue", {"stranger": 1, "orphan": 1})
     book.client.set("arq:job:stranger", "{}")
     book.client.rpush("rq:queue:sync", "stranger")
-    book.client.hset(scripts.JOB + done, "status", "succeeded")
+    book.client.hset(Key.JOB + done, "status", "succeeded")
     book.client.zadd("arq:queue", {done: 1})
     book.client.zadd("tandem:leases:llm", {done: 1})
     put(book, "email")
-    answer = book.run(commands.claim_llm(worker="w", limit=100, ttl=TTL))
+    answer = book.run(leases.claim_llm(worker="w", limit=100, ttl=TTL))
     assert [(entry.id, entry.queue, entry.record) for entry in answer.unknown] == [("stranger", "arq:queue", b"{}")]
     assert book.client.zscore("arq:queue", done) is None
     assert book.client.zscore("arq:queue", "orphan") is None
-    answer = book.run(commands.claim_sync(worker="w", ttl=TTL))
+    answer = book.run(leases.claim_sync(worker="w", ttl=TTL))
     assert (len(answer.leases), [entry.id for entry in answer.unknown]) == (1, ["stranger"])
     book.client.hset("rq:job:stranger", "status", "queued")
     assert book.run(commands.reject("stranger", origin="sync", why="whose is it?"))
@@ -344,7 +345,7 @@ def test_a_lock_lasts_as_long_as_its_lease(book: Book) -> None:
     put(book, "migrate")
     put(book, "migrate")
     [one], [two] = claim(book, "sync"), claim(book, "sync")
-    hold = [commands.hold("migrate", job_id=lease.id, token=lease.token) for lease in (one, two)]
+    hold = [leases.hold("migrate", job_id=lease.id, token=lease.token) for lease in (one, two)]
     assert book.run(hold[0])
     assert not book.run(hold[1])
     assert book.run(hold[0]), "its holder may ask again"
@@ -418,15 +419,15 @@ def test_filters(book: Book) -> None:
 def test_erasing_spares_the_unfinished(book: Book) -> None:
     done, waiting = put(book), put(book, "email")
     succeed(book, claim(book)[0])
-    assert book.run(commands.erase([done, waiting, "nobody"])) == 1
+    assert [book.run(commands.erase(job_id)) for job_id in (done, waiting, "nobody")] == [True, False, False]
     assert book.run(commands.fetch(done)) is None
     assert book.run(listing.page(Filter(), limit=9)).ids == [waiting]
 
 
 def test_dead_index_entries_are_trimmed(book: Book) -> None:
     job_id = put(book)
-    book.client.delete(scripts.JOB + job_id)
-    assert book.run(listing.trim("", start=0, dry_run=True)) == (1, None)
+    book.client.delete(Key.JOB + job_id)
+    assert book.run(listing.trim(None, start=0, dry_run=True)) == (1, None)
     assert book.run(listing.trim("ann", start=0, dry_run=False)) == (1, None)
     assert book.run(listing.trim("ann", start=0, dry_run=False)) == (0, None)
 

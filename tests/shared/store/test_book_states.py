@@ -17,11 +17,11 @@ from hypothesis.stateful import (
 from tandem.shared.jobs.model import FINAL, TRANSITIONS, Status, Usage
 from tandem.shared.jobs.retry import Decision, Fail, HandBack, RetryIn
 from tandem.shared.runtime.redis_client import client
-from tandem.shared.store import commands
-from tandem.shared.store.commands import Lease
+from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import Book
+from tandem.shared.store.leases import Lease
 from tandem.shared.tasks.spec import Queue
-from tests.support.jobs import FAILURE, NOTHING, TASKS, TTL, claim, counts, expire_lease, get, put, succeed
+from tests.support.jobs import FAILURE, NOTHING, TASKS, TTL, claim, counts, expire_lease, get, put, succeed, tick
 from tests.support.keyspace.problems import assert_keyspace
 
 
@@ -74,7 +74,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def tick(self) -> None:
-        self.book.run(commands.tick(ttl=TTL))
+        tick(self.book)
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), outcome=st.sampled_from(["succeed", "fail", "retry", "hand_back", "crash", "expire"]))
@@ -88,11 +88,11 @@ class Life(RuleBasedStateMachine):
         if outcome == "succeed":
             succeed(self.book, lease)
         elif outcome == "crash":
-            self.book.run(commands.crash(lease, ttl=TTL, delay=NOTHING))
+            self.book.run(leases.crash(lease, ttl=TTL, delay=NOTHING))
         elif outcome == "expire":
             expire_lease(self.book, lease)
         else:
-            self.book.run(commands.give_up(lease, decisions[outcome], usage=Usage(), ttl=TTL))
+            self.book.run(leases.give_up(lease, decisions[outcome], usage=Usage(), ttl=TTL))
 
     @invariant()
     def final_is_final_and_counts_are_true(self) -> None:

@@ -16,11 +16,13 @@ from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Status, Usage, iso
 from tandem.shared.jobs.retry import Fail, HandBack
 from tandem.shared.jobs.submission import Admission, Options
-from tandem.shared.store import commands, events, queues, scripts
-from tandem.shared.store.executor import AsyncBook, BatchingBook, Book
+from tandem.shared.store import commands, events, leases, maintenance, queues
+from tandem.shared.store.batching import BatchingBook
+from tandem.shared.store.executor import AsyncBook, Book
+from tandem.shared.store.keys import Key
 from tandem.shared.store.queues import QueueName
 from tandem.shared.store.submission import submit
-from tests.support.jobs import CATALOG, FAILURE, NOTHING, PLENTY, TASKS, TTL, both, claim, get, put, succeed
+from tests.support.jobs import CATALOG, FAILURE, NOTHING, PLENTY, TASKS, TTL, both, claim, get, put, succeed, tick
 
 ANN = ApiKey("ann", Role.USER, "a-key-0123456789")
 BOB = ApiKey("bob", Role.USER, "b-key-0123456789")
@@ -66,7 +68,7 @@ async def test_an_erased_job_frees_its_key(async_book: AsyncBook) -> None:
     dispatcher = dispatcher_of(async_book)
     first = await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")
     await async_book.run(commands.cancel(first.id, ttl=TTL))
-    assert await async_book.run(commands.erase([first.id])) == 1
+    assert await async_book.run(commands.erase(first.id)) == 1
     assert (await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")).id != first.id
 
 
@@ -80,7 +82,7 @@ async def test_an_erased_job_leaves_the_key_of_a_later_one(async_book: AsyncBook
     await async_book.client.delete(key)
     second = await submit_again()
     assert second.id != first.id
-    await async_book.run(commands.erase([first.id]))
+    await async_book.run(commands.erase(first.id))
     assert (await submit_again()).id == second.id
 
 
@@ -123,7 +125,7 @@ async def test_a_full_queue_names_the_time_it_takes_to_drain(async_book: AsyncBo
     with pytest.raises(QueueFull) as known:
         await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r")
     assert 10 <= known.value.retry_after <= 14
-    await async_book.run(commands.claim_llm(worker="w", limit=20, ttl=TTL))
+    await async_book.run(leases.claim_llm(worker="w", limit=20, ttl=TTL))
     receipt = await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r")
     assert receipt.job
     assert receipt.job.estimated_start
@@ -140,7 +142,7 @@ def test_a_delayed_job_waits(book: Book, queue: str) -> None:
     job = get(book, late)
     assert (job.status, job.run_at is not None) == (Status.SCHEDULED, True)
     assert [lease.id for lease in claim(book, queue)] == [past]
-    book.run(commands.tick(ttl=TTL))
+    tick(book)
     assert claim(book, queue) == []
 
 
@@ -148,7 +150,7 @@ def test_a_delayed_job_waits(book: Book, queue: str) -> None:
 def test_a_job_that_did_not_start_in_time_expires(book: Book, queue: str) -> None:
     job_id = put(book, TASKS[queue], expires_in=timedelta(milliseconds=1))
     begun = put(book, TASKS[queue], expires_in=timedelta(hours=1))
-    while not book.run(commands.tick(ttl=TTL)).expired:
+    while not tick(book)["expire"]:
         assert book.client.zcard("tandem:expiring") == 2
     assert get(book, job_id).status is Status.EXPIRED
     [lease] = claim(book, queue)
@@ -169,7 +171,7 @@ def test_an_expired_job_is_not_claimed_either(book: Book, queue: str) -> None:
 def test_a_job_that_was_handed_back_began_in_time(book: Book, queue: str) -> None:
     job_id = put(book, TASKS[queue], expires_in=timedelta(hours=1))
     [lease] = claim(book, queue)
-    book.run(commands.give_up(lease, HandBack(NOTHING), usage=Usage(), ttl=TTL))
+    book.run(leases.give_up(lease, HandBack(NOTHING), usage=Usage(), ttl=TTL))
     book.client.hset(f"tandem:job:{job_id}", "expires_at", "1")
     assert [again.id for again in claim(book, queue)] == [job_id]
 
@@ -194,10 +196,10 @@ def test_a_search_of_complete_lists_searches_nothing(book: Book) -> None:
     for job_id in ids:
         book.client.hset(f"tandem:job:{job_id}", mapping={"created_at": "1", "ready_at": "1"})
     searched = calls_of(book, "lpos")
-    assert book.run(commands.recover_lost(looks=50)) == 0
+    assert book.run(maintenance.recover_lost(looks=50)) == 0
     assert calls_of(book, "lpos") == searched
     book.client.lrem("rq:queue:sync", 1, ids[2])
-    assert book.run(commands.recover_lost(looks=50)) == 1
+    assert book.run(maintenance.recover_lost(looks=50)) == 1
 
 
 def test_the_dead_are_trimmed_behind_old_jobs_that_live_on(book: Book) -> None:
@@ -205,13 +207,13 @@ def test_the_dead_are_trimmed_behind_old_jobs_that_live_on(book: Book) -> None:
     living = {f"living-{i}": i + 1 for i in range(250)}
     for job_id in living:
         book.client.hset(f"tandem:job:{job_id}", "status", "queued")
-    book.client.zadd(scripts.KEYS["INDEX"], living | {f"dead-{i}": 1000 + i for i in range(10)})
+    book.client.zadd(Key.INDEX, living | {f"dead-{i}": 1000 + i for i in range(10)})
     for _ in range(2000):
         book.client.delete("tandem:trimmed")
-        book.run(commands.tick(ttl=TTL))
-        if book.client.zcard(scripts.KEYS["INDEX"]) == len(living):
+        tick(book)
+        if book.client.zcard(Key.INDEX) == len(living):
             return
-    raise AssertionError(book.client.zcard(scripts.KEYS["INDEX"]))
+    raise AssertionError(book.client.zcard(Key.INDEX))
 
 
 def test_a_killed_sync_worker_leaves_rqs_lists(book: Book) -> None:
@@ -219,7 +221,7 @@ def test_a_killed_sync_worker_leaves_rqs_lists(book: Book) -> None:
     lists = ("rq:workers", "rq:workers:sync")
     for name in lists:
         book.client.sadd(name, "rq:worker:alive", "rq:worker:killed")
-    book.run(commands.tick(ttl=TTL))
+    tick(book)
     assert [book.client.smembers(name) for name in lists] == [{b"rq:worker:alive"}] * 2
 
 
@@ -230,9 +232,9 @@ def test_high_goes_first_and_low_is_never_starved(book: Book, queue: str) -> Non
             put(book, TASKS[queue], priority=priority)
     order: list[str] = []
     while len(order) < 40:
-        limit = commands.claim_llm(worker="w", limit=8, ttl=TTL)
-        leases = book.run(limit if queue == "llm" else commands.claim_sync(worker="w", ttl=TTL)).leases
-        order += [get(book, lease.id).priority for lease in leases]
+        limit = leases.claim_llm(worker="w", limit=8, ttl=TTL)
+        claimed = book.run(limit if queue == "llm" else leases.claim_sync(worker="w", ttl=TTL)).leases
+        order += [get(book, lease.id).priority for lease in claimed]
     assert Counter(order) == {"high": 32, "normal": 6, "low": 2}
 
 
@@ -291,8 +293,8 @@ def test_a_cancelled_run_can_write_nothing_but_its_cost(book: Book, queue: str) 
     [lease] = claim(book, queue)
     assert book.run(commands.cancel(lease.id, ttl=TTL)) is Status.RUNNING
     assert book.run(commands.cancel(lease.id, ttl=TTL)) is Status.CANCELLED
-    assert book.run(commands.renew(queue, [lease], worker="w")) == [lease.id]
-    handed = commands.give_up(lease, HandBack(NOTHING), usage=Usage(5, 6, 1), ttl=TTL)
+    assert book.run(leases.renew(queue, [lease], worker="w")) == [lease.id]
+    handed = leases.give_up(lease, HandBack(NOTHING), usage=Usage(5, 6, 1), ttl=TTL)
     assert not book.run(handed)
     assert not succeed(book, lease)
     job = get(book, lease.id)
@@ -303,7 +305,7 @@ def test_a_cancelled_run_can_write_nothing_but_its_cost(book: Book, queue: str) 
 def test_a_failed_job_runs_again_as_if_new(book: Book, queue: str) -> None:
     put(book, TASKS[queue], priority="high")
     [lease] = claim(book, queue)
-    book.run(commands.give_up(lease, Fail(FAILURE), usage=Usage(1, 1, 1), ttl=TTL))
+    book.run(leases.give_up(lease, Fail(FAILURE), usage=Usage(1, 1, 1), ttl=TTL))
     assert book.run(commands.retry(lease.id, only=Status.EXPIRED)) is Status.FAILED
     assert get(book, lease.id).status is Status.FAILED
     assert book.run(commands.retry(lease.id)) is Status.FAILED
@@ -318,7 +320,7 @@ def test_a_failed_job_runs_again_as_if_new(book: Book, queue: str) -> None:
     assert first.seq > 4, "numbers go on, so that nobody mistakes new events for old ones"
     succeed(book, again)
     assert book.run(commands.retry(lease.id)) is Status.SUCCEEDED
-    assert book.run(commands.erase([lease.id])) == 1
+    assert book.run(commands.erase(lease.id)) == 1
     assert not list(book.client.scan_iter(f"*{lease.id}*"))
 
 
@@ -340,12 +342,12 @@ def test_a_paused_queue_takes_jobs_and_starts_none(book: Book, queue: str) -> No
     assert (state.paused, state.waiting, state.running) == (True, 1, 0)
     book.run(queues.pause(name, paused=False))
     [lease] = claim(book, queue)
-    book.run(commands.renew(queue, [lease], worker="w1"))
+    book.run(leases.renew(queue, [lease], worker="w1"))
     state = book.run(queues.look(name))
     assert (state.paused, state.waiting, state.running, state.oldest_age) == (False, 0, 1, None)
     [worker] = state.workers
     assert (worker.id, worker.running) == ("w1", [lease.id])
-    book.run(commands.give_up(lease, Fail(FAILURE), usage=Usage(), ttl=TTL))
+    book.run(leases.give_up(lease, Fail(FAILURE), usage=Usage(), ttl=TTL))
     state = book.run(queues.look(name))
     assert (state.failed, state.running) == (1, 0)
     assert state.rate_per_minute > 0
@@ -357,8 +359,7 @@ def test_a_paused_queue_takes_jobs_and_starts_none(book: Book, queue: str) -> No
 async def test_calls_of_one_tick_share_a_round_trip(async_book: AsyncBook, book: Book) -> None:
     batching = BatchingBook(async_book.client)
     ids = [put(book) for _ in range(20)]
-    leases = claim(book)
-    calls = [commands.succeed(lease, commands.Success("{}"), usage=Usage(), ttl=TTL) for lease in leases]
+    calls = [leases.succeed(lease, leases.Success("{}"), usage=Usage(), ttl=TTL) for lease in claim(book)]
     sent = await _reads(async_book)
     assert await asyncio.gather(*(batching.run(call) for call in calls)) == [True] * 20
     assert await _reads(async_book) - sent <= 3, "one for the twenty, one for the counting"

@@ -17,7 +17,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail
 from tandem.shared.runtime.redis_client import async_client
-from tandem.shared.store import commands, queues
+from tandem.shared.store import commands, leases, queues
 from tandem.shared.store.deliveries import Delivery, Outcome
 from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.queues import QueueName
@@ -126,7 +126,7 @@ async def test_a_broken_receiver_gets_the_same_again(book: Book, receiver: Recei
     async with delivering():
         pending = await shown(book, job_id, "pending")
         assert (pending["response_status"], pending["error"]) == (500, "HTTP 500")
-        book.run(commands.erase([job_id]))  # what was sent once is kept apart from the record
+        book.run(commands.erase(job_id))  # what was sent once is kept apart from the record
         await receiver.until("/recovers", 2)
     first, second = receiver.to("/recovers")
     assert first[1] == second[1]
@@ -166,7 +166,7 @@ async def test_no_private_address_is_connected_to(
 async def test_each_end_has_its_event_and_its_id(book: Book, receiver: Receiver, delivering: Deliver) -> None:
     job_id = put(book, webhook_url=f"{receiver.url}/takes")
     [lease] = claim(book)
-    book.run(commands.give_up(lease, Fail(FAILURE), usage=Usage(), ttl=TTL))
+    book.run(leases.give_up(lease, Fail(FAILURE), usage=Usage(), ttl=TTL))
     async with delivering():
         assert (await shown(book, job_id, "delivered"))["event"] == "job.failed"
         book.run(commands.retry(job_id))

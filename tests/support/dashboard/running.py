@@ -13,9 +13,9 @@ from tandem.deploy.local.ports import free_port
 from tandem.shared.dispatch import submission
 from tandem.shared.jobs.model import Status, Usage
 from tandem.shared.jobs.retry import Fail, Failure
-from tandem.shared.store import commands
-from tandem.shared.store.commands import Lease
+from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import Book
+from tandem.shared.store.leases import Lease
 from tandem.shared.store.submission import submit
 from tandem.shared.tasks.registry import load
 from tests.support.jobs import PLENTY
@@ -49,17 +49,17 @@ def put(book: Book, task: str = "report", **payload: Any) -> str:
 
 
 def claim(book: Book) -> Lease:
-    [lease] = book.run(commands.claim_sync(worker="box.7", ttl=TTL)).leases
+    [lease] = book.run(leases.claim_sync(worker="box.7", ttl=TTL)).leases
     return lease
 
 
 def fail(book: Book, message: str = "it broke") -> None:
     failure = Fail(Failure("oops", message, retryable=True))
-    book.run(commands.give_up(claim(book), failure, usage=Usage(), ttl=TTL))
+    book.run(leases.give_up(claim(book), failure, usage=Usage(), ttl=TTL))
 
 
 def succeed(book: Book, result: str = '{"pages": 2}') -> None:
-    book.run(commands.succeed(claim(book), commands.Success(result), usage=Usage(), ttl=TTL))
+    book.run(leases.succeed(claim(book), leases.Success(result), usage=Usage(), ttl=TTL))
 
 
 def one_of_each(book: Book) -> dict[str, str]:
@@ -73,7 +73,7 @@ def one_of_each(book: Book) -> dict[str, str]:
             case "finished":
                 succeed(book)
             case "scheduled":
-                book.run(commands.crash(claim(book), ttl=TTL, delay=timedelta(hours=1)))
+                book.run(leases.crash(claim(book), ttl=TTL, delay=timedelta(hours=1)))
             case "started":
                 claim(book)
     return ids

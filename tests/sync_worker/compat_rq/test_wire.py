@@ -12,7 +12,7 @@ from rq.serializers import JSONSerializer
 from tandem.shared.dispatch import rq_hash
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail, RetryIn
-from tandem.shared.store import commands
+from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import Book
 from tandem.shared.tasks.registry import load
 from tests.support.jobs import FAILURE, TTL, claim, put, succeed
@@ -66,7 +66,7 @@ def test_rqs_view_follows_the_job_book(book: Book, rq: Any) -> None:
     assert (rq.waiting(), rq.status(job_id)) == ([job_id], "JobStatus.QUEUED")
     [lease] = claim(book, "sync")
     assert (rq.waiting(), rq.ids(StartedJobRegistry), rq.status(job_id)) == ([], [job_id], "JobStatus.STARTED")
-    book.run(commands.give_up(lease, RetryIn(TTL, FAILURE), usage=Usage(), ttl=TTL))
+    book.run(leases.give_up(lease, RetryIn(TTL, FAILURE), usage=Usage(), ttl=TTL))
     assert (rq.ids(StartedJobRegistry), rq.ids(ScheduledJobRegistry)) == ([], [job_id])
     assert rq.status(job_id) == "JobStatus.SCHEDULED"
 
@@ -84,12 +84,12 @@ def test_a_job_that_waits_again_says_since_when(book: Book) -> None:
     first = enqueued()
     until(lambda: datetime.now(UTC) > first + TICK)
     [lease] = claim(book, "sync")
-    book.run(commands.give_up(lease, RetryIn(timedelta(0), FAILURE), usage=Usage(), ttl=TTL))
+    book.run(leases.give_up(lease, RetryIn(timedelta(0), FAILURE), usage=Usage(), ttl=TTL))
     second = enqueued()
     assert first < second
     until(lambda: datetime.now(UTC) > second + TICK)
     [lease] = claim(book, "sync")
-    book.run(commands.give_up(lease, Fail(FAILURE), usage=Usage(), ttl=TTL))
+    book.run(leases.give_up(lease, Fail(FAILURE), usage=Usage(), ttl=TTL))
     book.run(commands.retry(job_id))
     assert second < enqueued()
 
@@ -101,7 +101,7 @@ def test_the_end_is_in_the_right_registry(book: Book, rq: Any, *, good: bool) ->
     if good:
         succeed(book, lease)
     else:
-        book.run(commands.give_up(lease, Fail(FAILURE), usage=Usage(), ttl=TTL))
+        book.run(leases.give_up(lease, Fail(FAILURE), usage=Usage(), ttl=TTL))
     registry = FinishedJobRegistry if good else FailedJobRegistry
     assert (rq.ids(registry), rq.ids(StartedJobRegistry), rq.waiting()) == ([job_id], [], [])
     assert rq.status(job_id) == ("JobStatus.FINISHED" if good else "JobStatus.FAILED")

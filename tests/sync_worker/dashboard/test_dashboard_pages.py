@@ -141,7 +141,7 @@ def test_an_unknown_job_is_404(admin: httpx.Client, book: Book, path: str, job_i
 
 
 def test_an_erased_job_is_404_and_in_no_list(admin: httpx.Client, book: Book, jobs: dict[str, str]) -> None:
-    book.run(commands.erase([jobs["failed"]]))
+    book.run(commands.erase(jobs["failed"]))
     assert admin.get(f"/0/data/job/{jobs['failed']}.json").status_code == 404
     assert fetched(admin, "/0/data/jobs/sync/failed/8/asc/1.json")["jobs"] == []
 

@@ -6,7 +6,8 @@ import pytest
 
 from tandem.shared.jobs.model import Status, Usage
 from tandem.shared.jobs.retry import Fail, Failure
-from tandem.shared.store import commands, scripts
+from tandem.shared.store import commands, leases
+from tandem.shared.store.keys import Key
 from tandem.shared.tasks.catalog.maintenance import CleanupInput, CleanupOutput, Removed
 from tandem.sync_worker.handlers.cleanup import cleanup
 from tests.support.cleanup_house import TTL, House, key
@@ -52,7 +53,7 @@ def test_records_of_old_jobs_go_with_their_files_and_index_entries(house: House)
 def test_failed_jobs_go_alike(house: House) -> None:
     context = house.running()
     failure = Fail(Failure("oops", "it broke", retryable=False))
-    house.book.run(commands.give_up(context.lease, failure, usage=Usage(), ttl=TTL))
+    house.book.run(leases.give_up(context.lease, failure, usage=Usage(), ttl=TTL))
     house.age(context.job_id, 8)
     done, _ = house.clean("records")
     assert done.records
@@ -63,7 +64,7 @@ def test_failed_jobs_go_alike(house: House) -> None:
 def test_orphans_are_files_and_index_entries_without_a_record(house: House) -> None:
     young, old = house.finished(days=6), house.finished(days=8)
     expired = house.finished(days=8)
-    house.redis.delete(scripts.JOB + expired.id)  # what the TTL does
+    house.redis.delete(Key.JOB + expired.id)  # what the TTL does
     house.stray("ada/01ARZ3NDEKTSV4RRFFQ69G5FAV/1/x.pdf", days=8, size=30)
     foreign = [house.stray(key, days=8) for key in ("loose.txt", "backups/2025/db.dump", "a/b/1/c")]
     fresh = house.stray("ada/01ARZ3NDEKTSV4RRFFQ69G5FAW/1/x.pdf", days=6)
@@ -79,7 +80,7 @@ def test_orphans_are_files_and_index_entries_without_a_record(house: House) -> N
 def test_the_index_of_every_owner_is_trimmed(house: House) -> None:
     jobs = [house.finished(days=8, owner=owner, file=False) for owner in ("ada", "bob", "eve") for _ in range(3)]
     kept = house.finished(days=8, owner="bob")
-    house.redis.delete(*(scripts.JOB + job.id for job in jobs))
+    house.redis.delete(*(Key.JOB + job.id for job in jobs))
     done, own = house.clean("orphans")
     assert done.orphans == Removed(count=9)
     assert [house.listed(owner) for owner in ("ada", "bob", "eve")] == [set(), {kept.id}, set()]

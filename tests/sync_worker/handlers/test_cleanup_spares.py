@@ -7,7 +7,8 @@ import pytest
 
 from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Fail, Failure
-from tandem.shared.store import commands, scripts
+from tandem.shared.store import leases
+from tandem.shared.store.keys import Key
 from tandem.shared.tasks.catalog.maintenance import Removed
 from tests.support.cleanup_house import ALL, TTL, House, key
 
@@ -27,12 +28,12 @@ def test_a_running_job_and_its_file_are_spared_however_old(house: House, what: S
     job = house.job(context.job_id)
     assert job
     assert job.status is Status.RUNNING
-    assert house.book.run(commands.renew("sync", [context.lease], worker="w")) == [], "it keeps its lease"
+    assert house.book.run(leases.renew("sync", [context.lease], worker="w")) == [], "it keeps its lease"
 
 
 def test_a_job_that_waits_for_its_next_attempt_is_spared(house: House) -> None:
     context = house.running()
-    house.book.run(commands.crash(context.lease, ttl=TTL, delay=timedelta(hours=1)))
+    house.book.run(leases.crash(context.lease, ttl=TTL, delay=timedelta(hours=1)))
     house.age(context.job_id, 30)
     before = house.keys()
     house.clean(older_than="0")
@@ -67,7 +68,7 @@ def test_an_age_before_all_time_removes_nothing(house: House, older_than: str) -
 
 def test_a_job_that_took_long_counts_from_its_end(house: House) -> None:
     job = house.finished(days=6)
-    house.redis.hset(scripts.JOB + job.id, "created_at", 1)
+    house.redis.hset(Key.JOB + job.id, "created_at", 1)
     for index in ("tandem:jobs", "tandem:jobs:ada"):
         house.redis.zadd(index, {job.id: 1})
     done, _ = house.clean("files", "records")
@@ -101,7 +102,7 @@ def test_what_a_killed_writer_left_is_an_orphan(house: House) -> None:
 def test_the_file_of_a_failed_attempt_is_an_orphan(house: House) -> None:
     context = house.running()
     failure = Fail(Failure("oops", "it broke", retryable=False))
-    house.book.run(commands.give_up(context.lease, failure, usage=Usage(), ttl=TTL))
+    house.book.run(leases.give_up(context.lease, failure, usage=Usage(), ttl=TTL))
     house.age(context.job_id, 8)
     assert house.clean("files")[0].files == Removed()
     assert house.clean("orphans")[0].orphans == Removed(count=1, bytes=1000)

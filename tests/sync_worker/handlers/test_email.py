@@ -15,9 +15,9 @@ from tandem.deploy.local.ports import free_port
 from tandem.shared.errors import FinalError, JobError, Snooze, TransientError
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, RetryIn
-from tandem.shared.store import commands
-from tandem.shared.store.commands import Success
+from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
+from tandem.shared.store.leases import Success
 from tandem.shared.tasks.catalog.mail import EMAIL, EmailInput, EmailOutput
 from tandem.shared.tasks.catalog.report import REPORT
 from tandem.sync_worker.context import SyncContext
@@ -63,12 +63,12 @@ def report(start: Start, *, owner: str = "ada", content: bytes = b"%PDF") -> Syn
 
 
 def succeed(context: SyncContext) -> str:
-    context.book.run(commands.succeed(context.lease, Success("{}", file=context.file), usage=Usage(), ttl=TTL))
+    context.book.run(leases.succeed(context.lease, Success("{}", file=context.file), usage=Usage(), ttl=TTL))
     return context.job_id
 
 
 def give_up(context: SyncContext, decision: Decision) -> str:
-    context.book.run(commands.give_up(context.lease, decision, usage=Usage(), ttl=TTL))
+    context.book.run(leases.give_up(context.lease, decision, usage=Usage(), ttl=TTL))
     return context.job_id
 
 

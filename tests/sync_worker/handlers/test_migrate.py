@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from tandem.shared.errors import FinalError, JobError, Snooze, TransientError
 from tandem.shared.jobs.model import Usage
-from tandem.shared.store import commands
-from tandem.shared.store.commands import Success
+from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
+from tandem.shared.store.leases import Success
 from tandem.shared.tasks.catalog.maintenance import MIGRATE, MigrateInput, MigrateOutput
 from tandem.sync_worker.context import SyncContext
 from tandem.sync_worker.handlers.migrate import migrate
@@ -245,5 +245,5 @@ def test_one_at_a_time(start: Start, book: Book, alembic: Path, database: Path) 
     with pytest.raises(Snooze):
         run(second)
     assert not database.exists()
-    book.run(commands.succeed(first.lease, Success("{}"), usage=Usage(), ttl=first.settings.job_ttl))
+    book.run(leases.succeed(first.lease, Success("{}"), usage=Usage(), ttl=first.settings.job_ttl))
     assert run(second).to == "0002"

@@ -1,7 +1,7 @@
--- Refuse a job of plain RQ that this platform may not run: it stays where its owner sees it. What is no job at all vanishes.
--- ARGV: id, RQ's queue, why.
-redis.call('ZREM', ADOPTING, ARGV[2] .. ' ' .. ARGV[1])
-if redis.call('TYPE', 'rq:job:' .. ARGV[1]).ok ~= 'hash' then return 0 end
-redis.call('ZADD', 'rq:failed:' .. ARGV[2], -1, ARGV[1])  -- RQ's "for ever"
-redis.call('HSET', 'rq:job:' .. ARGV[1], 'status', 'failed', 'ended_at', iso(now_ms()), 'exc_info', ARGV[3])
-return 1
+-- Refuse a job of plain RQ that this platform may not run: it stays where its owner sees it. What is no job at all is
+-- gone. Answers whether there was a job.
+redis.call('ZREM', ADOPTING, origin .. ' ' .. job_id)
+if redis.call('TYPE', RQ_JOB .. job_id).ok ~= 'hash' then return false end
+redis.call('ZADD', RQ_FAILED .. origin, -1, job_id)  -- RQ's "for ever"
+redis.call('HSET', RQ_JOB .. job_id, 'status', RQ_STATUS[FAILED], 'ended_at', iso(now_ms()), 'exc_info', why)
+return true

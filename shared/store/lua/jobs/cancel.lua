@@ -1,2 +1,2 @@
--- Cancel a job. ARGV: id, ttl_ms. Returns the status that it had, or '' if there is none.
-return cancel(ARGV[1], now_ms(), tonumber(ARGV[2])) or ''
+-- Cancel a job. Answers the status that it had.
+return cancel_job(job_id, now_ms(), ttl)

@@ -1,39 +1,38 @@
--- Claim the next job of the forking pool.
--- ARGV: worker, lease_ms, ttl_ms, the claim's number, then further queues of plain RQ that this worker serves.
--- Returns {leases (none or one), ids that are not in the job book and their queues}.
+-- Claim the next job of the forking pool; `origins` are queues of plain RQ that this worker serves as well. `claim` names
+-- this call.
 local now, unknown = now_ms(), {}
-hand_back_unheard('sync', ARGV[1], ARGV[4], now)
-if is_paused('sync') then return {{}, {}} end
+undo_unanswered_claim(SYNC, worker, claim, now)
+if is_paused(SYNC) then return Claimed{leases = {}, unknown = {}} end
 
 -- RQ lets an id be enqueued again when its job has ended.
 local function is_anew(id, status)
   if UNFINISHED[status] or redis.call('HGET', job_key(id), 'native') ~= 'rq' then return false end
-  local shown = redis.call('HGET', rq_hash({id = id}), 'status')
-  return shown == 'queued' or shown == 'scheduled'
+  local shown = redis.call('HGET', RQ_JOB .. id, 'status')
+  return shown == RQ_STATUS[QUEUED] or shown == RQ_STATUS[SCHEDULED]
 end
 
 local names = {}
-for _, priority in ipairs(turn('sync')) do names[#names + 1] = RQ[priority] end
-for i = 5, #ARGV do
-  redis.call('SADD', ORIGINS, ARGV[i])
-  names[#names + 1] = ARGV[i]
+for _, priority in ipairs(next_priorities(SYNC)) do names[#names + 1] = RQ_NAMES[priority] end
+for _, origin in ipairs(origins) do
+  redis.call('SADD', ORIGINS, origin)
+  names[#names + 1] = origin
 end
 for _, name in ipairs(names) do
-  local id = redis.call('LPOP', 'rq:queue:' .. name)
+  local id = redis.call('LPOP', RQ_QUEUE .. name)
   while id do
-    local lease, why = claim(id, ARGV[1], now, tonumber(ARGV[2]), tonumber(ARGV[3]))
-    if lease then
-      note_claim(ARGV[1], ARGV[4], lease[6])
-      return {{lease}, unknown}
+    local leased, why = claim_job(id, worker, now, lease, ttl)
+    if leased then
+      note_claim(worker, claim, leased.token)
+      return Claimed{leases = {Lease(leased)}, unknown = unknown}
     end
     if why == 'unknown' or is_anew(id, why) then
       -- Not in the job book: kept aside until it is adopted or refused; the clock puts it back if neither happens.
       redis.call('ZADD', ADOPTING, now + LEASE_MS, name .. ' ' .. id)
-      unknown[#unknown + 1] = {id, name}
-      if #unknown >= 20 then return {{}, unknown} end
+      unknown[#unknown + 1] = Unknown{id = id, queue = name}
+      if #unknown >= 20 then return Claimed{leases = {}, unknown = unknown} end
     end
-    id = redis.call('LPOP', 'rq:queue:' .. name)
+    id = redis.call('LPOP', RQ_QUEUE .. name)
   end
 end
-redis.call('DEL', BELL .. 'sync')
-return {{}, unknown}
+redis.call('DEL', WAKEUP .. SYNC)
+return Claimed{leases = {}, unknown = unknown}

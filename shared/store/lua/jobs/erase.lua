@@ -1,17 +1,12 @@
--- Erase finished jobs. ARGV: ids. Returns how many there were.
-local erased = 0
-for _, id in ipairs(ARGV) do
-  local job = load(id)
-  if job and not UNFINISHED[job.status] then
-    erased = erased + 1
-    local idempotency = IDEMPOTENCY .. (redis.call('HGET', job_key(id), 'idempotency') or '')
-    -- A key that was forgotten and used again leads to another job.
-    if redis.call('HGET', idempotency, 'id') == id then redis.call('DEL', idempotency) end
-    redis.call('DEL', job_key(id), EVENTS .. id, SENT .. id)
-    redis.call('ZREM', INDEX, id)
-    redis.call('ZREM', INDEX .. ':' .. job.owner, id)
-    redis.call('ZREM', FAILED .. job.queue, id)
-    engine[job.queue].forget(job)
-  end
-end
-return erased
+-- Erase a finished job. Answers whether there was one.
+local job = load_job(job_id)
+if not job or UNFINISHED[job.status] then return false end
+local idempotency = IDEMPOTENCY .. (redis.call('HGET', job_key(job_id), 'idempotency') or '')
+-- A key that was forgotten and used again leads to another job.
+if redis.call('HGET', idempotency, 'id') == job_id then redis.call('DEL', idempotency) end
+redis.call('UNLINK', job_key(job_id), EVENTS .. job_id, SENT .. job_id)
+redis.call('ZREM', INDEX, job_id)
+redis.call('ZREM', INDEX .. ':' .. job.owner, job_id)
+redis.call('ZREM', FAILURES .. job.queue, job_id)
+engine[job.queue].forget(job)
+return true

@@ -1,10 +1,10 @@
--- Take a named lock that lasts as long as the holder's lease. ARGV: name, id, token. Returns 1 or 0.
-local key = LOCK .. ARGV[1]
+-- Take a named lock that lasts as long as the holder's lease. Answers whether it is taken.
+local key = LOCK .. name
 local holder = redis.call('HMGET', key, 'id', 'token')
-if holder[1] and not (holder[1] == ARGV[2] and holder[2] == ARGV[3]) then
+if holder[1] and not (holder[1] == job_id and holder[2] == token) then
   local f = redis.call('HMGET', job_key(holder[1]), 'status', 'token')
-  if f[1] == 'running' and f[2] == holder[2] then return 0 end
+  if f[1] == RUNNING and f[2] == holder[2] then return false end
 end
-redis.call('HSET', key, 'id', ARGV[2], 'token', ARGV[3])
+redis.call('HSET', key, 'id', job_id, 'token', token)
 redis.call('PEXPIRE', key, 86400000)
-return 1
+return true

@@ -1,8 +1,7 @@
--- Pause or resume a queue. ARGV: queue, '1' or '0'.
-if ARGV[2] == '1' then
-  redis.call('SADD', PAUSED, ARGV[1])
+-- Pause or resume a queue.
+if paused then
+  redis.call('SADD', PAUSED, queue)
 else
-  redis.call('SREM', PAUSED, ARGV[1])
-  for _ = 1, 20 do ring(ARGV[1]) end
+  redis.call('SREM', PAUSED, queue)
+  for _ = 1, 20 do wake(queue) end
 end
-return 1

@@ -1,31 +1,47 @@
--- What a queue holds and who works on it. ARGV: queue. Returns
--- {waiting, scheduled, running, failed, ms since the oldest waiting one was due or -1, ended in the last minute
---  per minute as text, paused, {{worker, host, pid, ms since its heartbeat, running ids}, …}}.
-local queue, now = ARGV[1], now_ms()
-local workers = {}
-local pool = queue == 'webhooks' and 'llm' or queue
-for _, id in ipairs(redis.call('ZRANGE', WORKERS .. pool, 0, -1)) do
-  local f = redis.call('HMGET', WORKER .. id, 'host', 'pid', 'at', 'running')
-  if f[1] then workers[#workers + 1] = {id, f[1], f[2], now - f[3], pool == queue and f[4] or ''} end
+-- What a queue holds and who works on it.
+local now, MOST_WORKERS = now_ms(), 200
+
+local function ids_in(text)
+  local ids = {}
+  for id in string.gmatch(text, '%S+') do ids[#ids + 1] = id end
+  return ids
 end
-local paused = is_paused(queue) and 1 or 0
-local rate = string.format('%.2f', drain_rate(queue, now) * 60000)
-if queue == 'webhooks' then
-  local waiting = redis.call('ZCOUNT', DELIVERIES, '-inf', now)
+
+local function live_workers()
+  local workers, pool = {}, queue == WEBHOOKS and LLM or queue
+  for _, id in ipairs(redis.call('ZRANGE', WORKERS .. pool, -MOST_WORKERS, -1)) do
+    local f = redis.call('HMGET', WORKER .. id, 'host', 'pid', 'at', 'running')
+    if f[1] then
+      workers[#workers + 1] = WorkerState{id = id, host = f[1], pid = f[2], heartbeat_age = now - f[3],
+        running = pool == queue and ids_in(f[4]) or {}}
+    end
+  end
+  return workers
+end
+
+local state = {name = queue, paused = is_paused(queue), rate_per_minute = drain_rate(queue, now) * 60000,
+  workers = live_workers()}
+
+if queue == WEBHOOKS then
   local head = redis.call('ZRANGE', DELIVERIES, 0, 0, 'WITHSCORES')
-  local age = head[2] and tonumber(head[2]) <= now and now - head[2] or -1
-  return {waiting, redis.call('ZCARD', DELIVERIES) - waiting, 0, 0, age, rate, paused, workers}
+  state.waiting = redis.call('ZCOUNT', DELIVERIES, '-inf', now)
+  state.scheduled, state.running, state.failed = redis.call('ZCARD', DELIVERIES) - state.waiting, 0, 0
+  state.oldest_age = head[2] and tonumber(head[2]) <= now and now - head[2]
+  return QueueState(state)
 end
+
 local oldest
-local function look(id)
+local function look_at(id)
   local ready = id and redis.call('HGET', job_key(id), 'ready_at')
   if ready and tonumber(ready) <= now and (not oldest or tonumber(ready) < oldest) then oldest = tonumber(ready) end
 end
-if queue == 'llm' then
-  for _, key in pairs(ARQ) do look(redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 1)[1]) end
+if queue == LLM then
+  for _, key in pairs(ARQ_QUEUES) do look_at(redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 1)[1]) end
 else
-  for _, name in ipairs(rq_queues()) do look(redis.call('LINDEX', 'rq:queue:' .. name, 0)) end
+  for _, name in ipairs(rq_queues()) do look_at(redis.call('LINDEX', RQ_QUEUE .. name, 0)) end
 end
-local f = redis.call('HMGET', COUNTS .. queue, 'queued', 'scheduled', 'running')
-return {tonumber(f[1] or 0), tonumber(f[2] or 0), tonumber(f[3] or 0), redis.call('ZCOUNT', FAILED .. queue, now, '+inf'),
-  oldest and now - oldest or -1, rate, paused, workers}
+local f = redis.call('HMGET', COUNTS .. queue, QUEUED, SCHEDULED, RUNNING)
+state.waiting, state.scheduled, state.running = f[1] or 0, f[2] or 0, f[3] or 0
+state.failed = redis.call('ZCOUNT', FAILURES .. queue, now, '+inf')
+state.oldest_age = oldest and now - oldest
+return QueueState(state)

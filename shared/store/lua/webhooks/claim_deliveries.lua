@@ -1,20 +1,20 @@
--- Claim due webhook deliveries. ARGV: lease_ms, limit.
--- Returns {{id, job, event, url, at, attempt, body or '', token}, …} and ms until the next due one or -1.
+-- Claim due webhook deliveries.
 local now, claimed = now_ms(), {}
-if is_paused('webhooks') then return {{}, -1} end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', DELIVERIES, '-inf', now, 'LIMIT', 0, ARGV[2])) do
+if is_paused(WEBHOOKS) then return Due{deliveries = {}} end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', DELIVERIES, '-inf', now, 'LIMIT', 0, limit)) do
   local key = DELIVERY .. id
   local f = redis.call('HMGET', key, 'job', 'event', 'url', 'at', 'body')
   if f[1] then
     local token = tostring(redis.call('INCR', FENCE))
     local attempt = redis.call('HINCRBY', key, 'attempt', 1)
     redis.call('HSET', key, 'token', token)
-    redis.call('ZADD', DELIVERIES, now + ARGV[1], id)
-    claimed[#claimed + 1] = {id, f[1], f[2], f[3], tonumber(f[4]), attempt, f[5] or '', token}
+    redis.call('ZADD', DELIVERIES, now + lease, id)
+    claimed[#claimed + 1] = Delivery{id = id, job = f[1], event = f[2], url = f[3], at = f[4], attempt = attempt,
+      body = f[5] or '', token = token}
   else
     redis.call('ZREM', DELIVERIES, id)
   end
 end
-if #claimed < tonumber(ARGV[2]) then redis.call('DEL', BELL .. 'webhooks') end
+if #claimed < limit then redis.call('DEL', WAKEUP .. WEBHOOKS) end
 local head = redis.call('ZRANGE', DELIVERIES, 0, 0, 'WITHSCORES')
-return {claimed, head[2] and math.ceil(math.max(0, tonumber(head[2]) - now)) or -1}
+return Due{deliveries = claimed, next_due = head[2] and math.ceil(math.max(0, tonumber(head[2]) - now))}

@@ -1,4 +1,6 @@
--- The transitions. Each changes the record, the engine's projection, the counters and the events together.
+-- The transitions, whatever the engine. Each changes the record, the engine's projection, the counters and the events together.
+
+local engine = {[LLM] = arq, [SYNC] = rq}
 
 -- What the record shows of its deliveries: a JSON object by their ids.
 local function show_delivery(id, delivery)
@@ -15,14 +17,14 @@ local function deliver(job, status, now)
   redis.call('HSET', key, 'id', delivery, 'job', job.id, 'owner', job.owner, 'url', job.webhook,
     'event', 'job.' .. status, 'at', now, 'attempt', 0)
   redis.call('PEXPIRE', key, DELIVERY_KEPT_MS)
-  show_delivery(job.id, {id = delivery, event = 'job.' .. status, url = job.webhook, status = 'pending', attempt = 0,
+  show_delivery(job.id, {id = delivery, event = 'job.' .. status, url = job.webhook, status = PENDING, attempt = 0,
     at = iso(now)})
   redis.call('ZADD', DELIVERIES, now, delivery)
-  ring('webhooks')
+  wake(WEBHOOKS)
 end
 
 -- The end of a job: final status, TTL, no queue entry, and whoever waits is told.
-local function finish(job, status, token, now, ttl)
+local function finish_job(job, status, token, now, ttl)
   local key = job_key(job.id)
   redis.call('HSET', key, 'status', status, 'finished_at', now)
   redis.call('HDEL', key, 'token', 'worker', 'run_at', 'appended')
@@ -30,9 +32,9 @@ local function finish(job, status, token, now, ttl)
   count(job, job.status, status)
   count_end(job.queue, now)
   if job.expires_at then redis.call('ZREM', EXPIRING, job.id) end
-  if status == 'failed' then redis.call('ZADD', FAILED .. job.queue, now + ttl, job.id) end
+  if status == FAILED then redis.call('ZADD', FAILURES .. job.queue, now + ttl, job.id) end
   tally('jobs|' .. job.task .. '|' .. job.queue .. '|' .. status)
-  if job.status == 'running' then observe('run', job, now - job.started_at) end
+  if job.status == RUNNING then observe('run', job, now - job.started_at) end
   emit_status(job.id, status, redis.call('HGET', key, 'attempt'), now)
   emit(job.id, 'end', '{}')
   if job.webhook then deliver(job, status, now) end
@@ -42,7 +44,7 @@ end
 
 -- Back to the waiting ones, due at `due`; `front`: before those that came later.
 local function requeue(job, token, now, due, front)
-  local key, status = job_key(job.id), due > now and 'scheduled' or 'queued'
+  local key, status = job_key(job.id), due > now and SCHEDULED or QUEUED
   redis.call('HSET', key, 'status', status, 'ready_at', math.max(due, now))
   redis.call('HDEL', key, 'token', 'worker', 'run_at', 'appended')
   if due > now then redis.call('HSET', key, 'run_at', due) end
@@ -55,7 +57,7 @@ local function requeue(job, token, now, due, front)
   count(job, job.status, status)
   emit_status(job.id, status, redis.call('HGET', key, 'attempt'), now)
   job.status = status
-  if due <= now + 1000 then ring(job.queue) end  -- later ones are seen by the idle poll
+  if due <= now + 1000 then wake(job.queue) end  -- later ones are seen by the idle poll
 end
 
 -- `entry` is a JSON object without its time.
@@ -65,8 +67,8 @@ local function record_attempt(id, entry, now)
   redis.call('HSET', job_key(id), 'attempts', entries and (entries .. ',' .. entry) or entry)
 end
 
-local CRASH = {type = 'worker_crash', message = 'its process died or lost its lease', retryable = true}
-local LOOP = {type = 'crash_loop', message = 'the job killed its process ' .. MAX_CRASHES .. ' times, or its worker '
+local WORKER_CRASH = {type = 'worker_crash', message = 'its process died or lost its lease', retryable = true}
+local CRASH_LOOP = {type = 'crash_loop', message = 'the job killed its process ' .. MAX_CRASHES .. ' times, or its worker '
   .. MAX_LOSSES .. ' times', retryable = false}
 
 -- Count a crash. Only a process of its own (a horse, a suspect's) that dies while its worker lives convicts the job:
@@ -75,7 +77,7 @@ local LOOP = {type = 'crash_loop', message = 'the job killed its process ' .. MA
 -- again and again is given up in the end, so that nothing goes on for ever.
 local function counts_out(job, alone)
   local key = job_key(job.id)
-  if alone or (job.queue == 'llm' and not is_suspect(job)) then
+  if alone or (job.queue == LLM and not is_suspect(job)) then
     job.crashes = redis.call('HINCRBY', key, 'crashes', 1)
     return job.crashes >= MAX_CRASHES
   end
@@ -85,49 +87,47 @@ end
 -- The process of a running job died. True if that was one crash too many, and the job is failed.
 local function crashed(job, alone, now, ttl)
   local key = job_key(job.id)
-  record_attempt(job.id, cjson.encode({attempt = tonumber(job.attempt), type = CRASH.type, message = CRASH.message}), now)
+  record_attempt(job.id, cjson.encode({attempt = tonumber(job.attempt), type = WORKER_CRASH.type, message = WORKER_CRASH.message}), now)
   tally('crashes|' .. job.task .. '|' .. job.queue)
   local out = counts_out(job, alone)
-  redis.call('HSET', key, 'error', cjson.encode(out and LOOP or CRASH))
-  if out then finish(job, 'failed', job.token, now, ttl) end
+  redis.call('HSET', key, 'error', cjson.encode(out and CRASH_LOOP or WORKER_CRASH))
+  if out then finish_job(job, FAILED, job.token, now, ttl) end
   return out
 end
 
-local function reprieve(key, unit, now)
+local function extend(key, unit, now)
   local least = (now + REPRIEVE_MS) / unit
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', least)) do redis.call('ZADD', key, least, member) end
 end
 
 -- Leases end by Redis's clock, which runs on while Redis is away and nobody can renew. After a gap in which nobody
 -- called, of whatever pool, all leases last a little longer: their holders renew them, or are dead indeed.
-local function mind_the_gap(now)
+local function extend_leases_after_outage(now)
   local last = tonumber(redis.call('GET', SEEN))
   redis.call('SET', SEEN, now)
   if not last or now - last < GAP_MS then return end
-  reprieve(LEASES, 1, now)
-  for _, queue in ipairs(rq_queues()) do reprieve('rq:wip:' .. queue, 1000, now) end
+  extend(LEASES, 1, now)
+  for _, queue in ipairs(rq_queues()) do extend(RQ_WIP .. queue, 1000, now) end
 end
-
-local function is_paused(queue) return redis.call('SISMEMBER', PAUSED, queue) == 1 end
 
 -- Only what has never begun: one that was handed back began in time.
 local function has_expired(job, now)
   return job.expires_at and not job.started_at and now >= tonumber(job.expires_at)
 end
 
--- Take a waiting job. Returns the lease, or nil and why not.
-local function claim(id, worker, now, lease_ms, ttl)
-  local key, job = job_key(id), load(id)
+-- Take a waiting job. Returns the lease as the fields of Python's `Lease`, or nil and why not.
+local function claim_job(id, worker, now, lease, ttl)
+  local key, job = job_key(id), load_job(id)
   if not job then return nil, 'unknown' end
   if not WAITING[job.status] then return nil, job.status end
   if has_expired(job, now) then
     job.popped = true  -- RQ's list has it no more: nothing to search
-    finish(job, 'expired', nil, now, ttl)
-    return nil, 'expired'
+    finish_job(job, EXPIRED, nil, now, ttl)
+    return nil, EXPIRED
   end
   local token = tostring(redis.call('INCR', FENCE))
   local attempt = redis.call('HINCRBY', key, 'attempt', 1)
-  redis.call('HSET', key, 'status', 'running', 'token', token, 'worker', worker, 'started_at', now)
+  redis.call('HSET', key, 'status', RUNNING, 'token', token, 'worker', worker, 'started_at', now)
   redis.call('HDEL', key, 'run_at', 'progress', 'estimated_start')
   if job.expires_at then redis.call('ZREM', EXPIRING, id) end
   if job.front then
@@ -135,24 +135,25 @@ local function claim(id, worker, now, lease_ms, ttl)
     redis.call('HDEL', key, 'front')
     job.front = nil
   end
-  engine[job.queue].lease(job, token, now, lease_ms)
-  engine[job.queue].started(job, worker, now)
-  count(job, job.status, 'running')
+  engine[job.queue].lease(job, token, now, lease)
+  engine[job.queue].start(job, worker, now)
+  count(job, job.status, RUNNING)
   observe('wait', job, now - (job.ready_at or job.created_at))
-  emit_status(id, 'running', attempt, now)
+  emit_status(id, RUNNING, attempt, now)
   emit(id, 'attempt', '{"attempt":' .. attempt .. '}')
   local f = redis.call('HMGET', key, 'payload', 'request_id', 'max_attempts', 'stream', 'throttled')
-  return {id, job.task, job.owner, f[1], f[2] or '', token, attempt, tonumber(f[3]), f[4] or '',
-    tonumber(f[5] or 0), is_suspect(job) and 1 or 0, job.native or '', tonumber(job.created_at)}
+  return {id = id, task = job.task, owner = job.owner, payload = f[1], request_id = f[2] or '', token = token,
+    attempt = attempt, max_attempts = f[3], created_at = job.created_at, stream = f[4], throttled = f[5],
+    suspect = is_suspect(job), native = job.native}
 end
 
--- A claim is asked again, by the same number, when its answer got lost: what it leased goes back as if never begun.
-local function hand_back_unheard(queue, worker, number, now)
+-- A claim is asked again, by the same name, when its answer got lost: what it leased goes back as if never begun.
+local function undo_unanswered_claim(queue, worker, claim, now)
   local kept, fence = string.match(redis.call('GET', ASKED .. worker) or '', '^(%S+) (%d+)$')
-  if kept ~= number then return end
-  for _, id in ipairs(engine[queue].leased()) do
-    local job = load(id)
-    if job and job.status == 'running' and tonumber(job.token) > tonumber(fence)
+  if kept ~= claim then return end
+  for _, id in ipairs(engine[queue].running()) do
+    local job = load_job(id)
+    if job and job.status == RUNNING and tonumber(job.token) > tonumber(fence)
       and redis.call('HGET', job_key(id), 'worker') == worker then
       redis.call('HINCRBY', job_key(id), 'attempt', -1)
       requeue(job, job.token, now, now, true)
@@ -161,25 +162,25 @@ local function hand_back_unheard(queue, worker, number, now)
 end
 
 -- The tokens of what a claim leased, from `first` on, in case that its answer gets lost.
-local function note_claim(worker, number, first)
-  redis.call('SET', ASKED .. worker, number .. ' ' .. whole(tonumber(first) - 1), 'PX', ASKED_KEPT_MS)
+local function note_claim(worker, claim, first)
+  redis.call('SET', ASKED .. worker, claim .. ' ' .. whole(tonumber(first) - 1), 'PX', ASKED_KEPT_MS)
 end
 
 -- Waiting or running: over at once. A worker that runs it finds its lease gone. Returns the status it had.
-local function cancel(id, now, ttl)
-  local job = load(id)
+local function cancel_job(id, now, ttl)
+  local job = load_job(id)
   if not job then return nil end
-  if LEGAL[job.status].cancelled then
+  if LEGAL[job.status][CANCELLED] then
     if job.token then redis.call('HSET', job_key(id), 'stopped', job.token) end
-    finish(job, 'cancelled', job.token, now, ttl)
+    finish_job(job, CANCELLED, job.token, now, ttl)
   end
   return job.status
 end
 
 -- Which priority is served first at this turn: of 20 turns high has 16, normal 3, low 1; none is starved.
-local function turn(queue)
+local function next_priorities(queue)
   local n = redis.call('INCR', TURN .. queue) % 20
-  if n == 0 then return {'low', 'high', 'normal'} end
-  if n % 5 == 0 then return {'normal', 'high', 'low'} end
-  return {'high', 'normal', 'low'}
+  if n == 0 then return {LOW, HIGH, NORMAL} end
+  if n % 5 == 0 then return {NORMAL, HIGH, LOW} end
+  return PRIORITIES
 end

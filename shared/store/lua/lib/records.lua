@@ -1,29 +1,4 @@
--- Prepended to every script, in the order of the file names: 1 time, records and counters; 2 events;
--- 3 and 4 the engines' own books, which are a projection of ours; 5 the transitions; 6 admission.
--- LEGAL, the numbers and the key names come from Python (scripts.py), so that each is written once.
-
-local function now_ms()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
-
-local function whole(number) return string.format('%.0f', number) end
-
--- Milliseconds since 1970 as ISO 8601. Days to dates: Howard Hinnant's civil_from_days.
-local function iso(ms)
-  local seconds = math.floor(ms / 1000)
-  local z = math.floor(seconds / 86400) + 719468
-  local era = math.floor(z / 146097)
-  local doe = z - era * 146097
-  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
-  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
-  local mp = math.floor((5 * doy + 2) / 153)
-  local month = mp < 10 and mp + 3 or mp - 9
-  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
-  local s = seconds % 86400
-  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, doy - math.floor((153 * mp + 2) / 5) + 1,
-    math.floor(s / 3600), math.floor(s / 60) % 60, s % 60, ms % 1000)
-end
+-- Records and their counters. The names in capitals come from Python (scripts.py), so that each is written once.
 
 local function job_key(id) return JOB .. id end
 
@@ -31,16 +6,13 @@ local FIELDS = {'status', 'queue', 'task', 'owner', 'priority', 'token', 'attemp
   'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front'}
 
 -- What the transitions need to know of a job; nil if there is no record.
-local function load(id)
+local function load_job(id)
   local values = redis.call('HMGET', job_key(id), unpack(FIELDS))
   if not values[1] then return nil end
   local job = {id = id}
   for i, name in ipairs(FIELDS) do job[name] = values[i] end
   return job
 end
-
-local WAITING = {scheduled = true, queued = true}
-local UNFINISHED = {scheduled = true, queued = true, running = true}
 
 -- Every job of a queue by status, and of each owner those that wait.
 local function count(job, from, to)
@@ -52,11 +24,13 @@ local function count(job, from, to)
   end
 end
 
--- A bell wakes one idle worker; capped, because a worker that is awake needs none.
-local function ring(queue)
-  redis.call('LPUSH', BELL .. queue, '1')
-  redis.call('LTRIM', BELL .. queue, 0, 99)
+-- Wake one idle worker of a queue; capped, because a worker that is awake needs nobody to wake it.
+local function wake(queue)
+  redis.call('LPUSH', WAKEUP .. queue, '1')
+  redis.call('LTRIM', WAKEUP .. queue, 0, 99)
 end
+
+local function is_paused(queue) return redis.call('SISMEMBER', PAUSED, queue) == 1 end
 
 -- Counters for /metrics, kept here so that forked processes and several gateways give right totals.
 local function tally(name, by) redis.call('HINCRBY', METRICS, name, by or 1) end

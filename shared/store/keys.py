@@ -1,0 +1,81 @@
+"""The keys in Redis, each written once, here; the scripts know them by the same names. The limiter has its own.
+
+A key that ends in `:` is followed by an id or a name.  says what each holds.
+"""
+
+from enum import StrEnum
+
+from tandem.shared.jobs.model import Status
+from tandem.shared.tasks.spec import Priority
+
+
+class Key(StrEnum):
+    """The job book's own keys."""
+
+    JOB = "tandem:job:"
+    EVENTS = "tandem:events:"  # a stream for each job
+    WATCH = "tandem:watch:"  # pub/sub channel for each job
+    INDEX = "tandem:jobs"
+    OWNERS = "tandem:owners"
+    COUNTS = "tandem:queue:"
+    SHARES = "tandem:share:"
+    RATE = "tandem:rate:"
+    RPM = "tandem:rpm:"
+    IDEMPOTENCY = "tandem:idempotency:"
+    EXPIRING = "tandem:expiring"
+    FAILURES = "tandem:failed:"
+    WAKEUP = "tandem:bell:"
+    TURN = "tandem:turn:"
+    FENCE = "tandem:fence"
+    LEASES = "tandem:leases:llm"
+    SUSPECTS = "tandem:suspects:llm"
+    ADOPTING = "tandem:adopting"
+    ORIGINS = "tandem:origins"
+    SENT = "tandem:sent:"
+    LOCK = "tandem:lock:"
+    SEEN = "tandem:seen"
+    ASKED = "tandem:asked:"
+    PAUSED = "tandem:paused"
+    WORKER = "tandem:worker:"
+    WORKERS = "tandem:workers:"
+    METRICS = "tandem:metrics"
+    DELIVERY = "tandem:delivery:"
+    DELIVERIES = "arq:queue:webhooks"
+    TRIMMED = "tandem:trimmed"
+    SWEPT = "tandem:swept"
+    UNKNOWN = "tandem:unknown:"  # since when workers have met a job whose task they do not know
+    SCHEDULE = "tandem:schedule:"  # the due time that a schedule was last served for
+
+
+class ArqKey(StrEnum):
+    """arq's keys."""
+
+    ARQ_JOB = "arq:job:"
+    ARQ_RESULT = "arq:result:"
+    ARQ_IN_PROGRESS = "arq:in-progress:"
+    ARQ_RETRY = "arq:retry:"
+    ARQ_ABORT = "arq:abort"
+
+
+class RqKey(StrEnum):
+    """RQ's keys."""
+
+    RQ_QUEUES = "rq:queues"
+    RQ_QUEUE = "rq:queue:"
+    RQ_SCHEDULED = "rq:scheduled:"
+    RQ_WIP = "rq:wip:"
+    RQ_FAILED = "rq:failed:"
+    RQ_JOB = "rq:job:"
+    RQ_RESULTS = "rq:results:"
+    RQ_WORKERS = "rq:workers"
+
+
+# The queues of the engines, by priority.
+ARQ_QUEUES = {Priority.HIGH: "arq:queue:high", Priority.NORMAL: "arq:queue", Priority.LOW: "arq:queue:low"}
+RQ_NAMES = {Priority.HIGH: "sync-high", Priority.NORMAL: "sync", Priority.LOW: "sync-low"}
+RQ_REGISTRIES = {
+    Status.SUCCEEDED: "rq:finished:",
+    Status.FAILED: RqKey.RQ_FAILED,
+    Status.CANCELLED: "rq:canceled:",
+    Status.EXPIRED: "rq:canceled:",
+}

@@ -1,0 +1,182 @@
+"""Leases: a worker claims jobs, renews what it holds, and writes what became of each attempt."""
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import uuid4
+
+from tandem.shared.jobs.model import Artefact, Status, Usage
+from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
+from tandem.shared.store.scripts import LEASE, RECORDS, Call, Ending, script
+
+HOST = socket.gethostname()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """The right to run one attempt of a job and to write its outcome, until it expires unrenewed.
+
+    `throttled` counts how often a provider's rate limit sent the job back; `suspect` says that it crashed
+    twice and runs in a process of its own; `native` names the engine through which it came, if not through us.
+    """
+
+    id: str
+    task: str
+    owner: str
+    payload: str
+    request_id: str
+    token: str
+    attempt: int
+    max_attempts: int
+    created_at: datetime
+    stream: bool = False
+    throttled: int = 0
+    suspect: bool = False
+    native: str = ""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A queue entry that is not in the job book, its queue in its engine, and what arq keeps of it."""
+
+    id: str
+    queue: str
+    record: bytes = b""
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What a claim brought: leases, entries that are not in the job book, and when the next job is due."""
+
+    leases: list[Lease]
+    unknown: list[Unknown]
+    next_due: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Success:
+    """An attempt that ended well; `result` is JSON."""
+
+    result: str
+    provider: str | None = None
+    file: Artefact | None = None
+
+
+class Held(NamedTuple):
+    """A lease that its holder renews."""
+
+    id: str
+    token: str
+
+
+def claim_llm(*, worker: str, limit: int, ttl: timedelta, suspects: int = 0) -> Call[Claimed]:
+    """Claim up to `limit` due jobs of the asyncio pool; `suspects` says how many of them may be suspects.
+
+    Without an answer run this very call again, until there is one: what it had leased unheard goes back first.
+    """
+    return _claim_llm(worker, LEASE, ttl, limit, suspects, claim=uuid4().hex)
+
+
+@script("jobs/claim_llm")
+def _claim_llm(worker: str, lease: timedelta, ttl: timedelta, limit: int, suspects: int, claim: str) -> Claimed: ...
+
+
+def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Call[Claimed]:
+    """Claim the next job of the forking pool; `queues` are further queues of plain RQ to serve.
+
+    Without an answer run this very call again, as with `claim_llm`.
+    """
+    return _claim_sync(worker, LEASE, ttl, uuid4().hex, queues)
+
+
+@script("jobs/claim_sync")
+def _claim_sync(worker: str, lease: timedelta, ttl: timedelta, claim: str, origins: Sequence[str]) -> Claimed: ...
+
+
+def renew(queue: str, leases: Sequence[Lease], *, worker: str) -> Call[list[str]]:
+    """Prolong leases and show that the worker lives; the answer lists the ids whose lease is lost."""
+    return _renew(queue, LEASE, worker, HOST, os.getpid(), [Held(lease.id, lease.token) for lease in leases])
+
+
+@script("jobs/renew")
+def _renew(queue: str, lease: timedelta, worker: str, host: str, pid: int, held: Sequence[Held]) -> list[str]: ...
+
+
+def succeed(lease: Lease, success: Success, *, usage: Usage, ttl: timedelta) -> Call[bool]:
+    """Write a result; False if the lease was lost and nothing was written."""
+    fields = ["result", success.result]
+    if success.provider:
+        fields += ["provider", success.provider]
+    if success.file:
+        fields += ["file", json.dumps(asdict(success.file))]
+    return _end(lease, Status.SUCCEEDED, usage=usage, ttl=ttl, fields=fields)
+
+
+def give_up(lease: Lease, decision: Decision, *, usage: Usage, ttl: timedelta) -> Call[bool]:
+    """Write what follows from a failed attempt; False if the lease was lost and nothing was written."""
+    match decision:
+        case HandBack(delay, throttled):
+            ending = Ending.THROTTLED if throttled else Ending.HAND_BACK
+            return _end(lease, ending, usage=usage, ttl=ttl, delay=delay)
+        case RetryIn(delay, failure):
+            return _end(lease, Ending.RETRY, usage=usage, ttl=ttl, delay=delay, failure=failure)
+        case Fail(failure):
+            return _end(lease, Status.FAILED, usage=usage, ttl=ttl, failure=failure)
+
+
+def crash(lease: Lease, *, ttl: timedelta, delay: timedelta) -> Call[bool]:
+    """Write that the attempt's own process died; the third time the job is failed as `crash_loop`."""
+    return _end(lease, Ending.CRASH, usage=Usage(), ttl=ttl, delay=delay)
+
+
+def _end(
+    lease: Lease,
+    ending: Status | Ending,
+    *,
+    usage: Usage,
+    ttl: timedelta,
+    delay: timedelta = timedelta(0),
+    failure: Failure | None = None,
+    fields: Sequence[str] = (),
+) -> Call[bool]:
+    attempt = None
+    if failure:
+        attempt = json.dumps({"attempt": lease.attempt, "type": failure.type, "message": failure.message})
+        fields = ["error", json.dumps(asdict(failure))]
+    return _finish(
+        id=lease.id,
+        token=lease.token,
+        ending=ending,
+        delay=delay,
+        ttl=ttl,
+        attempt=attempt,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        requests=usage.requests,
+        fields=fields,
+    )
+
+
+@script("jobs/finish")
+def _finish(
+    *,
+    id: str,
+    token: str,
+    ending: str,
+    delay: timedelta,
+    ttl: timedelta,
+    attempt: str | None,
+    input_tokens: int,
+    output_tokens: int,
+    requests: int,
+    fields: Sequence[str],
+) -> bool: ...
+
+
+@script("jobs/hold", library=RECORDS)
+def hold(name: str, *, job_id: str, token: str) -> bool:
+    """Take a named lock for as long as the job's lease lasts; False if another job holds it."""

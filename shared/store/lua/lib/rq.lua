@@ -1,0 +1,108 @@
+-- The forking pool's side of the book, as RQ reads it: for each queue a list of waiting ids, a sorted set of due ones,
+-- one of running ones by the end of their lease (`id:token`, in seconds), registries of finished ones, and a hash for
+-- each job.
+
+local rq = {}
+
+-- What is given back goes before everything else, whatever its priority.
+local function rq_queue(job) return job.front and RQ_NAMES[HIGH] or job.origin or RQ_NAMES[job.priority] end
+
+-- The queues that are ours: the three priorities, and those of plain RQ that workers serve.
+local function rq_queues()
+  local names = {}
+  for _, priority in ipairs(PRIORITIES) do names[#names + 1] = RQ_NAMES[priority] end
+  for _, name in ipairs(redis.call('SMEMBERS', ORIGINS)) do names[#names + 1] = name end
+  return names
+end
+
+function rq.describe(job, _, fields) redis.call('HSET', RQ_JOB .. job.id, unpack(fields)) end
+
+function rq.enqueue(job, due, now, front)
+  local queue, status = rq_queue(job), due > now and SCHEDULED or QUEUED
+  redis.call('SADD', RQ_QUEUES, RQ_QUEUE .. queue)
+  if status == SCHEDULED then
+    redis.call('ZADD', RQ_SCHEDULED .. queue, due / 1000, job.id)
+  else
+    redis.call(front and 'LPUSH' or 'RPUSH', RQ_QUEUE .. queue, job.id)
+  end
+  redis.call('HSET', RQ_JOB .. job.id, 'status', RQ_STATUS[status], 'origin', queue, 'worker_name', '',
+    'enqueued_at', iso(now))
+end
+
+local function rq_lease(job, token) return job.id .. ':' .. token end
+
+-- The id and the token of a lease; nil if it is none.
+local function read_rq_lease(member) return string.match(member, '^(.*):([^:]*)$') end
+
+function rq.lease(job, token, now, lease)
+  redis.call('ZADD', RQ_WIP .. rq_queue(job), (now + lease) / 1000, rq_lease(job, token))
+end
+
+function rq.running()
+  local ids = {}
+  for _, queue in ipairs(rq_queues()) do
+    for _, member in ipairs(redis.call('ZRANGE', RQ_WIP .. queue, 0, -1)) do ids[#ids + 1] = read_rq_lease(member) end
+  end
+  return ids
+end
+
+function rq.start(job, worker, now)
+  redis.call('HSET', RQ_JOB .. job.id, 'status', RQ_STATUS[RUNNING], 'origin', rq_queue(job), 'started_at', iso(now),
+    'ended_at', '', 'worker_name', worker)
+end
+
+function rq.release(job, token)
+  redis.call('ZREM', RQ_WIP .. rq_queue(job), rq_lease(job, token or ''))
+end
+
+-- Whether an id that became ready then is in the second half of a waiting list: it is searched from the nearer end.
+local function is_behind_middle(list, ready_at)
+  local middle = redis.call('LINDEX', list, math.floor(redis.call('LLEN', list) / 2))
+  local middle_ready_at = middle and redis.call('HGET', job_key(middle), 'ready_at')
+  return middle_ready_at and tonumber(middle_ready_at) < tonumber(ready_at or 0)
+end
+
+local function is_in_rq_list(job)
+  local list = RQ_QUEUE .. rq_queue(job)
+  return redis.call('LPOS', list, job.id, 'RANK', is_behind_middle(list, job.ready_at) and -1 or 1)
+end
+
+local function remove_from_rq_list(job)
+  local list = RQ_QUEUE .. rq_queue(job)
+  redis.call('LREM', list, is_behind_middle(list, job.ready_at) and -1 or 1, job.id)
+end
+
+-- RQ shows the text of an error from its own record.
+local function rq_error(job)
+  local text = redis.call('HGET', job_key(job.id), 'error')
+  if not text then return end
+  local error = cjson.decode(text)
+  redis.call('HSET', RQ_JOB .. job.id, 'exc_info', error.type .. ': ' .. error.message)
+end
+
+function rq.finish(job, token, status, now, ttl)
+  local queue = rq_queue(job)
+  rq.release(job, token)
+  if job.status == QUEUED and not job.popped then remove_from_rq_list(job) end
+  if job.status == SCHEDULED then redis.call('ZREM', RQ_SCHEDULED .. queue, job.id) end
+  redis.call('ZADD', RQ_REGISTRIES[status] .. queue, (now + ttl) / 1000, job.id)
+  redis.call('HSET', RQ_JOB .. job.id, 'status', RQ_STATUS[status], 'ended_at', iso(now), 'worker_name', '')
+  if status == FAILED then rq_error(job) end
+  redis.call('PEXPIRE', RQ_JOB .. job.id, ttl)
+end
+
+local function rq_unregister(job)
+  for _, registry in pairs(RQ_REGISTRIES) do redis.call('ZREM', registry .. rq_queue(job), job.id) end
+end
+
+function rq.revive(job)
+  rq_unregister(job)
+  redis.call('PERSIST', RQ_JOB .. job.id)
+  redis.call('HDEL', RQ_JOB .. job.id, 'exc_info')
+  redis.call('HSET', RQ_JOB .. job.id, 'started_at', '', 'ended_at', '')
+end
+
+function rq.forget(job)
+  rq_unregister(job)
+  redis.call('DEL', RQ_JOB .. job.id, RQ_RESULTS .. job.id)
+end

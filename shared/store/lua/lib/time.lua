@@ -1,0 +1,28 @@
+-- Redis's clock, and what texts are made of it.
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function whole(number) return string.format('%.0f', number) end
+
+-- Milliseconds since 1970 as ISO 8601. Days to dates: Howard Hinnant's civil_from_days.
+local function iso(ms)
+  local seconds = math.floor(ms / 1000)
+  local z = math.floor(seconds / 86400) + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  local s = seconds % 86400
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, doy - math.floor((153 * mp + 2) / 5) + 1,
+    math.floor(s / 3600), math.floor(s / 60) % 60, s % 60, ms % 1000)
+end
+
+-- A limit on what one call may spend on searching through long lists: true when it is used up.
+local began = os.clock()
+local function out_of_time() return os.clock() - began > SEARCH_SECONDS end

@@ -1,0 +1,19 @@
+-- Sync jobs of dead workers go back to the front of their queue, or are fenced off. Answers how many.
+local now, recovered, left = now_ms(), 0, STEP
+extend_leases_after_outage(now)
+
+local function recover(member, queue)
+  local id, token = read_rq_lease(member)
+  local job = id and load_job(id)
+  if job then redis.call('ZREM', RQ_WIP .. queue, member) end
+  if not job or job.status ~= RUNNING or job.token ~= token then return 0 end
+  if not crashed(job, false, now, ttl) then requeue(job, token, now, now, true) end
+  return 1
+end
+
+for _, queue in ipairs(rq_queues()) do
+  local ended = redis.call('ZRANGEBYSCORE', RQ_WIP .. queue, '-inf', now / 1000, 'LIMIT', 0, left)
+  left = left - #ended
+  for _, member in ipairs(ended) do recovered = recovered + recover(member, queue) end
+end
+return recovered

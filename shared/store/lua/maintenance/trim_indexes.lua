@@ -1,0 +1,15 @@
+-- Entries without a record leave the indexes. Answers how many.
+local now, trimmed = now_ms(), 0
+if not redis.call('SET', TRIMMED, now, 'NX', 'PX', 60000) then return 0 end
+local indexes = {INDEX}
+for _, owner in ipairs(redis.call('SRANDMEMBER', OWNERS, 20)) do indexes[#indexes + 1] = INDEX .. ':' .. owner end
+for _, index in ipairs(indexes) do
+  -- A stretch of what is old enough, another one each time: jobs that live on must not hide the dead behind them.
+  local old = redis.call('ZCOUNT', index, '-inf', now - ttl)
+  local start = old > STEP and now % (old - STEP + 1) or 0
+  for _, id in ipairs(redis.call('ZRANGE', index, start, start + STEP - 1)) do
+    if redis.call('EXISTS', job_key(id)) == 0 then trimmed = trimmed + redis.call('ZREM', index, id) end
+  end
+end
+if trimmed >= STEP then redis.call('DEL', TRIMMED) end  -- there are more: go on with the next step
+return trimmed

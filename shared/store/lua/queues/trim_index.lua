@@ -1,0 +1,11 @@
+-- Look at a stretch of the index of all jobs, or of an owner's, oldest first, for entries without a record.
+local index, dead, STRETCH = owner and INDEX .. ':' .. owner or INDEX, 0, 500
+local ids = redis.call('ZRANGE', index, start, start + STRETCH - 1)
+for _, id in ipairs(ids) do
+  if redis.call('EXISTS', job_key(id)) == 0 then
+    dead = dead + 1
+    if not dry_run then redis.call('ZREM', index, id) end
+  end
+end
+if #ids < STRETCH then return Trimmed{dead = dead} end
+return Trimmed{dead = dead, next = start + STRETCH - (dry_run and 0 or dead)}

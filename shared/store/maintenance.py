@@ -1,0 +1,88 @@
+"""The duties of the clock, each a call of its own that does a bounded piece of work: what is left, the next step does.
+
+An answer is a number: of the jobs or entries that the duty found.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import Key
+from tandem.shared.store.scripts import RECORDS, Call, script
+
+SCHEDULE_KEPT = timedelta(days=400)  # longer than any schedule pauses
+
+
+@script("maintenance/recover_expired_leases")
+def recover_expired_leases(*, ttl: timedelta) -> int:
+    """Give sync jobs of dead workers back, or fail them; 200 at most. Claims do the same for the asyncio pool."""
+
+
+@script("maintenance/move_due")
+def move_due() -> int:
+    """Move sync jobs whose time has come to their queue; 200 at most."""
+
+
+@script("maintenance/return_unadopted", library=RECORDS)
+def return_unadopted() -> int:
+    """Put jobs of plain RQ back that a worker took and neither adopted nor refused; 200 at most."""
+
+
+@script("maintenance/expire")
+def expire(*, ttl: timedelta) -> int:
+    """End jobs that did not begin in time; 200 at most, and searches in lists of up to 5 ms."""
+
+
+@script("maintenance/recover_lost")
+def recover_lost(*, looks: int) -> int:
+    """Look at the next `looks` jobs for ones that no list leads to, and put them back; searches of up to 5 ms."""
+
+
+@script("maintenance/trim_registries")
+def trim_registries() -> int:
+    """Drop jobs that are gone from the lists of failed ones and from RQ's registries."""
+
+
+@script("maintenance/trim_indexes", library=RECORDS)
+def trim_indexes(*, ttl: timedelta) -> int:
+    """Look for entries without a record in the index of all jobs and of 20 owners, 200 entries each; once a minute."""
+
+
+@script("maintenance/forget_dead_workers")
+def forget_dead_workers() -> int:
+    """Drop workers that are gone from RQ's lists; looks at 200 of a list at most."""
+
+
+def duties(*, ttl: timedelta, looks: int) -> list[Call[int]]:
+    """List all duties in their order: a lease that an outage ran down is extended before any is taken for dead."""
+    return [
+        recover_expired_leases(ttl=ttl),
+        move_due(),
+        return_unadopted(),
+        expire(ttl=ttl),
+        recover_lost(looks=looks),
+        trim_registries(),
+        trim_indexes(ttl=ttl),
+        forget_dead_workers(),
+    ]
+
+
+def do_all(book: Book, *, ttl: timedelta, looks: int) -> dict[str, int]:
+    """Do one step of all duties in one round trip; answers their numbers by name."""
+    calls = duties(ttl=ttl, looks=looks)
+    return {call.name: number for call, number in zip(calls, book.run_all(calls), strict=True)}
+
+
+def last_served(schedule: str) -> Call[datetime | None]:
+    """Read up to when a schedule was served; None: never."""
+
+    def parse(answer: bytes | None) -> datetime | None:
+        return datetime.fromisoformat(answer.decode()) if answer else None
+
+    return Call("GET", [Key.SCHEDULE + schedule], parse, command=True)
+
+
+def serve_until(schedule: str, moment: datetime) -> Call[bool]:
+    """Note that a schedule is served up to a moment."""
+    text = moment.astimezone(UTC).isoformat()
+    args = [Key.SCHEDULE + schedule, text, "EX", round(SCHEDULE_KEPT.total_seconds())]
+    return Call("SET", args, bool, command=True)
