@@ -1,6 +1,6 @@
 """The keys in Redis, each written once, here; the scripts know them by the same names. The limiter has its own.
 
-A key that ends in `:` is followed by an id or a name.  says what each holds.
+A key that ends in `:` is followed by an id or a name. docs/reference/job-book.md says what each holds.
 """
 
 from enum import StrEnum
