@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tandem.llm_worker.rate_limit import limiter
+from tandem.llm_worker.rate_limit import script
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail
 from tandem.shared.store import leases
@@ -34,7 +34,7 @@ def test_the_page_names_every_key() -> None:
 
 def test_every_key_of_the_scripts_has_a_pattern() -> None:
     stems = {re.sub(r"<.*", "", pattern.text) for pattern in PATTERNS}
-    keys = {**{key.name: key.value for key in Key}, **limiter.KEYS}
+    keys = {**{key.name: key.value for key in Key}, **script.KEYS}
     assert {key for name, key in keys.items() if name not in CHANNELS} <= stems
 
 

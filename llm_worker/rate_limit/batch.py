@@ -1,12 +1,12 @@
 """Operations of one script, sent together: what is posted during a round trip goes with the next one."""
 
 import asyncio
-import json
 import logging
 from typing import Any
 
 from redis.exceptions import RedisError
 
+from tandem.llm_worker.rate_limit.script import ANSWER, ARGUMENTS, Said, source
 from tandem.shared.runtime.redis_client import AsyncClient, unavailable
 
 log = logging.getLogger("tandem.limiter")
@@ -14,25 +14,25 @@ log = logging.getLogger("tandem.limiter")
 MOST = 100  # operations a round trip: the script must stay short
 PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between attempts while Redis is away
 
+SOURCE = source()
 Operation = dict[str, Any]
-Answer = list[Any]
 
 
 class Batch:
     """Runs operations in the order in which they were posted, one round trip at a time.
 
-    The script takes a JSON list of operations and returns a list of answers. Operations must bear repetition:
+    Operations must bear repetition:
     while Redis is away they are sent again and again until it has taken them.
     """
 
-    def __init__(self, client: AsyncClient, source: str) -> None:
-        self._script = client.register_script(source)
-        self._posted: list[tuple[Operation, asyncio.Future[Answer]]] = []
+    def __init__(self, client: AsyncClient) -> None:
+        self._script = client.register_script(SOURCE)
+        self._posted: list[tuple[Operation, asyncio.Future[Said]]] = []
         self._sender: asyncio.Task[None] | None = None
 
-    def post(self, operation: Operation) -> asyncio.Future[Answer]:
+    def post(self, operation: Operation) -> asyncio.Future[Said]:
         """Take an operation; awaiting the answer is up to the caller."""
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
         self._posted.append((operation, answer))
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all())
@@ -53,9 +53,9 @@ class Batch:
         finally:
             self._sender = None
 
-    async def _send(self, batch: list[tuple[Operation, asyncio.Future[Answer]]]) -> None:
+    async def _send(self, batch: list[tuple[Operation, asyncio.Future[Said]]]) -> None:
         try:
-            answers = await self._insist(json.dumps([operation for operation, _ in batch]))
+            answers = await self._insist([operation for operation, _ in batch])
         except Exception as error:
             log.exception("the limiter's script failed")
             for _, future in batch:
@@ -67,11 +67,12 @@ class Batch:
             if not future.done():
                 future.set_result(answer)
 
-    async def _insist(self, text: str) -> list[Answer]:
+    async def _insist(self, operations: list[Operation]) -> list[Said]:
+        args = ARGUMENTS.encode((operations,), {})
         attempt = 0
         while True:
             try:
-                answers: list[Answer] = await self._script(args=[text])
+                answers: list[Said] = ANSWER.read(await self._script(args=args))
             except RedisError as error:
                 if not unavailable(error):
                     raise

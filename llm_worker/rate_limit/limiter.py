@@ -10,78 +10,21 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from importlib.resources import files
 from typing import Self
 from uuid import uuid4
 
-from tandem.llm_worker.rate_limit.batch import Answer, Batch, Operation
+from tandem.llm_worker.rate_limit.batch import Batch, Operation
 from tandem.llm_worker.rate_limit.model import Grant, RequestTooLarge, Scope, Seen, Wait
+from tandem.llm_worker.rate_limit.script import LEASE, PARKED, US, Granted, Parked, Parks, TooLarge, Waiting
 from tandem.shared.errors import Snooze
 from tandem.shared.runtime.redis_client import AsyncClient
-from tandem.shared.store.keys import Key
 
 log = logging.getLogger("tandem.limiter")
 
-LEASE = timedelta(seconds=10)
 RENEW_EVERY = LEASE / 4
 IN_PLACE = timedelta(seconds=1)  # a longer wait gives the job back to the queue
 HOPELESS = timedelta(seconds=60)  # a wait in mid-attempt that would only run into the job's time limit
 CLOSING = 2.0  # seconds for what is not settled when the process ends
-US = timedelta(microseconds=1)
-PARKED = "tandem:parked"
-
-KEYS = {
-    "LIMIT": "tandem:limit:level:",
-    "HELD": "tandem:limit:held:",
-    "QUEUE": "tandem:limit:queue:",
-    "RESERVED": "tandem:limit:reserved",
-    "DEADLINES": "tandem:limit:deadlines",
-    "PARK": "tandem:park:",
-    "PARKS": "tandem:limit:parks",
-    "PARKED": PARKED,
-    "METRICS": Key.METRICS,
-}
-NUMBERS = {
-    "MINUTE": timedelta(minutes=1) // US,
-    "LEASE": LEASE // US,
-    "DEPTH": 0.005,  # of a minute's limit: what an idle bucket lets through at once
-    "NEAR": 500_000,  # a start so near is granted at once, to be slept until
-    "NEAR_EARLY": 1_500_000,  # the same for somebody who has waited: a little late is better than a new place
-    "LEAD": 500_000,  # so long before its start somebody who waits is asked to come back
-    "EARLY": 20_000,  # who comes so much too early is let in
-    "NEAR_SLOTS": 100_000,  # a slot must not be held by somebody who sleeps
-    "SHORTEST": 50_000,  # between two looks for a free slot
-    "SLOT_HASTE": 0.8,  # of the mean time to one's turn
-    "HASTE": 0.97,  # of the time to a booked place by tokens
-    "SECOND": 1_000_000,
-    "URGENT": timedelta(days=1) // US,  # older than anybody who waits
-    "LONGEST_WAIT": timedelta(hours=6) // US,
-    "LAPSED": timedelta(minutes=10) // US,  # who missed a booked time, but comes by then, goes before new ones
-    "LEARN": 0.1,  # weight of the newest in a mean
-    "SAMPLES": 50,  # settlements that the mean of what reservations use is taken over
-    "LEAST_SHARE": 0.01,
-    "MOST_SHARE": 50,
-    "COLD": 3,  # settlements until that mean is trusted
-    "COLD_WAIT": timedelta(seconds=2) // US,
-    "RAMP": 20_000,  # between two starts after a park
-    "RAMP_LENGTH": 500,
-    "FIRST_PARK": timedelta(seconds=1) // US,  # where the provider does not say how long; doubled each time
-    "LONGEST_PARK": timedelta(seconds=60) // US,
-    "PARK_MEMORY_MS": 60_000,
-    "TTL_MS": 86_400_000,
-}
-CLOCK = "local function now_us() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end"
-
-
-def source(clock: str = CLOCK) -> str:
-    """Give the script: constants, clock, arithmetic, operations."""
-    folder = files(__package__) / "lua"
-    constants = [f"local {name} = '{key}'" for name, key in KEYS.items()]
-    constants += [f"local {name} = {number}" for name, number in NUMBERS.items()]
-    return "\n".join([*constants, clock, *((folder / name).read_text() for name in ("gcra.lua", "limiter.lua"))])
-
-
-SOURCE = source()
 
 
 class Limiter:
@@ -92,7 +35,7 @@ class Limiter:
 
     def __init__(self, client: AsyncClient, listening: AsyncClient) -> None:
         self._id = uuid4().hex[:12]
-        self._batch = Batch(client, SOURCE)
+        self._batch = Batch(client)
         self._listening = listening
         self._held: set[str] = set()
         self._parks: dict[str, float] = {}  # the end, by the local clock: only a hint to ask Redis
@@ -133,16 +76,15 @@ class Limiter:
         except asyncio.CancelledError:
             self._settle(ticket, None, {})  # operations keep their order: whatever was given is given back
             raise
-        return self._read(answer, ticket, tokens)
-
-    def _read(self, answer: Answer, ticket: str, tokens: int) -> Grant | Wait:
-        if answer[0] == 1:
-            self._held.add(ticket)
-            return Grant(ticket, tokens, answer[1] * US)
-        if answer[0] == 0:
-            return Wait(answer[1] * US, answer[2].decode())
-        name, limit = answer[1].decode(), answer[2]
-        raise RequestTooLarge(f"the request needs about {tokens} tokens, and {name} allows {limit} a minute")
+        match answer:
+            case Granted(delay):
+                self._held.add(ticket)
+                return Grant(ticket, tokens, delay * US)
+            case Waiting(delay, reason):
+                return Wait(delay * US, reason)
+            case TooLarge(name, limit):
+                raise RequestTooLarge(f"the request needs about {tokens} tokens, and {name} allows {limit} a minute")
+        raise AssertionError(answer)  # the script answers an acquire with one of these
 
     def settle(self, grant: Grant, *, tokens: int | None, seen: Seen | None = None) -> None:
         """End a grant with the tokens that were really used, None if nothing was sent.
@@ -171,7 +113,7 @@ class Limiter:
         if delay is not None:
             operation["delay"] = delay // US
         answer = await self._batch.post(operation)
-        left: timedelta = answer[0] * US
+        left = answer.left * US if isinstance(answer, Parked) else timedelta()
         self._note(scope.name, left)
         return left
 
@@ -243,8 +185,9 @@ class Limiter:
 
     async def _catch_up(self) -> None:
         answer = await self._batch.post({"op": "parks"})
-        for name, left in zip(answer[::2], answer[1::2], strict=True):
-            self._note(name.decode(), left * US)
+        if isinstance(answer, Parks):
+            for park in answer.parks:
+                self._note(park.name, park.left * US)
 
     def _note(self, name: str, left: timedelta) -> None:
         now = time.monotonic()

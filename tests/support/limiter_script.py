@@ -5,8 +5,8 @@ from typing import Any
 
 import redis
 
-from tandem.llm_worker.rate_limit.limiter import source
 from tandem.llm_worker.rate_limit.model import Limits, Scope
+from tandem.llm_worker.rate_limit.script import ANSWER, Granted, Parked, Said, TooLarge, Waiting, source
 
 SECOND = 1_000_000
 START = 1_800_000_000 * SECOND
@@ -24,8 +24,8 @@ class Clocked:
         self.script = client.register_script(source(CLOCK))
         self.now = START
 
-    def run(self, *operations: dict[str, Any]) -> list[Any]:
-        answers: list[Any] = self.script(args=[json.dumps(operations), self.now])
+    def run(self, *operations: dict[str, Any]) -> list[Said]:
+        answers: list[Said] = ANSWER.read(self.script(args=[json.dumps(operations), self.now]))
         return answers
 
     def acquire(
@@ -33,7 +33,14 @@ class Clocked:
     ) -> list[Any]:
         operation = {"op": "acquire", "ticket": ticket, "by": by, "tokens": tokens, "sort": sort, "urgent": urgent}
         [answer] = self.run(operation | {"levels": scope.levels(), "park": scope.name})
-        return list(answer)
+        match answer:
+            case Granted(delay):
+                return [1, delay]
+            case Waiting(delay, reason):
+                return [0, delay, reason]
+            case TooLarge(name, limit):
+                return [-1, name, limit]
+        raise AssertionError(answer)
 
     def settle(self, ticket: str, tokens: int | None = 0, *, by: str = "a", **seen: tuple[int, int]) -> None:
         operation: dict[str, Any] = {"op": "settle", "ticket": ticket, "by": by, "seen": seen}
@@ -43,8 +50,9 @@ class Clocked:
 
     def park(self, scope: Scope, delay: int | None = None) -> int:
         operation: dict[str, Any] = {"op": "park", "park": scope.name, "label": scope.label}
-        [[left]] = self.run(operation if delay is None else operation | {"delay": delay})
-        return int(left)
+        [answer] = self.run(operation if delay is None else operation | {"delay": delay})
+        assert isinstance(answer, Parked)
+        return answer.left
 
     def warm(self, scope: Scope) -> None:
         """Let the limiter learn that reservations are exact; then the bucket is idle again."""

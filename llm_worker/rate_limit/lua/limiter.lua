@@ -1,10 +1,9 @@
--- ARGV[1]: JSON list of operations, done in order. Returns a list of answers.
---   acquire  ticket, by, tokens, sort, levels, park, urgent  -> {1, us until it may start} | {0, us to wait, why}
---                                                         | {-1, the limit's name, the limit}
---   settle   ticket, by, tokens? (none: nothing was sent), seen?  -> {}
---   renew    tickets, by                               -> {}
---   park     park, label, delay? (us; none: longer each time) -> {us}
---   parks                                              -> {name, us left, …}
+-- Does `operations` in their order; answers a list with an answer to each.
+--   acquire  ticket, by, tokens, sort, levels, park, urgent  -> Granted, Waiting or TooLarge
+--   settle   ticket, by, tokens? (none: nothing was sent), seen?  -> Done
+--   renew    tickets, by                               -> Done
+--   park     park, label, delay? (us; none: longer each time) -> Parked
+--   parks                                              -> Parks
 -- Each may be repeated when its answer got lost.
 
 local now = now_us()
@@ -111,7 +110,7 @@ local function wait_parked(op, who, parked_until)
   local nth = redis.call('HINCRBY', PARK .. op.park, 'waiting', 1) - 1
   local at = parked_until + (nth % RAMP_LENGTH) * RAMP
   reserve(op, who, {state = 'waiting', at = at, booked = {}, why = 'parked'}, at + LEASE)
-  return {0, at - now, 'parked'}
+  return Waiting{delay = math.ceil(at - now), reason = 'parked'}
 end
 
 local function grant(op, who, list, start)
@@ -119,7 +118,7 @@ local function grant(op, who, list, start)
   for _, gate in ipairs(list) do taken[gate.key] = gate:take(now, who) end
   reserve(op, who, {state = 'held', by = op.by, at = start, taken = taken}, now + LEASE)
   tally_start(list)
-  return {1, start - now}
+  return Granted{delay = math.ceil(start - now)}
 end
 
 -- When each limit lets it start, when all do, and the last one's name.
@@ -158,7 +157,7 @@ local function wait(op, who, list, at, start, why)
   -- A start by rate is granted a little ahead, to the microsecond; a free slot can't be foreseen.
   local come = string.sub(why, -11) == 'concurrency' and start or math.max(start - LEAD, now + 1000)
   reserve(op, who, {state = 'waiting', at = come, booked = places, why = why, late = late}, start + LEASE)
-  return {0, come - now, why}
+  return Waiting{delay = math.ceil(come - now), reason = why}
 end
 
 -- Who comes for a first time, and who comes back: its places, and the time since when it waits.
@@ -170,12 +169,12 @@ end
 
 local function acquire(op)
   local r = read(op.ticket)
-  if r and r.state == 'held' and r.by == op.by then return {1, math.max(r.at - now, 0)} end
+  if r and r.state == 'held' and r.by == op.by then return Granted{delay = math.ceil(math.max(r.at - now, 0))} end
   if r and r.state == 'held' then release(op.ticket, r, 1, r.tokens, false) end  -- who held it died
-  if r and r.state == 'waiting' and r.at > now + EARLY then return {0, r.at - now, r.why} end
+  if r and r.state == 'waiting' and r.at > now + EARLY then return Waiting{delay = math.ceil(r.at - now), reason = r.why} end
   local who, list = known(op, r), gates(op.levels, op.tokens, op.sort)
   for _, gate in ipairs(list) do
-    if gate.n > gate.limit then return {-1, gate.key, gate.limit} end
+    if gate.n > gate.limit then return TooLarge{name = gate.key, limit = gate.limit} end
   end
   local parked_until = park_of(op.park)
   if parked_until > now then return wait_parked(op, who, parked_until) end
@@ -200,7 +199,7 @@ end
 
 local function settle(op)
   local r = read(op.ticket)
-  if not r then return {} end
+  if not r then return Done{} end
   if r.state == 'held' and r.by == op.by then
     release(op.ticket, r, op.tokens and 1 or 0, op.tokens or 0, op.tokens ~= nil)
     if op.seen then observe(r, op.seen) end
@@ -208,7 +207,7 @@ local function settle(op)
     unbook(op.ticket, r)
     forget(op.ticket)
   end
-  return {}
+  return Done{}
 end
 
 local function renew(op)
@@ -221,7 +220,7 @@ local function renew(op)
       end
     end
   end
-  return {}
+  return Done{}
 end
 
 local function park(op)
@@ -230,7 +229,7 @@ local function park(op)
   local delay = op.delay
   if not delay then
     -- Others who were on their way tell the same story: once counted is enough.
-    if ends > now then return {ends - now} end
+    if ends > now then return Parked{left = math.ceil(ends - now)} end
     local times = redis.call('HINCRBY', key, 'times', 1)
     delay = math.min(FIRST_PARK * 2 ^ (times - 1), LONGEST_PARK)
   end
@@ -242,7 +241,7 @@ local function park(op)
     redis.call('PUBLISH', PARKED, string.format('%.0f ', delay) .. op.park)
     ends = now + delay
   end
-  return {math.max(ends - now, 0)}
+  return Parked{left = math.ceil(math.max(ends - now, 0))}
 end
 
 local function parks()
@@ -250,21 +249,15 @@ local function parks()
   redis.call('ZREMRANGEBYSCORE', PARKS, '-inf', now)
   local found = redis.call('ZRANGE', PARKS, 0, -1, 'WITHSCORES')
   for i = 1, #found, 2 do
-    list[i], list[i + 1] = found[i], tonumber(found[i + 1]) - now
+    list[#list + 1] = Park{name = found[i], left = math.ceil(tonumber(found[i + 1]) - now)}
   end
-  return list
+  return Parks{parks = list}
 end
 
-local operations = {acquire = acquire, settle = settle, renew = renew, park = park, parks = parks}
+local handlers = {acquire = acquire, settle = settle, renew = renew, park = park, parks = parks}
 local answers = {}
 reap()
-for i, op in ipairs(cjson.decode(ARGV[1])) do
-  local answer = operations[op.op](op)
-  for k, value in ipairs(answer) do
-    if type(value) == 'number' then answer[k] = math.ceil(value) end
-  end
-  answers[i] = answer
-end
+for i, op in ipairs(operations) do answers[i] = handlers[op.op](op) end
 save_levels()
 for _, key in ipairs({RESERVED, DEADLINES, PARKS}) do redis.call('PEXPIRE', key, TTL_MS) end
 return answers

@@ -12,8 +12,9 @@ from typing import cast
 
 import pytest
 
-from tandem.llm_worker.rate_limit.limiter import KEYS, Limiter
+from tandem.llm_worker.rate_limit.limiter import Limiter
 from tandem.llm_worker.rate_limit.model import Grant, Limits, RequestTooLarge, Scope, Wait, seen
+from tandem.llm_worker.rate_limit.script import KEYS
 from tandem.shared.errors import Snooze
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
 from tests.support.processes import ROOT, clean_environment, until

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tandem.llm_worker.rate_limit.limiter import KEYS, LEASE
 from tandem.llm_worker.rate_limit.model import Limits, Scope
+from tandem.llm_worker.rate_limit.script import KEYS, LEASE
 from tandem.shared.runtime.redis_client import Client, client
 from tandem.shared.store.keys import Key
 from tests.support.limiter_script import SECOND, START, Clocked, scope
@@ -136,7 +136,7 @@ def test_slots_go_to_those_who_wait_in_the_order_in_which_they_came(clocked: Clo
     for ticket in ("a", "b", "c"):
         clocked.now += 1000
         state, delay, why = clocked.acquire(one, ticket)
-        assert (state, why) == (0, b"p concurrency")
+        assert (state, why) == (0, "p concurrency")
         due[ticket] = clocked.now + delay
     assert due["a"] < due["b"] < due["c"]
     clocked.settle("first")
@@ -171,14 +171,14 @@ def test_all_or_nothing_over_provider_and_model(clocked: Clocked, redis: Client)
     assert clocked.acquire(both, "a") == [1, 0]
     before = field(redis, "rpm_tat")
     state, delay, why = clocked.acquire(both, "b")
-    assert (state, why) == (0, b"p:m rpm")
+    assert (state, why) == (0, "p:m rpm")
     assert field(redis, "rpm_tat") == before
     assert delay > 0
     assert clocked.acquire(other, "c") == [1, 0]  # the provider has room: the model's wait is its own
 
 
 def test_more_tokens_than_a_minute_holds_are_refused_at_once(clocked: Clocked, redis: Client) -> None:
-    assert clocked.acquire(scope(tpm=1000, rpm=60), "a", 1001) == [-1, b"p tpm", 1000]
+    assert clocked.acquire(scope(tpm=1000, rpm=60), "a", 1001) == [-1, "p tpm", 1000]
     assert redis.hgetall(KEYS["LIMIT"] + "p") == {}
     assert clocked.acquire(scope(tpm=1000, rpm=60), "b", 1000) == [1, 0]
 
@@ -238,7 +238,7 @@ def test_a_park_holds_everybody_and_releases_them_one_after_the_other(clocked: C
     assert clocked.park(free, 2 * SECOND) == 2 * SECOND
     waits = [clocked.acquire(free, f"t{n}") for n in range(3)]
     assert [wait[0] for wait in waits] == [0, 0, 0]
-    assert {wait[2] for wait in waits} == {b"parked"}
+    assert {wait[2] for wait in waits} == {"parked"}
     assert 2 * SECOND == waits[0][1] < waits[1][1] < waits[2][1] < 2.1 * SECOND
     assert clocked.acquire(Scope("p", "other"), "x") == [1, 0]
     clocked.now += waits[0][1]
@@ -265,7 +265,7 @@ def test_what_the_provider_says_is_left_lowers_the_bucket(clocked: Clocked) -> N
     assert delay == pytest.approx(0.08 * SECOND, abs=1000)
     clocked.settle("b", 100, tpm=(60_000, 50))
     state, delay, why = clocked.acquire(limit, "c", 30_000)
-    assert (state, why) == (0, b"p tpm")
+    assert (state, why) == (0, "p tpm")
     assert delay == pytest.approx(29.5 * SECOND, rel=0.05)
 
 
@@ -280,7 +280,7 @@ def test_what_limits_do_is_counted(clocked: Clocked, redis: Client) -> None:
     clocked.settle("one", 40)
     free = Scope("q", "m", known=False)
     clocked.park(free, SECOND)
-    assert clocked.acquire(free, "three", 100) == [0, SECOND, b"parked"]
+    assert clocked.acquire(free, "three", 100) == [0, SECOND, "parked"]
     clocked.now += SECOND
     assert clocked.acquire(free, "three", 100)[0] == 1
     counted = {

@@ -16,9 +16,10 @@ from tandem.llm_worker.generation.context import LlmContext
 from tandem.llm_worker.generation.prompt import user
 from tandem.llm_worker.rate_limit import estimate
 from tandem.llm_worker.rate_limit.gate import Reservation
-from tandem.llm_worker.rate_limit.limiter import KEYS, Limiter
+from tandem.llm_worker.rate_limit.limiter import Limiter
 from tandem.llm_worker.rate_limit.model import Limits, RequestTooLarge
 from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
+from tandem.llm_worker.rate_limit.script import KEYS
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import FinalError, RateLimited, Snooze
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
