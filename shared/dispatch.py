@@ -16,7 +16,7 @@ from tandem.shared.jobs.model import Job, Status
 from tandem.shared.jobs.submission import Admission, Idempotency, Options, Refused, Repeated, Stored, Submission
 from tandem.shared.quota import Quota
 from tandem.shared.store.executor import AsyncBook
-from tandem.shared.store.submission import submit
+from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.spec import AnySpec, Input, Queue
 
 DEFAULT = Options()
@@ -82,7 +82,7 @@ class Dispatcher:
             job = replace(job, url=self._url_of(job.id))
         key = idempotency(job, idempotency_key, self._idempotency_ttl) if idempotency_key else None
         admission = self._admission_of(caller)
-        answer = await self._book.run(submit(job, admission, key))
+        answer = await self._book.run(store_job(job, admission, key))
         match answer:
             case Stored():
                 return Receipt(job.id, _record(spec, job, answer), _quota(admission, answer))

@@ -16,7 +16,7 @@ from tandem.shared.dispatch import submission
 from tandem.shared.jobs.submission import Admission, Refused
 from tandem.shared.store import commands, maintenance
 from tandem.shared.store.executor import Book
-from tandem.shared.store.submission import submit
+from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.registry import Catalog
 
 log = logging.getLogger("tandem.clock")
@@ -67,7 +67,7 @@ class Schedules:
             request_id=f"schedule-{schedule.name}",
             job_id=f"{schedule.name}-{due.astimezone(UTC):%Y%m%dT%H%M%SZ}",
         )
-        if isinstance(self._book.run(submit(job, self._admission)), Refused):
+        if isinstance(self._book.run(store_job(job, self._admission)), Refused):
             log.warning("schedule %s waits: the %s queue is full", schedule.name, spec.queue)
             return None
         log.info("schedule %s: %s", schedule.name, job.id)

@@ -7,10 +7,12 @@ from tandem.shared.jobs.submission import Admission, Idempotency, Refused, Repea
 from tandem.shared.store.scripts import ADMISSION, Call, script
 
 
-def submit(job: Submission, admission: Admission, key: Idempotency | None = None) -> Call[Stored | Repeated | Refused]:
+def store_job(
+    job: Submission, admission: Admission, key: Idempotency | None = None
+) -> Call[Stored | Repeated | Refused]:
     """Store and enqueue, in one step with all that decides about it."""
     options = job.options
-    return _submit(
+    return _store_job(
         id=job.id,
         queue=job.queue,
         task=job.task,
@@ -35,8 +37,8 @@ def submit(job: Submission, admission: Admission, key: Idempotency | None = None
     )
 
 
-@script("jobs/submit", library=ADMISSION)
-def _submit(
+@script("jobs/store_job", library=ADMISSION)
+def _store_job(
     *,
     id: str,
     queue: str,

@@ -23,7 +23,7 @@ from tandem.shared.jobs.submission import Admission, Options
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store import commands, events
 from tandem.shared.store.executor import Book
-from tandem.shared.store.submission import submit
+from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.registry import load
 from tests.support.processes import Process, until
 from tests.support.servers.valkey import Valkey
@@ -108,7 +108,7 @@ def _submit(book: Book, tally: Tally, chance: random.Random) -> None:
     for _ in range(WAITING - waiting):
         options = Options(priority=chance.choice(PRIORITIES))
         job = submission(SPEC, PAYLOAD, owner="ann", request_id="r", options=options)
-        book.run(submit(job, Admission(queue_max=10_000)))
+        book.run(store_job(job, Admission(queue_max=10_000)))
         tally.submitted.append(job.id)
 
 

@@ -13,7 +13,7 @@ from tandem.shared.jobs.submission import Admission, Options, Stored
 from tandem.shared.store import commands, leases, maintenance, scripts
 from tandem.shared.store.executor import Book
 from tandem.shared.store.leases import Lease, Success
-from tandem.shared.store.submission import submit
+from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.registry import load
 
 CATALOG = load()
@@ -31,7 +31,7 @@ def put(book: Book, task: str = "chat", owner: str = "ann", **options: Any) -> s
     spec = CATALOG[task]
     payload = spec.input.model_validate(spec.example)
     job = submission(spec, payload, owner=owner, request_id="r", options=Options(**options))
-    assert isinstance(book.run(submit(job, PLENTY)), Stored)
+    assert isinstance(book.run(store_job(job, PLENTY)), Stored)
     return job.id
 
 

@@ -13,7 +13,7 @@ from tandem.shared.runtime.redis_client import client
 from tandem.shared.storage.artifacts import Files
 from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
-from tandem.shared.store.submission import submit
+from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.spec import AnySpec
 from tandem.sync_worker.context import SyncContext
 from tests.support.cleanup_house import House
@@ -38,7 +38,7 @@ def start(book: Book, valkey: str, tmp_path: Path) -> Start:
     def begin(spec: AnySpec, payload: Mapping[str, Any], *, owner: str = "ada", **settings: Any) -> SyncContext:
         chosen = Settings(_env_file=None, run_dir=tmp_path, redis_url=valkey, **settings)
         job = submission(spec, spec.input.model_validate(payload), owner=owner, request_id="test")
-        book.run(submit(job, PLENTY))
+        book.run(store_job(job, PLENTY))
         [lease] = book.run(leases.claim_sync(worker="test", ttl=chosen.job_ttl)).leases
         return SyncContext(lease=lease, settings=chosen, files=Files(chosen.files), book=book)
 

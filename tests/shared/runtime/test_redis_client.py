@@ -21,7 +21,7 @@ from tandem.shared.errors import StoreUnavailable
 from tandem.shared.runtime.redis_client import async_client, client, unavailable, wait_until_ready
 from tandem.shared.store import commands, scripts
 from tandem.shared.store.executor import AsyncBook, Book
-from tandem.shared.store.submission import submit as store_job
+from tandem.shared.store.submission import store_job
 from tests.support.jobs import CATALOG, PLENTY
 from tests.support.processes import until
 

@@ -21,7 +21,7 @@ from tandem.shared.store.batching import BatchingBook
 from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.keys import Key
 from tandem.shared.store.queues import QueueName
-from tandem.shared.store.submission import submit
+from tandem.shared.store.submission import store_job
 from tests.support.jobs import CATALOG, FAILURE, NOTHING, PLENTY, TASKS, TTL, both, claim, get, put, succeed, tick
 
 ANN = ApiKey("ann", Role.USER, "a-key-0123456789")
@@ -405,7 +405,7 @@ async def test_a_job_with_a_webhook_knows_its_url(async_book: AsyncBook) -> None
 
 def test_an_id_may_be_given_and_is_stored_once(book: Book) -> None:
     job = submission(CHAT, HELLO, owner="ann", request_id="r", job_id="every-day-1", options=Options(stream=True))
-    first = book.run(submit(job, PLENTY))
-    assert book.run(submit(job, PLENTY)).created_at == first.created_at  # type: ignore[union-attr]
+    first = book.run(store_job(job, PLENTY))
+    assert book.run(store_job(job, PLENTY)).created_at == first.created_at  # type: ignore[union-attr]
     [lease] = claim(book)
     assert (lease.id, lease.stream) == ("every-day-1", True)

@@ -16,7 +16,7 @@ from tandem.shared.jobs.retry import Fail, Failure
 from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.leases import Lease
-from tandem.shared.store.submission import submit
+from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.registry import load
 from tests.support.jobs import PLENTY
 from tests.support.processes import running
@@ -44,7 +44,7 @@ def dashboard_on(redis_url: str, folder: Path) -> Iterator[str]:
 def put(book: Book, task: str = "report", **payload: Any) -> str:
     spec = CATALOG[task]
     job = submission(spec, spec.input.model_validate(payload or spec.example), owner="ann", request_id="r")
-    assert book.run(submit(job, PLENTY))
+    assert book.run(store_job(job, PLENTY))
     return job.id
 
 

@@ -12,7 +12,7 @@ from tandem.shared.jobs.model import Job
 from tandem.shared.jobs.submission import Options, Stored
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
-from tandem.shared.store.submission import submit
+from tandem.shared.store.submission import store_job
 from tests.support.jobs import PLENTY
 from tests.support.processes import Process, until
 from tests.support.tasks import WITH_TASKS
@@ -64,7 +64,7 @@ class Pool:
     def put(self, how: str = "well", *, marks: bool = True, seconds: float = 0, **options: Any) -> str:
         payload = OddInput(how=how, marks=str(self.marks) if marks else "", seconds=seconds)
         job = submission(ODD, payload, owner="ann", request_id="r", options=Options(**options))
-        assert isinstance(self.book.run(submit(job, PLENTY)), Stored)
+        assert isinstance(self.book.run(store_job(job, PLENTY)), Stored)
         return job.id
 
     def job(self, job_id: str) -> Job:
