@@ -63,7 +63,7 @@ class TandemWorker(LlmWorker):
         self.runtime = await stack.enter_async_context(Runtime.open(self._settings))
         self._pool = self.ctx["redis"] = self._arq_pool(stack)
         self.wakeups = self._blocking_client(stack)
-        deliverer = Deliverer(self._settings, book=self.book, bell=self._blocking_client(stack))
+        deliverer = Deliverer(self._settings, book=self.book, wakeup=self._blocking_client(stack))
         await stack.enter_async_context(deliverer)
         self._isolation = IsolationSupervisor()
         stack.push_async_callback(self._isolation.aclose)

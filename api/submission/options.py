@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from tandem.api.server.errors import Invalid
 from tandem.shared.config.api_keys import ApiKey
 from tandem.shared.jobs.submission import Options
-from tandem.shared.tasks.spec import AnySpec, Queue
+from tandem.shared.tasks.spec import AnySpec, Priority, Queue
 from tandem.shared.types.duration import Duration
 from tandem.shared.types.timestamp import Moment
 
@@ -34,7 +34,8 @@ class SubmitOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    priority: Literal["high", "normal", "low"] = "normal"
+    # Inline in OpenAPI, as the other options are.
+    priority: Annotated[Priority, WithJsonSchema({"type": "string", "enum": list(Priority)})] = Priority.NORMAL
     run_at: Annotated[Moment, AfterValidator(_not_too_far)] | None = Field(
         default=None,
         description="Start then, not before. ISO 8601, UTC if it names no zone; the past is now, at most a year ahead.",

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from tandem.shared.tasks.spec import Priority
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What a submitter may ask for beside the task's input."""
 
-    priority: str = "normal"
+    priority: Priority = Priority.NORMAL
     run_at: datetime | None = None
     delay: timedelta | None = None
     expires_in: timedelta | None = None

@@ -39,7 +39,7 @@ def recover_lost(*, looks: int) -> int:
 
 @script("maintenance/trim_registries")
 def trim_registries() -> int:
-    """Drop jobs that are gone from the lists of failed ones and from RQ's registries."""
+    """Drop jobs that are gone from the lists of failed ones and from RQ's registries; 1,000 of each at most."""
 
 
 @script("maintenance/trim_indexes", library=RECORDS)

@@ -14,25 +14,26 @@ from tandem.shared.store import commands, deliveries
 from tandem.shared.store.deliveries import Delivery, Outcome, Verdict
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.keys import Key
+from tandem.shared.store.scripts import WEBHOOKS
 from tandem.shared.webhooks import request
 
 log = logging.getLogger("tandem.webhooks")
 
 AT_ONCE = 50  # slow receivers hold a place each, and none of the jobs'
 LEASE = request.TIMEOUT * 2
-IDLE_POLL = timedelta(seconds=5)  # a bell that got lost costs this much
+IDLE_POLL = timedelta(seconds=5)  # a wakeup that got lost costs this much
 OUTAGE_PAUSE = 0.5  # seconds
 
 
 class Deliverer:
     """Claims due deliveries and tries them until it is told to stop."""
 
-    def __init__(self, settings: Settings, *, book: AsyncBook, bell: AsyncClient) -> None:
+    def __init__(self, settings: Settings, *, book: AsyncBook, wakeup: AsyncClient) -> None:
         self._secret = settings.webhook_key
         self._allow_private = settings.allow_private_webhooks
         self._grace = settings.grace
         self._book = book
-        self._bell: Any = bell
+        self._wakeup: Any = wakeup
         self._running: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
 
@@ -77,9 +78,9 @@ class Deliverer:
 
     async def _listen(self, wait: timedelta) -> None:
         try:
-            await self._bell.blpop([Key.WAKEUP + "webhooks"], timeout=wait.total_seconds())
+            await self._wakeup.blpop([Key.WAKEUP + WEBHOOKS], timeout=wait.total_seconds())
         except Exception as error:  # noqa: BLE001 - whatever it is, the claim that follows will say it
-            log.debug("the bell is out of order: %s", error)
+            log.debug("nobody can be woken: %s", error)
             await asyncio.sleep(OUTAGE_PAUSE)
 
     async def _deliver(self, delivery: Delivery) -> None:

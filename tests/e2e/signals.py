@@ -25,10 +25,11 @@ from tandem.shared.store import commands, events
 from tandem.shared.store.executor import Book
 from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.registry import load
+from tandem.shared.tasks.spec import Priority
 from tests.support.processes import Process, until
 from tests.support.servers.valkey import Valkey
 
-PRIORITIES = ("high", "normal", "low")
+PRIORITIES = tuple(Priority)
 WORKERS = 3
 WAITING = 60  # jobs that wait at any time
 SPEC = load()["report"]

@@ -135,12 +135,12 @@ async def bounded(url: str, port: int) -> None:
 
 @pytest.mark.slow
 async def test_a_blocking_call_outlasts_the_timeout_of_a_command(secured: tuple[int, Path]) -> None:
-    """`timeout=None` is for the bell: its socket must not give up before Redis does."""
+    """`timeout=None` is for waiting to be woken: its socket must not give up before Redis does."""
     url = f"redis://:{QUOTED}@127.0.0.1:{secured[0]}/0"
     with client(url, timeout=0.05) as hasty, pytest.raises(redis.TimeoutError):
         hasty.execute_command("BLPOP", "nothing", 0.3)
-    with client(url, timeout=None) as bell:
-        assert bell.execute_command("BLPOP", "nothing", 0.3) is None
+    with client(url, timeout=None) as waiting:
+        assert waiting.execute_command("BLPOP", "nothing", 0.3) is None
     patient = async_client(url, timeout=None, connections=1)
     assert await patient.execute_command("BLPOP", "nothing", 0.3) is None  # type: ignore[no-untyped-call]
     await patient.aclose()

@@ -82,10 +82,10 @@ def delivering(valkey: str, tmp_path: Path) -> Deliver:
     async def run(**values: Any) -> AsyncIterator[None]:
         chosen = {"allow_private_webhooks": True, "webhook_secret": SecretStr(SECRET), **values}
         settings = Settings(_env_file=None, run_dir=tmp_path, redis_url=valkey, **chosen)
-        book, bell = AsyncBook(async_client(valkey)), async_client(valkey, timeout=None, connections=1)
-        async with Deliverer(settings, book=book, bell=bell):
+        book, wakeup = AsyncBook(async_client(valkey)), async_client(valkey, timeout=None, connections=1)
+        async with Deliverer(settings, book=book, wakeup=wakeup):
             yield
-        await bell.aclose()
+        await wakeup.aclose()
         await book.aclose()
 
     return run
