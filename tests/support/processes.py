@@ -12,7 +12,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def until(check: Callable[[], T], *, patience: float = PATIENCE, what: str = "the condition") -> T:

@@ -70,10 +70,10 @@ async def test_a_job_of_plain_arq_is_adopted(workers: Pool, client: ArqRedis) ->
     await asyncio.to_thread(until, lambda: workers.book.client.exists(f"arq:in-progress:{by_keywords.job_id}"))
     assert await by_keywords.status() is JobStatus.in_progress
     for job in (by_keywords, by_dict, by_position):
-        assert set(await job.result(timeout=20, poll_delay=0.05)) == {"done"}
+        assert set(await job.result(timeout=60, poll_delay=0.05)) == {"done"}
         assert await job.status() is JobStatus.complete
     with pytest.raises(SerializationError, match="invalid_input: colour: Extra inputs are not permitted"):
-        await wrong.result(timeout=20, poll_delay=0.05)
+        await wrong.result(timeout=60, poll_delay=0.05)
     info = await by_keywords.result_info()
     assert info is not None
     assert (info.function, info.kwargs, info.success) == ("odd", {"how": "wait", "seconds": 1}, True)
@@ -103,10 +103,10 @@ async def test_other_functions_and_cron_jobs_of_the_settings(workers: Pool, clie
     doubled = await enqueue(client, "double", 21, queue="arq:queue:low")
     retried, left = await enqueue(client, "again"), await enqueue(client, "leave")
     stranger = await enqueue(client, "somebody_elses", 1)
-    assert await doubled.result(timeout=20, poll_delay=0.05) == 42
-    assert await retried.result(timeout=20, poll_delay=0.05) == 2
+    assert await doubled.result(timeout=60, poll_delay=0.05) == 42
+    assert await retried.result(timeout=60, poll_delay=0.05) == 2
     with pytest.raises(SerializationError, match="SystemExit: 3"):
-        await left.result(timeout=20, poll_delay=0.05)
+        await left.result(timeout=60, poll_delay=0.05)
     assert workers.finished([workers.put()])[0].status is Status.SUCCEEDED, "and our own"
 
     def notes() -> list[int]:

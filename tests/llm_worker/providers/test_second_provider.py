@@ -160,7 +160,7 @@ async def house(limiter: Limiter, stub: Stub) -> AsyncIterator[tuple[LlmContext,
         settings = Settings(
             _env_file=None, config=Config.model_validate({"providers": parts, "models": models}), model="big"
         )
-        gate = RateLimitedGate(limiter, Scopes({"first": Limits(tpm=600, rpm=600)}, {}))
+        gate = RateLimitedGate(limiter, Scopes({"first": Limits(tpm=6000, rpm=600)}, {}))
         providers: list[Provider] = [Messages("first", stub.url), Messages("second", other.url)]
         router = Router(providers, gate, settings)
         yield LlmContext(job_id="01", owner="ann", attempt=1, settings=settings, router=router), stub, other
@@ -175,16 +175,16 @@ async def test_it_answers_under_limits(house: tuple[LlmContext, Stub, Stub]) -> 
     assert (stub.paths, stub.bodies[0]["model"], stub.bodies[0]["max_tokens"]) == (["/v1/messages"], "claude", 9)
     assert (ctx.usage, ctx.asked) == (Usage(40, 60, 1), "first")
     with pytest.raises(RequestTooLarge):
-        await ctx.provider.chat(HELLO, max_output_tokens=600)
+        await ctx.provider.chat(HELLO, max_output_tokens=6000)
     assert len(stub.bodies) == 1
 
 
 async def test_its_429_parks_the_model(house: tuple[LlmContext, Stub, Stub]) -> None:
     ctx, stub, other = house
-    stub.script(refused(429, {"retry-after": "2"}, message="slow down"))
+    stub.script(refused(429, {"retry-after": "20"}, message="slow down"))
     with pytest.raises(RateLimited) as caught:
         await ctx.provider.chat(HELLO)
-    assert caught.value.retry_after == timedelta(seconds=2)
+    assert caught.value.retry_after == timedelta(seconds=20)
     ctx.usage = Usage()  # another attempt
     with pytest.raises(Snooze):
         await ctx.provider.chat(HELLO)

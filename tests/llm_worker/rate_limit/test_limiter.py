@@ -49,7 +49,7 @@ async def limiters(valkey: str) -> AsyncIterator[Open]:
 
 
 async def eventually(check: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not check():  # noqa: ASYNC110 - the news have no event of their own
             await asyncio.sleep(0.01)
 
@@ -65,7 +65,7 @@ async def test_processes_share_the_limit(limiters: Open) -> None:
     assert isinstance(first, Grant)
     assert isinstance(await b.acquire(ONE, ticket="2", tokens=0), Wait)
     a.settle(first, tokens=0)
-    async with asyncio.timeout(5), b.admitted(ONE, ticket="2", tokens=0, may_snooze=False):
+    async with asyncio.timeout(30), b.admitted(ONE, ticket="2", tokens=0, may_snooze=False):
         assert isinstance(await a.acquire(ONE, ticket="3", tokens=0), Wait)
 
 
@@ -130,7 +130,7 @@ async def test_a_cancelled_waiter_leaves_nothing_behind(limiters: Open, redis: A
             pytest.fail("the slot is taken")
 
     waiting = asyncio.create_task(wait())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await redis.zcard(KEYS["QUEUE"] + "p"):  # noqa: ASYNC110 - another process's state has no event
             await asyncio.sleep(0.01)
     waiting.cancel()

@@ -372,7 +372,7 @@ async def test_what_can_not_be_sent_is_an_error_for_each_of_the_batch(async_book
     [lease] = claim(book)
     unsendable = events.append(lease, [(Kind.PROGRESS, {"message": "\ud800"})])
     calls = [batching.run(unsendable), batching.run(commands.now())]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {UnicodeEncodeError}
 

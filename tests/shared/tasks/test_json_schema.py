@@ -112,7 +112,7 @@ def outcome(schema: Any, value: Any) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 0, f"ended with {done.returncode}: {done.stderr[-500:]}"

@@ -72,7 +72,7 @@ class Pool:
         assert job is not None
         return job
 
-    def finished(self, job_ids: Sequence[str], *, patience: float = 40) -> list[Job]:
+    def finished(self, job_ids: Sequence[str], *, patience: float = 60) -> list[Job]:
         until(lambda: all(self.job(job_id).finished for job_id in job_ids), patience=patience, what="the jobs' end")
         return [self.job(job_id) for job_id in job_ids]
 
