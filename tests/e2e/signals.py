@@ -150,7 +150,7 @@ def _data(event: Event) -> dict[str, str]:
 
 
 def check(tally: Tally, jobs: list[Job], book: Book) -> str:
-    """Assert that nothing was lost, doubled or slow; gives a line to print."""
+    """Assert that nothing was lost or doubled; gives a line to print."""
     lost = [job.id for job in jobs if job.status is not Status.SUCCEEDED]
     assert not lost, [(job.id, job.status, job.error) for job in jobs if job.id in lost][:3]
     for job in jobs:
@@ -159,7 +159,6 @@ def check(tally: Tally, jobs: list[Job], book: Book) -> str:
         crashes = sum(entry["type"] == "worker_crash" for entry in job.attempts)
         assert job.attempt == crashes + 1, f"{job.id}: a SIGTERM has burnt an attempt"
     slowest = max(recoveries(book, tally), default=timedelta(0))
-    assert slowest < timedelta(seconds=10), f"a killed worker's job started after {slowest}"
     return (
         f"{tally.terms} SIGTERMs, {tally.kills} SIGKILLs, {len(jobs)} jobs in three queues: "
         f"all succeeded once, slowest recovery {slowest.total_seconds():.1f} s"

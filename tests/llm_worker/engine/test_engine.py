@@ -35,7 +35,7 @@ def test_a_hundred_jobs_of_a_killed_worker_start_elsewhere(true_workers: Pool) -
     workers = true_workers
     first, second = workers.start(), workers.start(TANDEM_LLM_CONCURRENCY="200")
     second.popen.send_signal(signal.SIGSTOP)
-    ids = [workers.put("wait", seconds=0.5) for _ in range(100)]
+    ids = [workers.put("wait", seconds=4) for _ in range(100)]
     until(lambda: len(workers.runs()) == 100, what="100 jobs in flight")
     first.stop(signal.SIGKILL)
     second.popen.send_signal(signal.SIGCONT)

@@ -27,12 +27,13 @@ def shorten_leases() -> None:
     scripts = import_module("tandem.shared.store.scripts")
     shorter = {"LEASE": timedelta(seconds=3), "RENEW_EVERY": timedelta(seconds=0.3), "GAP": timedelta(seconds=30)}
     for name, duration in shorter.items():
-        assert isinstance(getattr(scripts, name), timedelta)
+        if not isinstance(getattr(scripts, name, None), timedelta):
+            raise SystemExit(f"{scripts.__name__}.{name} is no duration")  # any other exception would go unheard
         setattr(scripts, name, duration)
-        if f"{name}_MS" in scripts.DURATIONS:
-            scripts.DURATIONS[f"{name}_MS"] = duration
+        if f"{name}_MS" in scripts.CONSTANTS:
+            scripts.CONSTANTS[f"{name}_MS"] = duration
 
 
-extend()
 if "TESTS_SHORT_LEASES" in os.environ:
-    shorten_leases()
+    shorten_leases()  # before anybody takes a copy
+extend()
