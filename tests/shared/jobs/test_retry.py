@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.shared.errors import FinalError, Snooze, TransientError
-from tandem.shared.jobs.retry import UNFORESEEN, Fail, Failure, HandBack, RetryIn, backoff, decide
+from tandem.shared.jobs.retry import UNFORESEEN, Fail, Failure, HandBack, RetryIn, decide
 from tandem.shared.tasks.spec import RetryPolicy
 
 seconds = st.floats(0.001, 10_000).map(lambda value: timedelta(seconds=value))
@@ -15,12 +15,18 @@ jitters = st.floats(0, 1, exclude_max=True)
 errors = st.sampled_from([TransientError("t"), FinalError("f"), ValueError("v"), SystemExit(1), KeyError()])
 
 
-@given(policies, attempts, jitters)
-def test_the_wait_is_between_half_and_all_of_the_capped_exponential(
-    policy: RetryPolicy, attempt: int, jitter: float
-) -> None:
-    full = min(policy.cap, policy.base * 2 ** min(attempt - 1, 30))
-    assert full / 2 - timedelta(microseconds=1) <= backoff(policy, attempt, jitter) <= full
+@pytest.mark.parametrize(
+    ("attempt", "least", "most"),
+    [(1, 1, 2), (2, 2, 4), (3, 4, 8), (5, 16, 32), (6, 30, 60), (7, 30, 60), (1000, 30, 60)],
+)
+def test_the_wait_doubles_until_its_cap_and_half_of_it_is_chance(attempt: int, least: int, most: int) -> None:
+    policy = RetryPolicy(max_attempts=1001, base=timedelta(seconds=2), cap=timedelta(seconds=60))
+    waits = []
+    for jitter in (0, 0.5, 1):
+        decision = decide(TransientError("t"), policy, attempt=attempt, jitter=jitter)
+        assert isinstance(decision, RetryIn)
+        waits.append(decision.delay.total_seconds())
+    assert waits == [least, (least + most) / 2, most]
 
 
 @given(errors, policies, attempts, jitters)

@@ -14,11 +14,14 @@ TICK = timedelta(microseconds=1)  # what rounding may cost
 
 
 @given(backoffs, attempts, jitters)
-def test_a_wait_is_between_half_and_all_of_the_capped_exponential(
-    backoff: Backoff, attempt: int, jitter: float
-) -> None:
-    full = min(backoff.cap, backoff.base * 2 ** min(attempt - 1, 30))
-    assert full / 2 - TICK <= backoff.delay(attempt, jitter=jitter) <= full
+def test_a_wait_is_never_above_the_cap_nor_far_below_the_base(backoff: Backoff, attempt: int, jitter: float) -> None:
+    wait = backoff.delay(attempt, jitter=jitter)
+    assert min(backoff.base, backoff.cap) / 2 - TICK <= wait <= backoff.cap
+
+
+def test_chance_decides_about_half_of_a_wait() -> None:
+    backoff = Backoff(base=timedelta(seconds=2), cap=timedelta(hours=1))
+    assert [backoff.delay(3, jitter=jitter).total_seconds() for jitter in (0, 0.5, 1)] == [4, 6, 8]
 
 
 @given(backoffs, attempts)
