@@ -4,14 +4,15 @@ import asyncio
 import logging
 from typing import Any
 
-from tandem.shared.jobs.errors import trace
+from tandem.shared.jobs.errors import log_threads, trace
 
 log = logging.getLogger("tandem.llm_worker")
 
 
 def log_them(loop: asyncio.AbstractEventLoop) -> None:
-    """Log them where they were raised, without their messages: asyncio's own lines would show what the input held."""
+    """Log them, without their messages: asyncio's and Python's own lines would show what the input held."""
     loop.set_exception_handler(_log)
+    log_threads()
 
 
 def _log(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

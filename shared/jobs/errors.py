@@ -1,6 +1,8 @@
 """What may be shown of an error: where and of what kind it was, never what the job's input held."""
 
+import logging
 import re
+import threading
 import traceback
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -9,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
+
+log = logging.getLogger("tandem.jobs")
 
 KNOWN = frozenset(get_args(ErrorType))
 QUOTING = frozenset({"error", "tag", "encoding_error"})  # parts of pydantic's messages that quote the input
@@ -86,3 +90,13 @@ def _origins(error: BaseException) -> list[BaseException]:
     origin = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     members = list(error.exceptions) if isinstance(error, BaseExceptionGroup) else []
     return [*([origin] if origin else []), *members]
+
+
+def log_threads() -> None:
+    """Log how a handler's own threads end, without the exceptions' messages, which Python would print."""
+
+    def ended(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            log.error("a thread broke:\n%s", trace(args.exc_value))
+
+    threading.excepthook = ended

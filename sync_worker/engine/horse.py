@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from types import FrameType
 
-from tandem.shared.jobs.errors import trace
+from tandem.shared.jobs.errors import log_threads, trace
 from tandem.shared.runtime.parent_death import die_with
 from tandem.sync_worker.engine import memory, supervisor
 from tandem.sync_worker.engine.output import Output
@@ -129,6 +129,7 @@ def _prepare(work: Callable[[], None], parent: int, output: Output, limit: int) 
     die_with(parent, signal.SIGKILL)
     output.take()
     _no_input()
+    log_threads()
     faulthandler.enable()  # a segmentation fault says where
     memory.bound(limit)
     work()

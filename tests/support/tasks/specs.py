@@ -1,7 +1,9 @@
 """Specs of the tests' tasks."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import field_validator
 
 from tandem.shared.tasks.spec import Input, Output, Queue, RetryPolicy, TaskSpec
 
@@ -20,8 +22,31 @@ class TroubleInput(Input):
     marks: str = ""
 
 
+class TellingInput(Input):
+    how: str
+    secret: str
+    colour: Literal["red", "green"] = "red"
+    by_name: dict[str, int] = {}
+
+    @field_validator("how")
+    @classmethod
+    def _is_no_secret(cls, how: str) -> str:
+        if how.startswith("secret"):
+            raise ValueError(f"{how} is a secret")
+        return how
+
+
 class Done(Output):
     done: Any
+
+
+class Told(Output):
+    done: Any
+    text: str = ""
+
+
+class Counted(Output):
+    number: int
 
 
 ODD = TaskSpec(
@@ -53,4 +78,24 @@ SYNC_TROUBLE = TaskSpec(
     example=EXAMPLE,
     timeout=timedelta(seconds=3),
     retry=RETRY,
+)
+ASYNC_TELLING = TaskSpec(
+    name="async_telling",
+    queue=Queue.LLM,
+    summary="Telling.",
+    input=TellingInput,
+    output=Told,
+    example={"how": "nothing", "secret": ""},
+    timeout=timedelta(seconds=30),
+    retry=RetryPolicy(max_attempts=1),
+)
+SYNC_TELLING = TaskSpec(
+    name="sync_telling",
+    queue=Queue.SYNC,
+    summary="Telling.",
+    input=TellingInput,
+    output=Told,
+    example={"how": "nothing", "secret": ""},
+    timeout=timedelta(seconds=30),
+    retry=RetryPolicy(max_attempts=1),
 )
