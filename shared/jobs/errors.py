@@ -15,7 +15,15 @@ from pydantic_core.core_schema import ErrorType
 log = logging.getLogger("tandem.jobs")
 
 KNOWN = frozenset(get_args(ErrorType))
-QUOTING = frozenset({"error", "tag", "encoding_error"})  # parts of pydantic's messages that quote the input
+WRITTEN_BY_VALIDATORS = frozenset({"value_error", "assertion_error"})
+# What pydantic's messages are made of where they tell of the model; anything else may quote the input.
+OF_THE_MODEL = frozenset(
+    {
+        *("gt", "ge", "lt", "le", "multiple_of", "pattern", "expected", "discriminator", "class", "class_name"),
+        *("field_type", "min_length", "max_length", "actual_length", "max_digits", "decimal_places", "whole_digits"),
+        *("expected_schemes", "expected_version", "encoding"),
+    }
+)
 FIELD = re.compile(r"[A-Za-z_]\w{0,39}", re.ASCII)
 HIDDEN = "*"  # a key of a mapping: data, and no field
 MOST_CHAINED = 10  # exceptions that led to one another
@@ -48,7 +56,9 @@ def _part(part: int | str, declared: frozenset[str]) -> str:
 def _message(fault: ErrorDetails) -> str:
     if fault["type"] not in KNOWN:
         return "it is not valid"
-    return f"it is not valid ({fault['type']})" if QUOTING & fault.get("ctx", {}).keys() else fault["msg"]
+    if fault["type"] in WRITTEN_BY_VALIDATORS or not OF_THE_MODEL.issuperset(fault.get("ctx", {})):
+        return f"it is not valid ({fault['type']})"
+    return fault["msg"]
 
 
 def _declared(model: type[BaseModel]) -> Iterator[str]:

@@ -90,7 +90,7 @@ def test_nothing_that_a_handler_is_given_is_in_errors_logs_or_events(workers: Po
     assert not [job_id for job_id, job in jobs.items() if SECRET in told(book, job)]
     assert worker.stop() == 0
     assert SECRET not in worker.output
-    for line in ("return int(secret)", "return {}[secret]", "raise RuntimeError(f"):
+    for line in ("return int(secret)", "return NOTHING[secret]", "raise RuntimeError(f"):
         assert line in worker.output, "the log has the traceback"
 
 
@@ -99,7 +99,7 @@ def test_a_wrong_result_is_not_tried_again(workers: Pool, queue: str) -> None:
     ids = []
     for how in ("nothing", "text"):
         ids.append(put(workers.book, queue, how))
-        workers.book.client.hset(f"tandem:job:{ids[-1]}", "max_attempts", 5)
+        workers.book.client.hset(f"tandem:job:{ids[-1]}", "max_attempts", "5")
     start(workers, queue)
     assert {(job.status, job.attempt, len(job.attempts)) for job in workers.finished(ids)} == {(Status.FAILED, 1, 1)}
 
@@ -116,7 +116,7 @@ def test_a_task_that_only_newer_workers_know_waits_for_one(workers: Pool, queue:
     start_clock(workers)
     [job] = workers.finished([job_id])
     assert (job.status, job.attempt, job.attempts) == (Status.SUCCEEDED, 1, [])
-    assert workers.book.client.hmget(f"tandem:job:{job_id}", "crashes", "losses") == [None, None]
+    assert workers.book.client.hmget(f"tandem:job:{job_id}", ["crashes", "losses"]) == [None, None]
     assert old.popen.poll() is None
 
 

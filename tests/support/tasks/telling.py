@@ -5,13 +5,20 @@ from typing import Any
 
 from tests.support.tasks.specs import Counted, Told
 
+NOTHING: dict[str, object] = {}
+
+
+def mistyped(secret: str) -> object:
+    text: Any = [secret]
+    return Told.model_construct(done="", text=text)
+
 
 def convert(secret: str) -> object:
     return int(secret)
 
 
 def look_up(secret: str) -> object:
-    return {}[secret]
+    return NOTHING[secret]
 
 
 def chain(secret: str) -> object:
@@ -39,8 +46,8 @@ RAISES: dict[str, tuple[Callable[[str], object], str]] = {
 RETURNS: dict[str, Callable[[str], Any]] = {
     "nothing": lambda _: None,
     "text": lambda secret: secret,
-    "another output": lambda secret: Counted.model_construct(number=secret),
-    "a field's type": lambda secret: Told.model_construct(done="", text=[secret]),
+    "another output": lambda secret: Counted(number=len(secret)),
+    "a field's type": mistyped,
     "not a number": lambda secret: Told(done=[secret, float("nan")]),
     "endless": lambda secret: Told(done={secret: float("-inf")}),
     "no UTF-8": lambda secret: Told(done=secret + "\ud800"),
