@@ -5,7 +5,7 @@ from typing import Any
 
 from tandem.shared.jobs.model import RECORD, Job, Status, at
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import Call, script
+from tandem.shared.store.scripts import ENGINES, Call, script
 
 
 def fetch(job_id: str) -> Call[Job | None]:
@@ -25,7 +25,7 @@ def cancel(job_id: str, *, ttl: timedelta) -> Status | None:
     """
 
 
-@script("jobs/retry")
+@script("jobs/retry", library=ENGINES)
 def retry(job_id: str, *, only: Status | None = None) -> Status | None:
     """Let a failed, cancelled or expired job wait again, attempts from zero.
 
@@ -33,7 +33,7 @@ def retry(job_id: str, *, only: Status | None = None) -> Status | None:
     """
 
 
-@script("jobs/erase")
+@script("jobs/erase", library=ENGINES)
 def erase(job_id: str) -> bool:
     """Erase the record of a finished job, with its events; False: there is none, or it is unfinished."""
 
@@ -58,7 +58,7 @@ def heed_aborts(*, ttl: timedelta) -> int:
     """Cancel the jobs that somebody aborted through `arq.jobs.Job`, a hundred at a time; answers how many."""
 
 
-@script("compat/adopt")
+@script("compat/adopt", library=ENGINES)
 def adopt(
     job_id: str,
     *,
@@ -73,6 +73,6 @@ def adopt(
     """Take a job of plain arq or RQ (`native`; `origin` is its RQ queue) into the book; False if it is there."""
 
 
-@script("compat/reject")
+@script("compat/reject", library=ENGINES)
 def reject(job_id: str, *, origin: str, why: str) -> bool:
     """Refuse a job of plain RQ from the queue `origin`: RQ shows it as failed."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import RECORDS, Call, script
+from tandem.shared.store.scripts import ENGINES, RECORDS, Call, script
 
 SCHEDULE_KEPT = timedelta(days=400)  # longer than any schedule pauses
 
@@ -32,12 +32,12 @@ def expire(*, ttl: timedelta) -> int:
     """End jobs that did not begin in time; 200 at most, and searches in lists of up to 5 ms."""
 
 
-@script("maintenance/recover_lost")
+@script("maintenance/recover_lost", library=ENGINES)
 def recover_lost(*, looks: int) -> int:
     """Look at the next `looks` jobs for ones that no list leads to, and put them back; searches of up to 5 ms."""
 
 
-@script("maintenance/trim_registries")
+@script("maintenance/trim_registries", library=ENGINES)
 def trim_registries() -> int:
     """Drop jobs that are gone from the lists of failed ones and from RQ's registries; 1,000 of each at most."""
 
@@ -47,7 +47,7 @@ def trim_indexes(*, ttl: timedelta) -> int:
     """Look for entries without a record in the index of all jobs and of 20 owners, 200 entries each; once a minute."""
 
 
-@script("maintenance/forget_dead_workers")
+@script("maintenance/forget_dead_workers", library=ENGINES)
 def forget_dead_workers() -> int:
     """Drop workers that are gone from RQ's lists; looks at 200 of a list at most."""
 

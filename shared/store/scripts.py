@@ -86,7 +86,8 @@ CONSTANTS = {
 }
 # Parts of `lua/lib`; each builds on those before it. What a script does not need it does not carry: all of it is run.
 RECORDS = ("time", "records", "events")
-ENGINES = (*RECORDS, "arq", "rq", "transitions")
+ENGINES = (*RECORDS, "arq", "rq", "engines")
+TRANSITION = (*ENGINES, "transitions")
 ADMISSION = (*ENGINES, "admission")
 
 
@@ -115,7 +116,7 @@ class Script:
 SCRIPTS: dict[str, Script] = {}
 
 
-def script(path: str, *, library: Sequence[str] = ENGINES) -> Callable[[Callable[P, T]], Callable[P, Call[T]]]:
+def script(path: str, *, library: Sequence[str] = TRANSITION) -> Callable[[Callable[P, T]], Callable[P, Call[T]]]:
     """Make a function the signature of `lua/<path>.lua`: calling it gives the call. See signature.py.
 
     `library` names the parts of `lua/lib` that come before it.

@@ -4,7 +4,8 @@ From it comes the Lua that a script begins with: a local for each argument, and 
 answer with, such as `return Page{ids = ids, next = next}`. So neither side counts positions (docket's `_lua.py` has
 the idea). Arguments and answers stay flat lists, which cost Redis nothing to read.
 
-Times and durations are whole milliseconds in Lua, None is nil, and a Sequence at the end takes all further arguments.
+Times and durations are whole milliseconds in Lua, None is nil, and a Sequence at the end takes all further arguments:
+of texts some 7,000, which is what Lua's stack holds, of rows as many as there are.
 """
 
 import inspect
@@ -89,10 +90,10 @@ def _argument(kind: Any, position: int) -> str:
 
 def _rest(name: str, row: Any, first: int) -> str:
     columns = getattr(row, "_fields", ())
-    item = "ARGV[i]"
-    if columns:
-        item = "{" + ", ".join(f"{column} = ARGV[i + {n}]" for n, column in enumerate(columns)) + "}"
-    return f"local {name} = {{}}\nfor i = {first}, #ARGV, {len(columns) or 1} do {name}[#{name} + 1] = {item} end"
+    if not columns:
+        return f"local {name} = {{unpack(ARGV, {first})}}"
+    item = ", ".join(f"{column} = ARGV[i + {n}]" for n, column in enumerate(columns))
+    return f"local {name} = {{}}\nfor i = {first}, #ARGV, {len(columns)} do {name}[#{name} + 1] = {{{item}}} end"
 
 
 class Answer:

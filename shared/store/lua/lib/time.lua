@@ -23,6 +23,10 @@ local function iso(ms)
     math.floor(s / 3600), math.floor(s / 60) % 60, s % 60, ms % 1000)
 end
 
--- A limit on what one call may spend on searching through long lists: true when it is used up.
-local began = os.clock()
-local function out_of_time() return os.clock() - began > SEARCH_SECONDS end
+-- A limit on what one call may spend on searching through long lists: true when it is used up, counted from the first
+-- time that it is asked.
+local began
+local function out_of_time()
+  began = began or os.clock()
+  return os.clock() - began > SEARCH_SECONDS
+end

@@ -1,6 +1,4 @@
--- The transitions, whatever the engine. Each changes the record, the engine's projection, the counters and the events together.
-
-local engine = {[LLM] = arq, [SYNC] = rq}
+-- The transitions. Each changes the record, the engine's projection, the counters and the events together.
 
 -- What the record shows of its deliveries: a JSON object by their ids.
 local function show_delivery(id, delivery)
