@@ -13,7 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints
 from tandem.shared.jobs.model import FINAL, TRANSITIONS, WAITING, Status
 from tandem.shared.store import keys
 from tandem.shared.store.keys import ArqKey, Key, RqKey
-from tandem.shared.store.signature import Answer, Arguments, constants
+from tandem.shared.store.signature import Answer, Arguments, constants, literal
 from tandem.shared.tasks.spec import Priority, Queue
 
 P = ParamSpec("P")
@@ -112,6 +112,8 @@ class Script:
         return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
+TOKEN = re.compile(r"--[^\n]*|'[^']*'|\b[A-Z_]+\b")  # a comment, a text, a name in capitals
+
 # By name. Filled at import: a script is never loaded from disk on an event loop, and a missing one fails at start.
 SCRIPTS: dict[str, Script] = {}
 
@@ -126,7 +128,7 @@ def script(path: str, *, library: Sequence[str] = TRANSITION) -> Callable[[Calla
         name = path.rpartition("/")[2]
         arguments, answer = Arguments(function), Answer(get_type_hints(function)["return"])
         parts = [answer.lua(), *(_read(f"lib/{part}") for part in library), arguments.lua(), _read(path)]
-        SCRIPTS[name] = Script("\n".join([_constants_in(parts), *parts]))
+        SCRIPTS[name] = Script(_with_constants("\n".join(parts)))
         read = answer.read
 
         @wraps(function)
@@ -138,10 +140,23 @@ def script(path: str, *, library: Sequence[str] = TRANSITION) -> Callable[[Calla
     return declare
 
 
-def _constants_in(parts: Sequence[str]) -> str:
-    """Write the constants that these parts name."""
-    words = set(re.findall(r"\b[A-Z_]+\b", "\n".join(parts)))
-    return constants({name: value for name, value in CONSTANTS.items() if name in words})
+def _with_constants(lua: str) -> str:
+    """Put the constants in: texts and numbers in their places, tables as locals before all.
+
+    As locals they would be upvalues of the library's functions, which cost more, at each run, than the functions do.
+    """
+    tables: dict[str, Any] = {}
+
+    def place(token: re.Match[str]) -> str:
+        value = CONSTANTS.get(token[0])
+        if isinstance(value, str | int | float | timedelta):
+            return literal(value)
+        if value is not None:
+            tables[token[0]] = value
+        return token[0]
+
+    placed = TOKEN.sub(place, lua)
+    return f"{constants(tables)}\n{placed}"
 
 
 def _read(path: str) -> str:

@@ -199,19 +199,20 @@ READERS: dict[Any, Callable[[Any], Any]] = {
 
 def constants(values: Mapping[str, Any]) -> str:
     """Write locals with these values: texts, numbers, durations (in ms), and lists, sets and tables of them."""
-    return "\n".join(f"local {name} = {_literal(value)}" for name, value in values.items())
+    return "\n".join(f"local {name} = {literal(value)}" for name, value in values.items())
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
+    """Write a value as Lua."""
     match value:
         case str():
             return f"'{value}'"
         case timedelta():
             return str(ms(value))
         case Mapping():
-            return "{" + ", ".join(f"[{_literal(key)}] = {_literal(item)}" for key, item in value.items()) + "}"
+            return "{" + ", ".join(f"[{literal(key)}] = {literal(item)}" for key, item in value.items()) + "}"
         case set() | frozenset():
-            return "{" + ", ".join(f"[{_literal(item)}] = true" for item in sorted(value)) + "}"
+            return "{" + ", ".join(f"[{literal(item)}] = true" for item in sorted(value)) + "}"
         case list() | tuple():
-            return "{" + ", ".join(map(_literal, value)) + "}"
+            return "{" + ", ".join(map(literal, value)) + "}"
     return str(value)
