@@ -385,6 +385,16 @@ def test_a_submit_is_one_round_trip(valkey: str) -> None:
         assert Counting.sent - before == 1
 
 
+def test_a_step_of_the_clock_is_one_round_trip(valkey: str) -> None:
+    pool = redis.ConnectionPool.from_url(valkey, connection_class=Counting)
+    with redis.Redis.from_pool(pool) as connection:
+        book = Book(connection)
+        assert set(tick(book).values()) == {0}  # connects, and loads the scripts
+        before = Counting.sent
+        tick(book)
+        assert Counting.sent - before == 1
+
+
 def test_listings_page_through_newest_first(book: Book) -> None:
     ids = [put(book, owner=owner) for owner in ("ann", "bob") for _ in range(7)]
     seen: list[str] = []

@@ -202,6 +202,16 @@ def test_a_search_of_complete_lists_searches_nothing(book: Book) -> None:
     assert book.run(maintenance.recover_lost(looks=50)) == 1
 
 
+def test_cancelled_jobs_leave_their_list_from_either_end(book: Book) -> None:
+    ids = [put(book, "email") for _ in range(20)]
+    for n, job_id in enumerate(ids):
+        book.client.hset(f"tandem:job:{job_id}", "ready_at", str(n + 1))
+    for n in (0, 9, 10, 11, 19):
+        assert book.run(commands.cancel(ids[n], ttl=TTL)) is Status.QUEUED
+    left = [job_id for n, job_id in enumerate(ids) if n not in {0, 9, 10, 11, 19}]
+    assert [entry.decode() for entry in book.client.lrange("rq:queue:sync", 0, -1)] == left  # type: ignore[union-attr]
+
+
 def test_the_dead_are_trimmed_behind_old_jobs_that_live_on(book: Book) -> None:
     # More living ones than a step looks at; then ten that are gone.
     living = {f"living-{i}": i + 1 for i in range(250)}
