@@ -1,1 +1,1 @@
-"""HTTP before any endpoint: the socket, bounds, middleware, strict JSON, errors, the fast path."""
+"""HTTP before any endpoint: the socket, bounds, middleware, strict JSON, errors and how routes document them."""
