@@ -32,6 +32,13 @@ def test_the_page_names_every_key() -> None:
     assert sorted(keys) == sorted((pattern.text, pattern.kind) for pattern in PATTERNS)
 
 
+def test_the_page_names_every_script() -> None:
+    table = PAGE.split("## Scripts", 1)[1].split("| script |", 1)[1].split("\n\n", 1)[0]
+    documented = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
+    scripts = [path for path in (ROOT / "shared/store/lua").glob("*/*.lua") if path.parent.name != "lib"]
+    assert sorted(documented) == sorted(path.stem for path in scripts)
+
+
 def test_every_key_of_the_scripts_has_a_pattern() -> None:
     stems = {re.sub(r"<.*", "", pattern.text) for pattern in PATTERNS}
     keys = {**{key.name: key.value for key in Key}, **script.KEYS}

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
-from tandem.shared.store.scripts import LEASE, RECORDS, Call, Ending, script
+from tandem.shared.store.scripts import CLAIM, LEASE, RECORDS, Call, Ending, script
 
 HOST = socket.gethostname()
 
@@ -81,7 +81,7 @@ def claim_llm(*, worker: str, limit: int, ttl: timedelta, suspects: int = 0) -> 
     return _claim_llm(worker, LEASE, ttl, limit, suspects, claim=uuid4().hex)
 
 
-@script("jobs/claim_llm")
+@script("jobs/claim_llm", library=CLAIM)
 def _claim_llm(worker: str, lease: timedelta, ttl: timedelta, limit: int, suspects: int, claim: str) -> Claimed: ...
 
 
@@ -93,7 +93,7 @@ def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Ca
     return _claim_sync(worker, LEASE, ttl, uuid4().hex, queues)
 
 
-@script("jobs/claim_sync")
+@script("jobs/claim_sync", library=CLAIM)
 def _claim_sync(worker: str, lease: timedelta, ttl: timedelta, claim: str, origins: Sequence[str]) -> Claimed: ...
 
 

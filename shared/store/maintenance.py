@@ -1,6 +1,9 @@
 """The duties of the clock, each a call of its own that does a bounded piece of work: what is left, the next step does.
 
 An answer is a number: of the jobs or entries that the duty found.
+
+The record of a finished job needs no duty: it goes by the TTL that it gets at its end (`finish_job` in
+lua/lib/transitions.lua). Here the lists and indexes that still name it are trimmed.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -89,6 +89,7 @@ RECORDS = ("time", "records", "events")
 ENGINES = (*RECORDS, "arq", "rq", "engines")
 TRANSITION = (*ENGINES, "transitions")
 ADMISSION = (*ENGINES, "admission")
+CLAIM = (*TRANSITION, "priorities")
 
 
 @dataclass(frozen=True)
