@@ -54,7 +54,11 @@ def modules(code: str) -> set[str]:
             {"rq"},
             {"openai", "arq", "aiohttp", "flask", "rq_dashboard", "tandem.api", "tandem.llm_worker", *WEB},
         ),
-        ("import tandem.shared.maintenance.clock", {"redis"}, HEAVY | WEB | {"tandem.api", "tandem.llm_worker"}),
+        (
+            "import tandem.shared.maintenance.clock",
+            {"redis", "aiohttp"},  # it delivers webhooks
+            HEAVY - {"aiohttp"} | WEB | {"tandem.api", "tandem.llm_worker", "tandem.sync_worker"},
+        ),
         (
             "import tandem.shared.store.executor, tandem.shared.dispatch, tandem.shared.runtime.bootstrap",
             {"redis", "structlog"},

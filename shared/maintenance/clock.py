@@ -1,41 +1,50 @@
-"""The clock: due and expired jobs, jobs of dead sync workers, jobs that no list leads to, schedules.
+"""The clock's process: the duties of maintenance twice a second, the schedules, and webhooks beside them.
 
-One process is enough; any number may run, because each step is one script or does nothing the second time.
+One process is enough; any number may run, because each duty is one script or does nothing the second time.
 """
 
+import asyncio
 import logging
+import os
 import signal
-import threading
-from types import FrameType
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
 
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.maintenance.schedules import Schedules
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.bootstrap import prepare
-from tandem.shared.runtime.redis_client import client
-from tandem.shared.store import maintenance
-from tandem.shared.store.executor import Book
+from tandem.shared.runtime.redis_client import AsyncClient, async_client, client
+from tandem.shared.store import leases, maintenance, queues
+from tandem.shared.store.executor import AsyncBook, Book
+from tandem.shared.store.queues import QueueName
 from tandem.shared.tasks.registry import load
+from tandem.shared.webhooks.deliverer import Deliverer
 
 log = logging.getLogger("tandem.clock")
 
-STEP_EVERY = 0.5  # seconds
+STEP_EVERY = timedelta(milliseconds=500)
+SHOWN_EVERY = timedelta(seconds=5)  # as who delivers webhooks
 LOOKS = 50  # jobs that one step looks at for lost ones
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
-    """Tick until `stop` is set; an outage of Redis is waited out."""
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Do the duties until `stop` is set; an outage of Redis is waited out."""
     book = Book(client(settings.redis))
     schedules = Schedules(settings, book, load())
-    log.info("ready")
-    sd_notify.ready()
-    while not stop.wait(STEP_EVERY):
-        try:
-            step(settings, book)
-            schedules.step()
-        except StoreUnavailable as error:
-            log.warning("no tick: %s", error)
+
+    async def duties() -> None:
+        await asyncio.to_thread(step, settings, book)  # whatever Redis takes, webhooks go on meanwhile
+        await asyncio.to_thread(schedules.step)
+
+    async with AsyncExitStack() as stack:
+        await _deliver_webhooks(settings, stack, stop)
+        log.info("ready")
+        sd_notify.ready()
+        await _again_and_again(duties, STEP_EVERY, stop)
 
 
 def step(settings: Settings, book: Book) -> None:
@@ -47,18 +56,56 @@ def step(settings: Settings, book: Book) -> None:
         log.warning("put %d jobs back that no list led to", lost)
 
 
-def main() -> None:
-    settings = prepare()
-    stop = threading.Event()
+async def _deliver_webhooks(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> None:
+    """Deliver until the stack is left, and be seen by who asks for the workers of that queue.
 
-    def end(signum: int, _frame: FrameType | None) -> None:
-        log.info("%s: stopping", signal.Signals(signum).name)
+    Who can't sign leaves it to others: a delivery that is tried without a secret has failed.
+    """
+    if settings.webhook_key is None:
+        return
+    book = AsyncBook(_opened(async_client(settings.redis), stack))
+    wakeup = _opened(async_client(settings.redis, timeout=None, connections=1), stack)
+    name = f"{socket.gethostname()}-{os.getpid()}-clock"
+
+    async def show() -> None:
+        await book.run(leases.renew(QueueName.WEBHOOKS, [], worker=name))
+
+    async def leave() -> None:
+        with suppress(StoreUnavailable):
+            await book.run(queues.leave(name, QueueName.WEBHOOKS))
+
+    stack.push_async_callback(leave)
+    await stack.enter_async_context(Deliverer(settings, book=book, wakeup=wakeup))
+    shown = asyncio.create_task(_again_and_again(show, SHOWN_EVERY, stop), name="heartbeat")
+    stack.callback(shown.cancel)
+
+
+def _opened(opened: AsyncClient, stack: AsyncExitStack) -> AsyncClient:
+    stack.push_async_callback(opened.aclose)
+    return opened
+
+
+async def _again_and_again(act: Callable[[], Awaitable[None]], pause: timedelta, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            await act()
+        except StoreUnavailable as error:
+            log.warning("no tick: %s", error)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause.total_seconds())
+
+
+async def _main(settings: Settings) -> None:
+    stop = asyncio.Event()
+
+    def end(signum: signal.Signals) -> None:
+        log.info("%s: stopping", signum.name)
         stop.set()
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    run(settings, stop)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, end, signum)
+    await run(settings, stop)
 
 
-if __name__ == "__main__":
-    main()
+def main() -> None:
+    asyncio.run(_main(prepare()))

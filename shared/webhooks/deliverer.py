@@ -1,4 +1,4 @@
-"""Delivers webhooks beside the jobs of an asyncio worker, with a concurrency of their own."""
+"""Delivers webhooks, with a concurrency of their own: in the clock's process, and beside the jobs of LLM workers."""
 
 import asyncio
 import logging

@@ -7,20 +7,21 @@ local function ids_in(text)
   return ids
 end
 
-local function live_workers()
-  local workers, pool = {}, queue == WEBHOOKS and LLM or queue
+local workers = {}
+local function add_live(pool, serves)
   for _, id in ipairs(redis.call('ZRANGE', WORKERS .. pool, -MOST_WORKERS, -1)) do
     local f = redis.call('HMGET', WORKER .. id, 'host', 'pid', 'at', 'running')
     if f[1] then
       workers[#workers + 1] = WorkerState{id = id, host = f[1], pid = f[2], heartbeat_age = now - f[3],
-        running = pool == queue and ids_in(f[4]) or {}}
+        running = serves and ids_in(f[4]) or {}}
     end
   end
-  return workers
 end
+add_live(queue, true)
+if queue == WEBHOOKS then add_live(LLM, false) end  -- they deliver beside their jobs
 
 local state = {name = queue, paused = is_paused(queue), rate_per_minute = drain_rate(queue, now) * 60000,
-  workers = live_workers()}
+  workers = workers}
 
 if queue == WEBHOOKS then
   local head = redis.call('ZRANGE', DELIVERIES, 0, 0, 'WITHSCORES')
