@@ -10,13 +10,13 @@ from tandem.api.jobs.subscriptions import Feed, Subscriptions
 from tandem.api.jobs.view import show
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.jobs.events import Event, Extent, Kind
+from tandem.shared.runtime.outage import Outage
 from tandem.shared.store import commands, events
 from tandem.shared.store.executor import AsyncBook
 
 log = logging.getLogger("tandem.api")
 
 PAGE = 500  # events read at once: what a watcher that reads slowly costs in memory
-OUTAGE_PAUSE = 1.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ class EventStream:
 
     async def _ask(self, calls: list[Any]) -> list[Any] | None:
         """Ask the job book, through outages; None if the process shuts down."""
+        outage = Outage(log, "a watcher of %s waits for Redis", self._id, level=logging.DEBUG)
         while not self._subscriptions.stopping:
             try:
                 return await self._book.run_all(calls)
             except StoreUnavailable as error:
-                log.debug("a watcher of %s waits for Redis: %s", self._id, error)
-                await asyncio.sleep(OUTAGE_PAUSE)
+                await asyncio.sleep(outage.pause(error))
         return None

@@ -4,6 +4,7 @@ import logging
 import re
 import socket
 import time
+from datetime import timedelta
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +19,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from tandem.shared.errors import StoreUnavailable
+from tandem.shared.runtime.outage import Outage
 
 log = logging.getLogger("tandem.redis")
 
@@ -127,17 +129,14 @@ def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
 
     """
     connection = client(url)
-    deadline = time.monotonic() + patience
+    outage = Outage(log, "waiting for Redis", patience=timedelta(seconds=patience))
     while True:
         try:
             memory = cast("dict[str, Any]", connection.info("memory"))
             persistence = cast("dict[str, Any]", connection.info("persistence"))
             break
         except RedisError as error:
-            if time.monotonic() > deadline:
-                raise StoreUnavailable(f"Redis did not answer for {patience:g} s: {error}") from None
-            log.warning("waiting for Redis: %s", error)
-            time.sleep(1)
+            time.sleep(outage.pause(error))
     connection.close()
     policy = str(memory.get("maxmemory_policy", "noeviction"))
     if policy.startswith("allkeys"):

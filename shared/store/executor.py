@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from redis.exceptions import NoScriptError, RedisError
 
 from tandem.shared.errors import StoreUnavailable
+from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import AsyncClient, Client, unavailable
 from tandem.shared.store.scripts import SCRIPTS, Call
 
@@ -78,13 +78,12 @@ class AsyncBook:
 
     async def insist(self, call: Call[T]) -> T:
         """Run a call that must not be lost: again and again until Redis has taken it."""
-        for pause in _pauses():
+        outage = Outage(log, "%s waits for Redis", call.name)
+        while True:
             try:
                 return await self.run(call)
             except StoreUnavailable as error:
-                log.warning("%s waits for Redis: %s", call.name, error)
-                await asyncio.sleep(pause)
-        raise AssertionError  # the pauses never end
+                await asyncio.sleep(outage.pause(error))
 
     async def aclose(self) -> None:
         await self.client.aclose()
@@ -132,22 +131,14 @@ class Book:
             StoreUnavailable: Redis is away, and `unless` says that there is no time left to wait for it.
 
         """
-        for pause in _pauses():
+        outage = Outage(log, "%s waits for Redis", call.name)
+        while True:
             try:
                 return self.run(call)
             except StoreUnavailable as error:
                 if unless():
                     raise
-                log.warning("%s waits for Redis: %s", call.name, error)
-                time.sleep(pause)
-        raise AssertionError  # the pauses never end
-
-
-def _pauses() -> Iterator[float]:
-    pause = timedelta(milliseconds=50)
-    while True:
-        yield pause.total_seconds()
-        pause = min(pause * 2, timedelta(seconds=1))
+                time.sleep(outage.pause(error))
 
 
 def _command(call: Call[Any], *, whole: bool = False) -> list[Any]:
