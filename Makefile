@@ -20,7 +20,7 @@ test: install-dev ## Run the whole test suite, WORKERS=4 tests side by side; it 
 	@exec $(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-fast: install-dev ## Run what is quick, without workers and browsers: under a minute.
-	@exec $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
+	@exec $(PY) -m pytest -n 3 --dist worksteal -m "not slow" $(ARGS)
 
 check: install-dev ## Check style, types and the architecture: ruff, mypy --strict, import-linter.
 	@.venv/bin/ruff check
