@@ -12,6 +12,7 @@ from uuid import uuid4
 from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
 from tandem.shared.store.scripts import CLAIM, LEASE, RECORDS, Call, Ending, script
+from tandem.shared.store.signature import Foreign
 
 HOST = socket.gethostname()
 
@@ -43,7 +44,7 @@ class Lease:
 class Unknown:
     """A queue entry that is not in the job book, its queue in its engine, and what arq keeps of it."""
 
-    id: str
+    id: Foreign
     queue: str
     record: bytes = b""
 

@@ -17,10 +17,12 @@ from enum import Enum
 from functools import cache, reduce
 from operator import or_
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
 
 from tandem.shared.jobs.model import at
 
+# A text that anybody may have written: what is no UTF-8 in it must stop nobody.
+Foreign = NewType("Foreign", str)
 NUMBERS = (int, float, timedelta, datetime)
 
 
@@ -187,8 +189,8 @@ def _field_reader(kind: Any, default: Any) -> Callable[[Any], Any]:
 READERS: dict[Any, Callable[[Any], Any]] = {
     NoneType: lambda _value: None,
     bytes: lambda value: value,
-    # Anybody may write into Redis: what is no UTF-8 must stop nobody.
-    str: lambda value: value.decode(errors="replace"),
+    str: bytes.decode,
+    Foreign: lambda value: value.decode(errors="replace"),
     int: int,
     float: float,
     bool: bool,

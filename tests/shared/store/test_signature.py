@@ -9,7 +9,7 @@ import pytest
 
 from tandem.shared.jobs.model import Status
 from tandem.shared.store.executor import Book
-from tandem.shared.store.signature import Answer, Arguments, constants
+from tandem.shared.store.signature import Answer, Arguments, Foreign, constants
 
 
 class Pair(NamedTuple):
@@ -37,7 +37,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Missing:
-    why: str
+    why: Foreign
 
 
 def run(book: Book, lua: str, arguments: Arguments | None = None, answer: Answer | None = None, **given: Any) -> Any:
@@ -135,7 +135,7 @@ ROW = "Row{name = 'é', count = '7', share = 0.25, yes = %s, age = %s, seen = 10
                 None,
             ),
         ),
-        ("return Missing{why = '\\255'}", Missing("\ufffd")),
+        ("return Missing{why = '\\255'}", Missing(Foreign("\ufffd"))),
     ],
 )
 def test_an_answer_is_read_by_name(book: Book, lua: str, expected: object) -> None:
