@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from functools import wraps
 from typing import Any
 
@@ -20,6 +19,7 @@ from redis.exceptions import RedisError
 
 from tandem.llm_worker.compat_arq import wire_format
 from tandem.llm_worker.runtime import Runtime
+from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import unavailable
 from tandem.shared.store import commands
 from tandem.shared.store.executor import AsyncBook
@@ -34,7 +34,6 @@ log = logging.getLogger("tandem.llm_worker")
 
 PRIORITIES = {queue: priority for priority, queue in ARQ_QUEUES.items()}
 CRON_WINDOW = 0.5  # seconds; arq enqueues what is due within two of them
-OUTAGE_PAUSE = timedelta(milliseconds=500)
 MOST_WARNED = 1000
 
 
@@ -167,14 +166,14 @@ class PlainArq(Worker):
 
 
 async def _insist(write: Callable[[], Awaitable[None]]) -> None:
+    outage = Outage(log, "a result of plain arq waits for Redis")
     while True:
         try:
             return await write()
         except RedisError as error:
             if not unavailable(error):
                 raise
-            log.warning("a result of plain arq waits for Redis: %s", error)
-            await asyncio.sleep(OUTAGE_PAUSE.total_seconds())
+            await asyncio.sleep(outage.pause(error))
 
 
 def _guarded(function: Any) -> Any:

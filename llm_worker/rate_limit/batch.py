@@ -7,12 +7,12 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from tandem.llm_worker.rate_limit.script import ANSWER, ARGUMENTS, Said, source
+from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import AsyncClient, unavailable
 
 log = logging.getLogger("tandem.limiter")
 
 MOST = 100  # operations a round trip: the script must stay short
-PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between attempts while Redis is away
 
 SOURCE = source()
 Operation = dict[str, Any]
@@ -69,15 +69,13 @@ class Batch:
 
     async def _insist(self, operations: list[Operation]) -> list[Said]:
         args = ARGUMENTS.encode((operations,), {})
-        attempt = 0
+        outage = Outage(log, "the limiter waits for Redis")
         while True:
             try:
                 answers: list[Said] = ANSWER.read(await self._script(args=args))
             except RedisError as error:
                 if not unavailable(error):
                     raise
-                log.warning("the limiter waits for Redis: %s", error)
-                await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
-                attempt += 1
+                await asyncio.sleep(outage.pause(error))
             else:
                 return answers

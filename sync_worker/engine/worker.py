@@ -26,6 +26,7 @@ from tandem.shared.errors import FinalError, JobError, StoreUnavailable
 from tandem.shared.jobs.attempt import timed_out, unknown_task
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail, HandBack, decide
+from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import Client
 from tandem.shared.store import leases, scripts, unknown_tasks
 from tandem.shared.store.executor import Book
@@ -40,7 +41,6 @@ from tandem.sync_worker.engine.plan import Plan, is_known, plan_of
 log = logging.getLogger("tandem.sync_worker")
 
 IDLE_POLL = 1  # seconds; a wake-up that got lost costs this much
-OUTAGE_PAUSE = 0.5  # seconds
 AFTER_CRASH = timedelta(seconds=1)
 OUR_QUEUES = ("sync-high", "sync", "sync-low")
 LOOK_EVERY = timedelta(milliseconds=100)  # at a running horse
@@ -84,6 +84,7 @@ class SyncWorker(Worker):
     def _dequeue(self, timeout: int | None, max_idle_time: int | None) -> Any:
         self.set_state(WorkerStatus.IDLE)
         idle_since = time.monotonic()
+        outage = Outage(log, "no jobs for now")
         while not self._stop_requested:
             try:
                 if lease := self._claim():
@@ -93,9 +94,9 @@ class SyncWorker(Worker):
                 self.heartbeat()
                 self.book.run(leases.renew("sync", [], worker=self.name))
                 self._wakeups.blpop([Key.WAKEUP + "sync"], timeout=IDLE_POLL)
+                outage.over()
             except (StoreUnavailable, RedisError) as error:
-                log.warning("no jobs for now: %s", error)
-                time.sleep(OUTAGE_PAUSE)
+                time.sleep(outage.pause(error))
         return None
 
     @contextmanager
