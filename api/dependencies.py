@@ -24,6 +24,6 @@ def from_state(name: str, *errors: type[Exception]) -> Callable[[Request], Await
 
 
 TheBook = Annotated[AsyncBook, Depends(from_state("book", StoreUnavailable))]
-TheFiles = Annotated[ObjectStore, Depends(from_state("files"))]
+TheArtifacts = Annotated[ObjectStore, Depends(from_state("files"))]
 TheSettings = Annotated[Settings, Depends(from_state("settings"))]
 TheCatalog = Annotated[Catalog, Depends(from_state("catalog"))]

@@ -6,7 +6,7 @@ from uuid import uuid4
 from bench.work import REPORT
 from tandem.shared.config.settings import Settings, load
 from tandem.shared.jobs.model import Artefact
-from tandem.shared.storage.artifacts import Files
+from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.tasks.catalog.report import ReportInput
 from tandem.sync_worker.context import SyncContext
 from tandem.sync_worker.handlers.report import report
@@ -18,7 +18,7 @@ class Context:
     def __init__(self) -> None:
         self.settings: Settings = load()
         self.job_id = uuid4().hex
-        self._files = Files(self.settings.files)
+        self._files = Artifacts(self.settings.files)
 
     def save(self, *, name: str, media_type: str, content: bytes) -> Artefact:
         return self._files.put(owner="bench", job=self.job_id, run=1, name=name, media_type=media_type, content=content)

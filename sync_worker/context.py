@@ -11,7 +11,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.errors import Snooze, StoreUnavailable
 from tandem.shared.jobs.model import Artefact
 from tandem.shared.jobs.progress import Pace, entry
-from tandem.shared.storage.artifacts import Files
+from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store import events, leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.leases import Lease
@@ -27,7 +27,7 @@ class SyncContext:
 
     lease: Lease
     settings: Settings
-    files: Files
+    files: Artifacts
     book: Book
     file: Artefact | None = None
     _pace: Pace = field(default_factory=Pace, init=False, repr=False)

@@ -2,7 +2,7 @@
 
 from tandem.shared.config.settings import Settings, SettingsError
 from tandem.shared.errors import JobError
-from tandem.shared.storage.artifacts import Files
+from tandem.shared.storage.artifacts import Artifacts
 from tandem.sync_worker.mail import smtp_url
 from tandem.sync_worker.mail.message import sender
 
@@ -24,6 +24,6 @@ def check(settings: Settings) -> None:
     except JobError as error:
         raise SettingsError(error.message) from None
     try:
-        Files(settings.files)
+        Artifacts(settings.files)
     except (OSError, ValueError) as error:
         raise SettingsError(f"TANDEM_FILES_URL: {error}") from None

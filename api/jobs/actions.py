@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from tandem.api.auth.keys import Caller, require_admin
-from tandem.api.dependencies import TheBook, TheCatalog, TheFiles, TheSettings
+from tandem.api.dependencies import TheArtifacts, TheBook, TheCatalog, TheSettings
 from tandem.api.jobs.access import VisibleJob, find
 from tandem.api.jobs.bulk import Retried, RetryFilter, retry_matching
 from tandem.api.jobs.view import answer
@@ -54,7 +54,7 @@ async def retry_job(job: VisibleJob, caller: Caller, book: TheBook) -> Response:
     status_code=204,
 )
 @raises(Conflict)
-async def delete_job(job: VisibleJob, caller: Caller, book: TheBook, files: TheFiles) -> Response:
+async def delete_job(job: VisibleJob, caller: Caller, book: TheBook, files: TheArtifacts) -> Response:
     # What is there before the job is seen to be finished is not of a run that a retry begins meanwhile.
     owned = await artifacts.keys_of(files, owner=job.owner, job=job.id)
     job = await find(job.id, caller, book)

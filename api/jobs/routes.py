@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 
 from tandem.api.auth.keys import Caller
-from tandem.api.dependencies import TheBook, TheCatalog, TheFiles
+from tandem.api.dependencies import TheArtifacts, TheBook, TheCatalog
 from tandem.api.jobs import cursor as cursors
 from tandem.api.jobs import download
 from tandem.api.jobs.access import VisibleJob
@@ -87,7 +87,7 @@ async def get_job(job: VisibleJob, subscriptions: TheSubscriptions, wait: Wait =
 @raises(NotFound)
 async def get_file(
     job: VisibleJob,
-    files: TheFiles,
+    files: TheArtifacts,
     range_: Annotated[str | None, Header(alias="Range")] = None,
     if_range: Annotated[str | None, Header()] = None,
     if_none_match: Annotated[str | None, Header()] = None,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from tandem.shared.runtime.outage import Outage
 from tandem.shared.store import queues
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.keys import Key
@@ -13,7 +14,6 @@ from tandem.shared.store.keys import Key
 log = logging.getLogger("tandem.llm_worker")
 
 WAIT = timedelta(seconds=5)  # the server ends each listening: a cancelled one would cost the connection
-OUTAGE_PAUSE = timedelta(milliseconds=500)
 
 
 class Wakeup:
@@ -23,6 +23,7 @@ class Wakeup:
         self._client, self._book = client, book
         self._busy, self._heard = busy, heard
         self._task: asyncio.Task[None] | None = None
+        self._outage = Outage(log, "no wake-ups for now", level=logging.DEBUG)
 
     def listen(self) -> None:
         """Have `heard` called at the next wake-up, if there is one in the next seconds."""
@@ -42,5 +43,6 @@ class Wakeup:
             elif woken:
                 self._heard()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next claim will say it
-            log.debug("no wake-ups for now: %s", error)
-            await asyncio.sleep(OUTAGE_PAUSE.total_seconds())
+            await asyncio.sleep(self._outage.pause(error))
+        else:
+            self._outage.over()

@@ -27,6 +27,7 @@ from tandem.shared.errors import StoreUnavailable
 from tandem.shared.jobs.errors import trace
 from tandem.shared.jobs.retry import Fail
 from tandem.shared.runtime import sd_notify
+from tandem.shared.runtime.outage import Outage
 from tandem.shared.store import leases, queues
 from tandem.shared.store.leases import Claimed, Lease, Success
 from tandem.shared.store.scripts import Call
@@ -34,7 +35,7 @@ from tandem.shared.store.scripts import Call
 log = logging.getLogger("tandem.llm_worker")
 
 IDLE_POLL = timedelta(milliseconds=500)  # jobs of plain arq wake nobody, and a wake-up may get lost
-OUTAGE_PAUSE = timedelta(milliseconds=500)
+AFTER_FAULT = timedelta(milliseconds=500)  # of ours: it may come again at once
 SUSPECTS = 16  # at once, each in a process of its own: a poison job makes suspects of all its neighbours
 HAND_BACK = timedelta(seconds=5)  # for the last writes
 
@@ -68,6 +69,7 @@ class LlmWorker(PlainArq):
         self.news = asyncio.Event()  # a reason to claim again
         self.stopping = self.retiring = self.handing_back = False
         self.ended = 0
+        self.outage = Outage(log, "no jobs for now")
         await self.open(self._opened)
         self.wakeup = Wakeup(self.wakeups, self.book, busy=self._is_busy, heard=self.news.set)
         if self.on_startup:
@@ -116,12 +118,12 @@ class LlmWorker(PlainArq):
         try:
             await self._round()
         except StoreUnavailable as error:
-            log.warning("no jobs for now: %s", error)
+            await asyncio.sleep(self.outage.pause(error))
         except Exception:
             log.exception("a round broke")
+            await asyncio.sleep(AFTER_FAULT.total_seconds())
         else:
-            return
-        await asyncio.sleep(OUTAGE_PAUSE.total_seconds())
+            self.outage.over()
 
     async def _round(self) -> None:
         """Claim what fits; if nothing more is due, wait for a reason to look again."""

@@ -17,6 +17,7 @@ from tandem.shared.errors import StoreUnavailable
 from tandem.shared.maintenance.schedules import Schedules
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.bootstrap import prepare
+from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import AsyncClient, async_client, client
 from tandem.shared.store import leases, maintenance, queues
 from tandem.shared.store.executor import AsyncBook, Book
@@ -86,13 +87,16 @@ def _opened(opened: AsyncClient, stack: AsyncExitStack) -> AsyncClient:
 
 
 async def _again_and_again(act: Callable[[], Awaitable[None]], pause: timedelta, stop: asyncio.Event) -> None:
+    outage = Outage(log, "no tick")
     while not stop.is_set():
+        seconds = pause.total_seconds()
         try:
             await act()
+            outage.over()
         except StoreUnavailable as error:
-            log.warning("no tick: %s", error)
+            seconds = outage.pause(error)
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause.total_seconds())
+            await asyncio.wait_for(stop.wait(), seconds)
 
 
 async def _main(settings: Settings) -> None:

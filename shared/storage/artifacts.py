@@ -18,6 +18,7 @@ from tandem.shared.errors import ServiceError
 from tandem.shared.jobs.model import Artefact
 
 AWAY = "the store of files does not take requests now"
+KEY = re.compile(r"[^/]+/([0-9A-HJKMNP-TV-Z]{26})/[0-9]+/[^/]+")  # owner/job/run/name, the job a ULID
 DRAFT = re.compile(r"#[0-9]+$")  # what obstore adds to the name of a file until it is whole
 
 
@@ -30,7 +31,7 @@ class Entry:
     modified: datetime
 
 
-class Files:
+class Artifacts:
     """The artefacts' store, for synchronous code. Keys are `owner/job/run/name`."""
 
     def __init__(self, url: str) -> None:
@@ -114,6 +115,12 @@ async def erase(store: ObjectStore, keys: Sequence[str]) -> None:
 def _place(owner: str, job: str) -> str:
     """Give where a job's files are."""
     return f"{owner}/{job}"
+
+
+def job_of(key: str) -> str | None:
+    """Read the id of the job whose file or draft this is; None: nothing of ours lies there."""
+    match = KEY.fullmatch(key)
+    return match[1] if match else None
 
 
 def open_store(url: str) -> ObjectStore:

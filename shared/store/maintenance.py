@@ -30,8 +30,8 @@ def return_unadopted() -> int:
     """Put jobs of plain RQ back that a worker took and neither adopted nor refused; 200 at most."""
 
 
-@script("maintenance/expire")
-def expire(*, ttl: timedelta) -> int:
+@script("maintenance/expire_unstarted")
+def expire_unstarted(*, ttl: timedelta) -> int:
     """End jobs that did not begin in time; 200 at most, and searches in lists of up to 5 ms."""
 
 
@@ -61,7 +61,7 @@ def duties(*, ttl: timedelta, looks: int) -> list[Call[int]]:
         recover_expired_leases(ttl=ttl),
         move_due(),
         return_unadopted(),
-        expire(ttl=ttl),
+        expire_unstarted(ttl=ttl),
         recover_lost(looks=looks),
         trim_registries(),
         trim_indexes(ttl=ttl),

@@ -9,6 +9,7 @@ import aiohttp
 
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
+from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import AsyncClient
 from tandem.shared.store import commands, deliveries
 from tandem.shared.store.deliveries import Delivery, Outcome, Verdict
@@ -22,7 +23,7 @@ log = logging.getLogger("tandem.webhooks")
 AT_ONCE = 50  # slow receivers hold a place each, and none of the jobs'
 LEASE = request.TIMEOUT * 2
 IDLE_POLL = timedelta(seconds=5)  # a wakeup that got lost costs this much
-OUTAGE_PAUSE = 0.5  # seconds
+AFTER_FAULT = 0.5  # seconds; of ours: it may come again at once
 
 
 class Deliverer:
@@ -35,6 +36,7 @@ class Deliverer:
         self._book = book
         self._wakeup: Any = wakeup
         self._running: set[asyncio.Task[None]] = set()
+        self._outage = Outage(log, "no deliveries for now")
         self._loop: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -57,11 +59,12 @@ class Deliverer:
             try:
                 await self._round()
             except StoreUnavailable as error:
-                log.warning("no deliveries for now: %s", error)
-                await asyncio.sleep(OUTAGE_PAUSE)
+                await asyncio.sleep(self._outage.pause(error))
             except Exception:
                 log.exception("a round of deliveries broke")
-                await asyncio.sleep(OUTAGE_PAUSE)
+                await asyncio.sleep(AFTER_FAULT)
+            else:
+                self._outage.over()
 
     async def _round(self) -> None:
         if len(self._running) >= AT_ONCE:
@@ -81,7 +84,7 @@ class Deliverer:
             await self._wakeup.blpop([Key.WAKEUP + WEBHOOKS], timeout=wait.total_seconds())
         except Exception as error:  # noqa: BLE001 - whatever it is, the claim that follows will say it
             log.debug("nobody can be woken: %s", error)
-            await asyncio.sleep(OUTAGE_PAUSE)
+            await asyncio.sleep(AFTER_FAULT)
 
     async def _deliver(self, delivery: Delivery) -> None:
         content = delivery.body or await self._render(delivery)

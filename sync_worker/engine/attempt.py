@@ -15,7 +15,7 @@ from tandem.shared.jobs.attempt import check_input, check_output, report
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack, decide
 from tandem.shared.runtime.redis_client import client
-from tandem.shared.storage.artifacts import Files
+from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.leases import Lease, Success
@@ -33,7 +33,7 @@ def attempt(settings: Settings, lease: Lease) -> None:
     """Run `lease` and write what became of it. Runs in the horse; a connection can't be shared with the parent."""
     with structlog.contextvars.bound_contextvars(job=lease.id, task=lease.task, request=lease.request_id):
         book = Book(client(settings.redis))
-        context = SyncContext(lease=lease, settings=settings, files=Files(settings.files), book=book)
+        context = SyncContext(lease=lease, settings=settings, files=Artifacts(settings.files), book=book)
         if not book.insist(_outcome(lease, context)):
             log.warning("the lease was lost, the outcome is dropped")
         elif lease.native:

@@ -1,17 +1,16 @@
 """Removing what is old: artefacts, records, and what lost its record."""
 
-import re
 from collections.abc import Iterator
 from datetime import datetime
 
 from tandem.shared.jobs.model import Job, at
+from tandem.shared.storage.artifacts import job_of
 from tandem.shared.store import commands, listing
 from tandem.shared.store.listing import Filter
 from tandem.shared.tasks.catalog.maintenance import CLEANUP, CleanupInput, CleanupOutput, Removed
 from tandem.sync_worker.context import SyncContext, handles
 
 BATCH = 200
-OURS = re.compile(r"[^/]+/([0-9A-HJKMNP-TV-Z]{26})/[0-9]+/[^/]+")  # owner/job/run/name, the job a ULID
 
 
 @handles(CLEANUP)
@@ -84,10 +83,10 @@ def _finished(ctx: SyncContext, before: datetime) -> Iterator[Job]:
 
 def _orphaned(ctx: SyncContext, key: str) -> bool:
     """Tell whether no record names this artefact; a running job's file is not named yet."""
-    match = OURS.fullmatch(key)
-    if not match:
+    job_id = job_of(key)
+    if job_id is None:
         return False  # the store may be shared: what we did not write is not ours to remove
-    job = ctx.book.run(commands.fetch(match[1]))
+    job = ctx.book.run(commands.fetch(job_id))
     return job is None or (job.finished and (job.file is None or job.file.key != key))
 
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from tandem.api.app import create_app
 from tandem.shared.config.api_keys import parse_keys
 from tandem.shared.config.settings import Settings
-from tandem.shared.storage.artifacts import Files
+from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store.executor import Book
 from tests.support.gateway import KEYS, Gateway, started
 from tests.support.servers.valkey import Valkey
@@ -35,8 +35,8 @@ def app(settings: Settings) -> FastAPI:
 
 
 @pytest.fixture
-def files(settings: Settings) -> Files:
-    files = Files(settings.files)
+def files(settings: Settings) -> Artifacts:
+    files = Artifacts(settings.files)
     for entry in files.list():
         files.delete(entry.key)
     return files

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tandem.shared.jobs.model import Job, Usage
-from tandem.shared.storage.artifacts import Files
+from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
@@ -31,7 +31,7 @@ class House:
         self.book = book
         self.redis: Any = book.client  # redis-py's types know bytes keys only
         self.folder = folder / "files"
-        self.files = Files(self.folder.as_uri())
+        self.files = Artifacts(self.folder.as_uri())
 
     def running(self, *, owner: str = "ada") -> SyncContext:
         """A report that runs and has stored its file already."""

@@ -11,7 +11,7 @@ import pytest
 
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Usage
-from tandem.shared.storage.artifacts import Files
+from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store import commands, events, leases
 from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.leases import Success
@@ -221,7 +221,7 @@ async def _commands(book: Book) -> int:
 # --- delete
 
 
-async def test_a_finished_job_is_erased_with_all_that_it_made(gateway: Gateway, worker: Book, files: Files) -> None:
+async def test_a_finished_job_is_erased_with_all_that_it_made(gateway: Gateway, worker: Book, files: Artifacts) -> None:
     job_id = await gateway.submit("report", BODIES["report"])
     is_problem(await gateway.ann.delete(f"/v1/jobs/{job_id}"), 409)
     lease = claim_one(worker, "sync")
@@ -242,7 +242,7 @@ async def test_a_finished_job_is_erased_with_all_that_it_made(gateway: Gateway, 
 
 
 async def test_an_erasure_that_breaks_off_leaves_nothing_without_an_owner(
-    gateway: Gateway, worker: Book, files: Files, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, worker: Book, files: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = await gateway.submit("report", BODIES["report"])
     file = files.put(owner="ann", job=job_id, run=1, name="a.pdf", media_type="application/pdf", content=b"x")

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from tandem.shared.storage.artifacts import Files
+from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store.executor import Book
 from tests.support.gateway import Gateway, is_problem
 from tests.support.jobs import claim_one, finish
@@ -11,7 +11,7 @@ CONTENT = bytes(range(256)) * 2000  # more than one chunk
 
 
 @pytest.fixture
-async def url(gateway: Gateway, worker: Book, files: Files) -> str:
+async def url(gateway: Gateway, worker: Book, files: Artifacts) -> str:
     job_id = await gateway.submit("report", {"markdown": "x"})
     name = 'Übersicht "1".pdf'
     file = files.put(owner="ann", job=job_id, run=1, name=name, media_type="application/pdf", content=CONTENT)
@@ -85,7 +85,7 @@ async def test_validators(gateway: Gateway, url: str) -> None:
     assert changed.status_code == 200
 
 
-async def test_no_file_and_a_cleaned_up_file_are_404(gateway: Gateway, url: str, files: Files) -> None:
+async def test_no_file_and_a_cleaned_up_file_are_404(gateway: Gateway, url: str, files: Artifacts) -> None:
     job_id = await gateway.submit()
     is_problem(await gateway.ann.get(f"/v1/jobs/{job_id}/file"), 404)
     [entry] = list(files.list())

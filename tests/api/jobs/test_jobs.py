@@ -7,7 +7,7 @@ import pytest
 from tandem.api.jobs import cursor as cursors
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail, Failure, RetryIn
-from tandem.shared.storage.artifacts import Files
+from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store import leases, listing
 from tandem.shared.store.events import channel
 from tandem.shared.store.executor import Book
@@ -45,7 +45,7 @@ async def test_the_typed_path_is_of_its_task_only(gateway: Gateway) -> None:
     is_problem(await gateway.ann.get(f"/v1/score/{job_id}"), 404)
 
 
-async def test_another_owners_job_does_not_exist(gateway: Gateway, worker: Book, files: Files) -> None:
+async def test_another_owners_job_does_not_exist(gateway: Gateway, worker: Book, files: Artifacts) -> None:
     job_id = await gateway.submit("report", {"markdown": "# Secret"})
     file = files.put(owner="ann", job=job_id, run=1, name="a.pdf", media_type="application/pdf", content=b"x")
     finish(worker, claim_one(worker, "sync"), "{}", file)

@@ -68,7 +68,7 @@ async def test_the_past_is_now(gateway: Gateway, query: dict[str, str]) -> None:
 
 async def test_a_job_that_can_not_start_in_time_expires(gateway: Gateway, book: Book) -> None:
     job = await ask(gateway, {"expires_in": "0.001", "delay": "60"})
-    assert until(lambda: tick(book)["expire"]) == 1
+    assert until(lambda: tick(book)["expire_unstarted"]) == 1
     job = (await gateway.ann.get(f"/v1/jobs/{job['id']}")).json()
     assert (job["status"], job["error"], job["result"]) == ("expired", None, None)
 

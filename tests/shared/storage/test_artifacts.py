@@ -14,7 +14,7 @@ import pytest
 from obstore.store import S3Store
 
 from tandem.shared.jobs.model import Artefact
-from tandem.shared.storage.artifacts import Entry, Files, open_store
+from tandem.shared.storage.artifacts import Artifacts, Entry, open_store
 from tests.support.processes import ROOT, clean_environment, until
 
 PDF = b"%PDF-1.7 " + bytes(range(256))
@@ -27,11 +27,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def files(folder: Path) -> Files:
-    return Files(folder.as_uri())
+def files(folder: Path) -> Artifacts:
+    return Artifacts(folder.as_uri())
 
 
-def put(files: Files, content: bytes = PDF, *, name: str = "report.pdf", job: str = "01J", run: int = 1) -> Artefact:
+def put(
+    files: Artifacts, content: bytes = PDF, *, name: str = "report.pdf", job: str = "01J", run: int = 1
+) -> Artefact:
     return files.put(owner="ann", job=job, run=run, name=name, media_type="application/pdf", content=content)
 
 
@@ -42,7 +44,7 @@ def on_disk(folder: Path) -> list[str]:
 # --- put, get, delete, list
 
 
-def test_what_is_put_is_read_back(files: Files, folder: Path) -> None:
+def test_what_is_put_is_read_back(files: Artifacts, folder: Path) -> None:
     artefact = put(files)
     assert artefact == Artefact(
         key="ann/01J/1/report.pdf",
@@ -52,28 +54,28 @@ def test_what_is_put_is_read_back(files: Files, folder: Path) -> None:
         sha256=hashlib.sha256(PDF).hexdigest(),
     )
     assert files.get(artefact.key) == PDF
-    assert Files(folder.as_uri()).get(artefact.key) == PDF, "another process finds it"
+    assert Artifacts(folder.as_uri()).get(artefact.key) == PDF, "another process finds it"
     assert on_disk(folder) == [artefact.key]
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 11_000_000], ids=["empty", "several parts"])
-def test_any_size(files: Files, content: bytes) -> None:
+def test_any_size(files: Artifacts, content: bytes) -> None:
     artefact = put(files, content)
     assert files.get(artefact.key) == content
     assert [(entry.key, entry.bytes) for entry in files.list()] == [(artefact.key, len(content))]
 
 
-def test_the_same_key_is_overwritten(files: Files) -> None:
+def test_the_same_key_is_overwritten(files: Artifacts) -> None:
     put(files, b"a longer first one")
     assert files.get(put(files, b"second").key) == b"second"
 
 
-def test_a_missing_file_is_not_found(files: Files) -> None:
+def test_a_missing_file_is_not_found(files: Artifacts) -> None:
     with pytest.raises(FileNotFoundError):
         files.get("ann/01J/1/report.pdf")
 
 
-def test_deleting_leaves_nothing_and_may_be_repeated(files: Files, folder: Path) -> None:
+def test_deleting_leaves_nothing_and_may_be_repeated(files: Artifacts, folder: Path) -> None:
     one, two = put(files), put(files, run=2)
     files.delete(one.key)
     files.delete(one.key)
@@ -83,7 +85,7 @@ def test_deleting_leaves_nothing_and_may_be_repeated(files: Files, folder: Path)
     assert put(files).key == one.key
 
 
-def test_a_listing_shows_key_size_and_time(files: Files) -> None:
+def test_a_listing_shows_key_size_and_time(files: Artifacts) -> None:
     before = datetime.now(UTC)
     put(files, name="ä ñ.pdf")
     put(files, b"12", job="01K")
@@ -96,12 +98,12 @@ def test_a_listing_shows_key_size_and_time(files: Files) -> None:
     assert list(map(type, listed)) == [Entry, Entry]
 
 
-def test_more_files_than_one_batch_of_a_listing(files: Files) -> None:
+def test_more_files_than_one_batch_of_a_listing(files: Artifacts) -> None:
     keys = {put(files, b"x", job=f"{number:04}").key for number in range(120)}
     assert {entry.key for entry in files.list()} == keys
 
 
-def test_two_attempts_keep_a_file_each(files: Files) -> None:
+def test_two_attempts_keep_a_file_each(files: Artifacts) -> None:
     """A run that lost its lease can't overwrite the file of the run that holds it."""
     first, second = put(files, b"stale", run=1), put(files, b"fresh", run=2)
     put(files, b"staler", run=1)
@@ -114,8 +116,8 @@ def test_two_attempts_keep_a_file_each(files: Files) -> None:
 
 WRITER = """
 import sys
-from tandem.shared.storage.artifacts import Files
-files, number = Files(sys.argv[1]), 0
+from tandem.shared.storage.artifacts import Artifacts
+files, number = Artifacts(sys.argv[1]), 0
 while True:
     number += 1
     content = bytes([number % 256]) * {size}
@@ -126,7 +128,7 @@ while True:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [3_000_000, 15_000_000])
-def test_a_writer_that_is_killed_leaves_no_half_file(files: Files, folder: Path, size: int) -> None:
+def test_a_writer_that_is_killed_leaves_no_half_file(files: Artifacts, folder: Path, size: int) -> None:
     """Killed in the middle of a write: what is listed is whole, and so is what readers saw meanwhile."""
     environment = {**clean_environment(), "PYTHONPATH": str(ROOT)}
     for laps in range(3):
@@ -154,7 +156,7 @@ def unfinished(folder: Path, *, but: AbstractSet[Path] = frozenset()) -> set[Pat
     return {path for path in folder.rglob("*#*") if path.is_file()} - but
 
 
-def check_whole(files: Files, size: int) -> None:
+def check_whole(files: Artifacts, size: int) -> None:
     for entry in files.list():
         assert entry.bytes == size
         content = files.get(entry.key)
@@ -186,7 +188,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("part", ["name", "job", "owner"])
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda name: repr(name)[:24])
-def test_no_name_leads_out_of_the_folder(files: Files, folder: Path, tmp_path: Path, part: str, hostile: str) -> None:
+def test_no_name_leads_out_of_the_folder(
+    files: Artifacts, folder: Path, tmp_path: Path, part: str, hostile: str
+) -> None:
     """It is stored inside, can be read back and deleted, or it is refused and nothing was written."""
     given = {"owner": "ann", "job": "01J", "name": "x.pdf", part: hostile}
     try:
@@ -202,7 +206,7 @@ def test_no_name_leads_out_of_the_folder(files: Files, folder: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("hostile", ["../secret", "/secret", "ann/../../secret", "..", "ann/./../../secret"])
-def test_no_key_reads_or_deletes_outside(files: Files, folder: Path, hostile: str) -> None:
+def test_no_key_reads_or_deletes_outside(files: Artifacts, folder: Path, hostile: str) -> None:
     secret = folder.parent / "secret"
     secret.write_text("outside")
     for act in (files.get, files.delete):
@@ -233,7 +237,7 @@ def test_a_relative_folder_is_refused(url: str, tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_missing_folder_is_made(tmp_path: Path) -> None:
-    Files(f"file://localhost{tmp_path}/a/b%20c")
+    Artifacts(f"file://localhost{tmp_path}/a/b%20c")
     assert (tmp_path / "a/b c").is_dir()
 
 

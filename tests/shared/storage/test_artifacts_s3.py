@@ -10,7 +10,7 @@ import pytest
 from obstore.exceptions import BaseError
 
 from tandem.deploy.local.ports import free_port
-from tandem.shared.storage.artifacts import Files
+from tandem.shared.storage.artifacts import Artifacts
 from tests.support.processes import until
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI"
@@ -41,21 +41,21 @@ def _answers(url: str) -> bool:
 
 
 @pytest.fixture
-def files(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Files:
+def files(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Artifacts:
     environment = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT": endpoint}
     for name, value in {**environment, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}.items():
         monkeypatch.setenv(name, value)
-    return Files("s3://bucket/some/prefix")
+    return Artifacts("s3://bucket/some/prefix")
 
 
-def test_a_bucket_keeps_files_as_a_folder_does(files: Files) -> None:
+def test_a_bucket_keeps_files_as_a_folder_does(files: Artifacts) -> None:
     small, large = (
         files.put(owner="ada", job="01J", run=n, name="ü #1.pdf", media_type="application/pdf", content=content)
         for n, content in enumerate((b"%PDF", LARGE))
     )
     assert files.get(small.key) == b"%PDF"
     assert files.get(large.key) == LARGE
-    assert Files("s3://bucket/some").get(f"prefix/{small.key}") == b"%PDF"
+    assert Artifacts("s3://bucket/some").get(f"prefix/{small.key}") == b"%PDF"
     assert {entry.key: entry.bytes for entry in files.list()} == {small.key: 4, large.key: len(LARGE)}
     for _ in range(2):
         files.delete(large.key)
@@ -68,4 +68,4 @@ def test_a_bucket_keeps_files_as_a_folder_does(files: Files) -> None:
 def test_a_wrong_secret_opens_no_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises((BaseError, PermissionError)):
-        list(Files("s3://bucket/some/prefix").list())
+        list(Artifacts("s3://bucket/some/prefix").list())

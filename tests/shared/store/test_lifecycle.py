@@ -150,7 +150,7 @@ def test_a_delayed_job_waits(book: Book, queue: str) -> None:
 def test_a_job_that_did_not_start_in_time_expires(book: Book, queue: str) -> None:
     job_id = put(book, TASKS[queue], expires_in=timedelta(milliseconds=1))
     begun = put(book, TASKS[queue], expires_in=timedelta(hours=1))
-    while not tick(book)["expire"]:
+    while not tick(book)["expire_unstarted"]:
         assert book.client.zcard("tandem:expiring") == 2
     assert get(book, job_id).status is Status.EXPIRED
     [lease] = claim(book, queue)
