@@ -46,7 +46,7 @@ api: install ## One gateway process.
 llm-worker: install ## One process of the asyncio pool (arq): LLM calls.
 	@exec $(PY) -m tandem.llm_worker $(ARGS)
 
-sync-worker: install ## One process of the forking pool (RQ): mail, PDF, upkeep.
+sync-worker: install ## One process of the forking pool (RQ): mail, PDF, maintenance.
 	@$(PY) -m tandem.deploy.local.files
 	@exec $(PY) -m tandem.sync_worker $(ARGS)
 

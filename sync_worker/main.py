@@ -29,16 +29,7 @@ BROKEN = 1
 
 def main(pid: int) -> None:
     """Run the worker; `pid` is the process that whoever started it knows."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tandem.sync_worker", description="One process of the forking pool."
-    )
-    parser.add_argument("queues", nargs="*", help="queues of plain RQ to serve too; default: TANDEM_RQ_QUEUES")
-    parser.add_argument("-b", "--burst", action="store_true", help="end when no job is left")
-    parser.add_argument("-n", "--name", help="the worker's name; default: a random one")
-    parser.add_argument("--max-jobs", type=int, metavar="N", help="end after N jobs")
-    parser.add_argument("--max-idle-time", type=int, metavar="S", help="end after S seconds without a job")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log more")
-    options = parser.parse_args()
+    options = _options()
     if options.verbose:
         os.environ["TANDEM_LOG_LEVEL"] = "debug"
     settings = prepare()
@@ -69,6 +60,19 @@ def main(pid: int) -> None:
         leave(f"Redis went away: {error}", OUTAGE)
     if worker.broken or not (options.burst or options.max_jobs or options.max_idle_time or worker.told_to_stop):
         leave("the worker ended by itself; the lines above say why", BROKEN)  # RQ's own loop would exit with 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tandem.sync_worker", description="One process of the forking pool."
+    )
+    parser.add_argument("queues", nargs="*", help="queues of plain RQ to serve too; default: TANDEM_RQ_QUEUES")
+    parser.add_argument("-b", "--burst", action="store_true", help="end when no job is left")
+    parser.add_argument("-n", "--name", help="the worker's name; default: a random one")
+    parser.add_argument("--max-jobs", type=int, metavar="N", help="end after N jobs")
+    parser.add_argument("--max-idle-time", type=int, metavar="S", help="end after S seconds without a job")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more")
+    return parser.parse_args()
 
 
 def _preload(prefixes: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -218,3 +219,8 @@ def test_no_file_of_the_repository_names(what: str) -> None:
 )
 def test_the_patterns_find_what_they_are_for(line: str, what: str) -> None:
     assert FORBIDDEN[what].search(line)
+
+
+def test_no_folder_has_more_than_about_a_dozen_modules() -> None:
+    folders = Counter(path.parent.relative_to(ROOT) for path in SOURCES if path.name != "__init__.py")
+    assert {folder: count for folder, count in folders.items() if count > 13} == {}

@@ -15,7 +15,7 @@ from tandem.llm_worker.runtime import Runtime
 from tandem.shared.jobs.attempt import check_input, check_output, report, timed_out, unknown_task
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.retry import Decision, Fail, HandBack, decide
-from tandem.shared.store import events, leases, scripts, unknown_tasks
+from tandem.shared.store import events, leases, scripts
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.leases import Lease, Success
 from tandem.shared.tasks.spec import AnySpec
@@ -82,10 +82,10 @@ async def _outcome(runtime: Runtime, lease: Lease, context: LlmContext) -> Outco
 
 async def _unknown(book: AsyncBook, lease: Lease) -> Decision:
     """Leave a task that this worker does not know to another one, unless workers have done so for long."""
-    await book.insist(unknown_tasks.note(lease.id))
-    decision = unknown_task(lease.task, known_for=await book.insist(unknown_tasks.age(lease.id)))
+    await book.insist(leases.note_unknown_task(lease.id))
+    decision = unknown_task(lease.task, known_for=await book.insist(leases.unknown_task_age(lease.id)))
     if isinstance(decision, Fail):
-        await book.insist(unknown_tasks.forget(lease.id))
+        await book.insist(leases.forget_unknown_task(lease.id))
     log.warning("this worker does not know its task, %s", decision)
     return decision
 

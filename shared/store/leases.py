@@ -6,15 +6,17 @@ import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
+from tandem.shared.store.keys import Key
 from tandem.shared.store.scripts import CLAIM, LEASE, RECORDS, Call, Ending, script
-from tandem.shared.store.signature import Foreign
+from tandem.shared.store.signature import Foreign, ms
 
 HOST = socket.gethostname()
+UNKNOWN_KEPT = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,3 +183,24 @@ def _finish(
 @script("jobs/hold", library=RECORDS)
 def hold(name: str, *, job_id: str, token: str) -> bool:
     """Take a named lock for as long as the job's lease lasts; False if another job holds it."""
+
+
+def note_unknown_task(job_id: str) -> Call[bool]:
+    """Say that a worker does not know the job's task; the first to say so starts the count, by Redis's clock."""
+    return Call("SET", [Key.UNKNOWN + job_id, "1", "NX", "PX", ms(UNKNOWN_KEPT)], bool, command=True)
+
+
+def unknown_task_age(job_id: str) -> Call[timedelta]:
+    """Read how long ago `note_unknown_task` was first called."""
+
+    def parse(answer: Any) -> timedelta:
+        return (
+            max(UNKNOWN_KEPT - timedelta(milliseconds=int(answer)), timedelta(0)) if int(answer) >= 0 else timedelta(0)
+        )
+
+    return Call("PTTL", [Key.UNKNOWN + job_id], parse, command=True)
+
+
+def forget_unknown_task(job_id: str) -> Call[bool]:
+    """End the count: the job is given up, and starts anew if somebody retries it."""
+    return Call("DEL", [Key.UNKNOWN + job_id], bool, command=True)

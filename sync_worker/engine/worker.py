@@ -28,7 +28,7 @@ from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail, HandBack, decide
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import Client
-from tandem.shared.store import leases, scripts, unknown_tasks
+from tandem.shared.store import leases, scripts
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import Claimed, Lease
@@ -153,11 +153,11 @@ class SyncWorker(Worker):
 
     def _unknown(self, lease: Lease) -> scripts.Call[bool]:
         """Leave a task that this worker does not know to another one, unless workers have done so for long."""
-        self.book.insist(unknown_tasks.note(lease.id), unless=self._out_of_grace)
-        age = self.book.insist(unknown_tasks.age(lease.id), unless=self._out_of_grace)
+        self.book.insist(leases.note_unknown_task(lease.id), unless=self._out_of_grace)
+        age = self.book.insist(leases.unknown_task_age(lease.id), unless=self._out_of_grace)
         decision = unknown_task(lease.task, known_for=age)
         if isinstance(decision, Fail):
-            self.book.insist(unknown_tasks.forget(lease.id), unless=self._out_of_grace)
+            self.book.insist(leases.forget_unknown_task(lease.id), unless=self._out_of_grace)
         log.warning("%s: this worker does not know its task, %s", lease.id, decision)
         return leases.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
 

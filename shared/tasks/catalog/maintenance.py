@@ -1,4 +1,4 @@
-"""Upkeep: what only an operator may start."""
+"""Maintenance: what only an operator may start."""
 
 from datetime import timedelta
 from typing import Annotated, Literal

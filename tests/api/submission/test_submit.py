@@ -111,7 +111,7 @@ async def test_without_a_known_key_401(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("task", ["cleanup", "migrate"])
-async def test_a_user_may_not_start_upkeep(gateway: Gateway, task: str, book: Book) -> None:
+async def test_a_user_may_not_start_maintenance(gateway: Gateway, task: str, book: Book) -> None:
     is_problem(await gateway.ann.post(f"/v1/{task}", json=load()[task].example), 403)
     assert book.client.dbsize() == 0
 

@@ -105,25 +105,25 @@ def test_suspects_are_stopped_with_their_worker_and_handed_back(workers: Pool) -
     workers.start()
     jobs = workers.finished(ids)
     assert {(job.status, job.attempt, len(job.attempts)) for job in jobs} == {(Status.SUCCEEDED, 3, 2)}
-    apart = workers.runs()[36:]
-    assert len({pid for _, pid in apart}) == len(apart) == 16 + 18, "each in a process of its own"
-    assert apart[32][0] - apart[16][0] >= 1.5, "16 at a time"
+    isolated = workers.runs()[36:]
+    assert len({pid for _, pid in isolated}) == len(isolated) == 16 + 18, "each in a process of its own"
+    assert isolated[32][0] - isolated[16][0] >= 1.5, "16 at a time"
 
 
-def test_suspects_die_with_their_worker_and_a_lost_quarantine_convicts_nobody(workers: Pool) -> None:
+def test_suspects_die_with_their_worker_and_a_lost_isolation_server_convicts_nobody(workers: Pool) -> None:
     ids = suspects(workers, 3, seconds=1.5)
     worker = workers.start()
     until(lambda: len(workers.runs()) == 9, what="the suspects' runs")
-    [quarantine] = psutil.Process(worker.popen.pid).children()
-    apart = quarantine.children()
-    assert sorted(process.pid for process in apart) == sorted(pid for _, pid in workers.runs()[6:])
-    quarantine.kill()
-    until(lambda: not any(map(alive, apart)), what="the end of the suspects' processes")
-    until(lambda: len(workers.runs()) == 12, what="runs in another quarantine")
+    [server] = psutil.Process(worker.popen.pid).children()
+    isolated = server.children()
+    assert sorted(process.pid for process in isolated) == sorted(pid for _, pid in workers.runs()[6:])
+    server.kill()
+    until(lambda: not any(map(alive, isolated)), what="the end of the suspects' processes")
+    until(lambda: len(workers.runs()) == 12, what="runs in another isolation server")
     [other] = psutil.Process(worker.popen.pid).children()
-    apart = [other, *other.children()]
+    isolated = [other, *other.children()]
     worker.stop(signal.SIGKILL)
-    until(lambda: not any(map(alive, apart)), what="the end of all that the worker had started")
+    until(lambda: not any(map(alive, isolated)), what="the end of all that the worker had started")
     workers.start()
     assert {job.status for job in workers.finished(ids)} == {Status.SUCCEEDED}
 
