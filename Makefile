@@ -50,7 +50,7 @@ sync-worker: install ## One process of the forking pool (RQ): mail, PDF, mainten
 	@$(PY) -m tandem.deploy.local.files
 	@exec $(PY) -m tandem.sync_worker $(ARGS)
 
-clock: install ## The clock: due retries, jobs of dead sync workers.
+clock: install ## The clock: due retries, jobs of dead sync workers, schedules, webhooks.
 	@exec $(PY) -m tandem.shared.maintenance
 
 dashboard: install ## rq-dashboard, behind an admin key.

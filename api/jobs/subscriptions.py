@@ -12,6 +12,7 @@ from fastapi import Depends
 from tandem.api.dependencies import from_state
 from tandem.shared.jobs.events import Event, Kind
 from tandem.shared.jobs.model import Job
+from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import AsyncClient
 from tandem.shared.store import commands, events
 from tandem.shared.store.executor import AsyncBook
@@ -19,7 +20,6 @@ from tandem.shared.store.keys import Key
 
 log = logging.getLogger("tandem.api")
 
-RECONNECT = 0.5  # seconds
 BACKLOG = 256  # events that a slow watcher may leave unread before it is told to read the stream again
 
 
@@ -125,18 +125,21 @@ class Subscriptions:
             log.debug("%s: %s", command, error)
 
     async def _listen(self) -> None:
+        outage = Outage(log, "watching waits for Redis")
         while True:
+            lost: Exception = ConnectionError("the subscription ended")
             try:
-                await self._follow()
+                await self._follow(outage)
             except Exception as error:  # noqa: BLE001 - whatever broke the subscription, watching goes on
-                log.warning("watching waits for Redis: %s", error)
+                lost = error
             self._pubsub = None
             self._subscribed.clear()
-            await asyncio.sleep(RECONNECT)
+            await asyncio.sleep(outage.pause(lost))
 
-    async def _follow(self) -> None:
+    async def _follow(self, outage: Outage) -> None:
         async with self._client.pubsub() as pubsub:
             await pubsub.subscribe(Key.WATCH)  # no job's channel: it keeps the subscription alive
+            outage.over()
             self._pubsub = pubsub
             if self._feeds:
                 await pubsub.subscribe(*self._feeds)

@@ -1,14 +1,12 @@
 """Whether a webhook may be sent to a URL, as far as it can be told at submit; the connection checks again."""
 
 import asyncio
-import socket
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
 
 from tandem.api.server.errors import Invalid
 from tandem.shared.config.api_keys import ApiKey
-from tandem.shared.net.ssrf import RefusedUrl, Target, check_address, check_url
+from tandem.shared.net.resolver import refusal, resolve_soon
+from tandem.shared.net.ssrf import RefusedUrl, Target, check_url
 
 SCHEMES = ("https", "http")
 PATIENCE = 2.0  # seconds for the look-up of a name
@@ -44,35 +42,19 @@ class WebhookTargets:
             raise Invalid("query", "webhook_url", error.reason) from None
         if self._allow_private:
             return
-        for address in await self._addresses(target):
-            if reason := check_address(address):
-                raise Invalid("query", "webhook_url", f"its host has an address that is {reason}")
+        if refused := refusal(await self._addresses(target), allow_private=False):
+            raise Invalid("query", "webhook_url", f"its host has an address that is {refused.reason}")
 
     async def _addresses(self, target: Target) -> Sequence[str]:
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._slots.acquire()
-                return await self._look_up(target)
+                looking = resolve_soon(target.host, target.port)
+                looking.add_done_callback(lambda _: self._slots.release())
+                found = await asyncio.shield(looking)  # it holds its place until it is done
         except TimeoutError:
             return ()
-
-    def _look_up(self, target: Target) -> "asyncio.Future[list[str]]":
-        """Start a thread of its own: the system's resolver knows no timeout, and nobody may have to wait for it."""
-        loop = asyncio.get_running_loop()
-        found: asyncio.Future[list[str]] = loop.create_future()
-
-        def hand_over(addresses: list[str]) -> None:
-            self._slots.release()
-            if not found.done():
-                found.set_result(addresses)
-
-        def work() -> None:
-            addresses = _resolve(target)
-            with suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(hand_over, addresses)
-
-        threading.Thread(target=work, name="webhook-lookup", daemon=True).start()
-        return found
+        return () if isinstance(found, OSError) else found
 
 
 def take_apart(url: str, *, allow_private: bool) -> Target:
@@ -95,11 +77,3 @@ def check_keys(keys: Sequence[ApiKey], *, allow_private: bool, signed: bool) -> 
                 take_apart(key.webhook_url, allow_private=allow_private)
         except RefusedUrl as error:
             raise ValueError(f"keys.{key.name}.webhook_url: {error.reason}") from None
-
-
-def _resolve(target: Target) -> list[str]:
-    try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return []
-    return [str(address[0]) for *_, address in found]

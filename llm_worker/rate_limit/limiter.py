@@ -5,7 +5,6 @@ Rates are kept by GCRA on Redis's clock; the algorithm and its source are in `lu
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from tandem.llm_worker.rate_limit.batch import Batch, Operation
 from tandem.llm_worker.rate_limit.model import Grant, RequestTooLarge, Scope, Seen, Wait
 from tandem.llm_worker.rate_limit.script import LEASE, PARKED, US, Granted, Parked, Parks, TooLarge, Waiting
 from tandem.shared.errors import Snooze
+from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import AsyncClient
 
 log = logging.getLogger("tandem.limiter")
@@ -169,19 +169,20 @@ class Limiter:
 
     async def _keep_listening(self) -> None:
         """Hear of parks as they come; what was missed while Redis was away is read afterwards."""
+        outage = Outage(log, "no news of parks")
         while True:
             try:
                 async with self._listening.pubsub() as news:
                     await news.subscribe(PARKED)
                     async for message in news.listen():
                         if message["type"] == "subscribe":  # also after a lost connection
+                            outage.over()
                             await self._catch_up()
                         elif message["type"] == "message":
                             delay, _, name = message["data"].decode().partition(" ")
                             self._note(name, int(delay) * US)
             except Exception as error:  # noqa: BLE001 - without the news, parks go unheard for good
-                log.warning("no news of parks: %s", error)
-                await asyncio.sleep(0.5 + random.random())  # noqa: S311 - spreads reconnects
+                await asyncio.sleep(outage.pause(error))
 
     async def _catch_up(self) -> None:
         answer = await self._batch.post({"op": "parks"})

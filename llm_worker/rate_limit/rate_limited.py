@@ -1,4 +1,8 @@
-"""The gate that keeps limits: each HTTP request reserves before it is sent, and is settled after."""
+"""The gate that keeps limits: each HTTP request reserves before it is sent, and is settled after.
+
+A 429 parks the model here, for every worker; what it is, and what else follows, is said in
+`providers/openai_compatible/errors.py`.
+"""
 
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence

@@ -2,9 +2,9 @@
 
 Pure: the pools supply waiting, processes and time, and write the outcome.
 
-An error shows nothing of the input. What a handler raises as a JobError was written for the job's owner and is shown
-as it is; of any other exception the job shows the type and a neutral message, and the worker's log has the traceback
-without the exceptions' messages (`errors.trace`).
+No error shows values of the input. What a handler raises as a JobError was written for the job's owner: the job shows
+it as it is (it may name a template, a host, a field), the log its type alone. Of any other exception the job shows the
+type and a neutral message, and the worker's log has the traceback without the exceptions' messages (`errors.trace`).
 """
 
 import json

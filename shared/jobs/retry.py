@@ -20,7 +20,8 @@ class Failure:
     retryable: bool
 
     def __str__(self) -> str:
-        return f"{self.type}: {self.message}"
+        """Say its type, for logs: the message was written for the job's owner, and may name what is theirs."""
+        return self.type
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,11 @@ def claim_llm(*, worker: str, limit: int, ttl: timedelta, suspects: int = 0) -> 
 
     Without an answer run this very call again, until there is one: what it had leased unheard goes back first.
     """
-    return _claim_llm(worker, LEASE, ttl, limit, suspects, claim=uuid4().hex)
+    return _claim_llm(worker=worker, lease=LEASE, ttl=ttl, limit=limit, suspects=suspects, claim=uuid4().hex)
 
 
 @script("jobs/claim_llm", library=CLAIM)
-def _claim_llm(worker: str, lease: timedelta, ttl: timedelta, limit: int, suspects: int, claim: str) -> Claimed: ...
+def _claim_llm(*, worker: str, lease: timedelta, ttl: timedelta, limit: int, suspects: int, claim: str) -> Claimed: ...
 
 
 def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Call[Claimed]:
@@ -93,11 +93,11 @@ def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Ca
 
     Without an answer run this very call again, as with `claim_llm`.
     """
-    return _claim_sync(worker, LEASE, ttl, uuid4().hex, queues)
+    return _claim_sync(worker=worker, lease=LEASE, ttl=ttl, claim=uuid4().hex, origins=queues)
 
 
 @script("jobs/claim_sync", library=CLAIM)
-def _claim_sync(worker: str, lease: timedelta, ttl: timedelta, claim: str, origins: Sequence[str]) -> Claimed: ...
+def _claim_sync(*, worker: str, lease: timedelta, ttl: timedelta, claim: str, origins: Sequence[str]) -> Claimed: ...
 
 
 def renew(queue: str, leases: Sequence[Lease], *, worker: str) -> Call[list[str]]:

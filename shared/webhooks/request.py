@@ -2,6 +2,7 @@
 
 import json
 import random
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,8 @@ from standardwebhooks import Webhook
 from tandem.shared.errors import FinalError
 from tandem.shared.jobs.model import Job, iso
 from tandem.shared.jobs.view import links_of, show
-from tandem.shared.net.ssrf import RefusedUrl, check_address, check_url
+from tandem.shared.net.resolver import refusal, resolve_soon
+from tandem.shared.net.ssrf import RefusedUrl, check_url
 from tandem.shared.store.deliveries import Delivery, Outcome, Verdict
 from tandem.shared.types.backoff import Backoff
 
@@ -27,19 +29,26 @@ class PublicResolver(AbstractResolver):
     """Resolves a name and refuses every address that is not global: the client connects to just these."""
 
     def __init__(self, *, allow_private: bool) -> None:
-        self._system = aiohttp.ThreadedResolver()
         self._allow_private = allow_private
 
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        """Look a host up. Raises RefusedUrl."""
-        found = await self._system.resolve(host, port, family)
-        for entry in found:
-            if not self._allow_private and (reason := check_address(entry["host"])):
-                raise RefusedUrl(host, f"its address is {reason}")
-        return found
+    async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_UNSPEC) -> list[ResolveResult]:
+        """Look a host up. Raises RefusedUrl, or OSError: there is no such host."""
+        found = await resolve_soon(host, port)
+        if isinstance(found, OSError):
+            raise found
+        if refused := refusal(found, allow_private=self._allow_private):
+            raise RefusedUrl(host, f"its address is {refused.reason}")
+        results = [_result(host, port, address) for address in found]
+        return [result for result in results if family in {socket.AF_UNSPEC, result["family"]}]
 
     async def close(self) -> None:
-        await self._system.close()
+        """Nothing is kept open."""
+
+
+def _result(host: str, port: int, address: str) -> ResolveResult:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=flags)
 
 
 def session(*, allow_private: bool) -> aiohttp.ClientSession:

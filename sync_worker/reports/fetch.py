@@ -7,20 +7,19 @@ a limit on time that a slow server can't stretch by sending drop by drop.
 
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import httpcore
 from httpcore import SOCKET_OPTION, NetworkBackend, NetworkStream
 
 from tandem.shared.errors import FinalError, TransientError
-from tandem.shared.net.ssrf import RefusedUrl, Target, check_address, check_url, shorten
+from tandem.shared.net.resolver import refusal, resolve
+from tandem.shared.net.ssrf import RefusedUrl, Target, check_url, shorten
 
 RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 FETCH_FAILED = "fetch_failed"
@@ -153,9 +152,8 @@ class Guarded(NetworkBackend):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> NetworkStream:
         addresses = self._resolve(host, port)
-        for address in addresses:
-            if not self._allow_private and (reason := check_address(address)):
-                raise RefusedUrl(self._url, f"its host has the address {address}, which is {reason}")
+        if refused := refusal(addresses, allow_private=self._allow_private):
+            raise RefusedUrl(self._url, f"its host has the address {refused.address}, which is {refused.reason}")
         failure: Exception = httpcore.ConnectError("no address")
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             try:
@@ -168,26 +166,14 @@ class Guarded(NetworkBackend):
         raise failure
 
     def _resolve(self, host: str, port: int) -> list[str]:
-        """Look the host up in a thread: the system's resolver knows no timeout."""
-        answers: SimpleQueue[list[str] | OSError] = SimpleQueue()
-        threading.Thread(target=_look_up, args=(host, port, answers), daemon=True).start()
         try:
-            answer = answers.get(timeout=self._deadline.left())
-        except Empty:
+            return resolve(host, port, patience=self._deadline.left())
+        except TimeoutError:
             raise httpcore.ConnectTimeout from None
-        if not isinstance(answer, OSError):
-            return answer
-        if isinstance(answer, socket.gaierror) and answer.errno == socket.EAI_NONAME:
-            raise final(self._url, f"there is no host {host}")
-        raise httpcore.ConnectError(f"the host {host} could not be looked up") from answer
-
-
-def _look_up(host: str, port: int, answers: "SimpleQueue[list[str] | OSError]") -> None:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        answers.put(list(dict.fromkeys(str(address[0]) for *_, address in found)))
-    except OSError as error:
-        answers.put(error)
+        except OSError as error:
+            if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+                raise final(self._url, f"there is no host {host}") from None
+            raise httpcore.ConnectError(f"the host {host} could not be looked up") from error
 
 
 class Timed(NetworkStream):

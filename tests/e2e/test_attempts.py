@@ -23,6 +23,7 @@ from tests.support.tasks.specs import ASYNC_TELLING, SYNC_TELLING, TellingInput
 from tests.support.tasks.telling import RAISES, RETURNS
 from tests.support.workers.llm import Pool, pool
 
+pytestmark = pytest.mark.slow
 SECRET = "secret-canary-4711"
 SPECS: dict[str, AnySpec] = {"llm": ASYNC_TELLING, "sync": SYNC_TELLING}
 both = pytest.mark.parametrize("queue", SPECS)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.shared.errors import FinalError, Snooze, TransientError
-from tandem.shared.jobs.retry import UNFORESEEN, Fail, Failure, HandBack, RetryIn, decide
+from tandem.shared.errors import FinalError, RateLimited, Snooze, TransientError
+from tandem.shared.jobs.retry import MAX_THROTTLED, UNFORESEEN, Fail, Failure, HandBack, RetryIn, decide
 from tandem.shared.tasks.spec import RetryPolicy
 
 seconds = st.floats(0.001, 10_000).map(lambda value: timedelta(seconds=value))
@@ -54,6 +54,19 @@ def test_a_snooze_burns_no_attempt() -> None:
     assert decide(Snooze(delay), RetryPolicy(max_attempts=1), attempt=99, jitter=0) == HandBack(delay)
 
 
+@given(policies, attempts, st.integers(0, MAX_THROTTLED - 1), jitters, seconds)
+def test_a_rate_limit_burns_no_attempt_until_it_has_done_so_often(
+    policy: RetryPolicy, attempt: int, throttled: int, jitter: float, asked: timedelta
+) -> None:
+    error = RateLimited("busy", retry_after=asked)
+    decision = decide(error, policy, attempt=attempt, jitter=jitter, throttled=throttled)
+    assert isinstance(decision, HandBack)
+    assert decision.throttled
+    assert decision.delay >= asked
+    one_too_many = decide(error, policy, attempt=attempt, jitter=jitter, throttled=MAX_THROTTLED)
+    assert isinstance(one_too_many, Fail if attempt >= policy.max_attempts else RetryIn)
+
+
 @pytest.mark.parametrize(("error", "type_"), [(ValueError("boom"), "ValueError"), (FinalError("x", type="y"), "y")])
 def test_the_failure_names_its_type(error: Exception, type_: str) -> None:
     decision = decide(error, RetryPolicy(max_attempts=1), attempt=1, jitter=0)
@@ -78,4 +91,6 @@ def test_a_message_holds_no_lone_surrogates() -> None:
 def test_what_nobody_foresaw_shows_its_type_and_not_its_words() -> None:
     decision = decide(KeyError("a secret"), RetryPolicy(max_attempts=1), attempt=1, jitter=0)
     assert decision == Fail(Failure("KeyError", UNFORESEEN, retryable=True))
-    assert "a secret" in str(decide(KeyError("a secret"), RetryPolicy(), attempt=1, jitter=0, own_words=True))
+    own = decide(KeyError("a secret"), RetryPolicy(max_attempts=1), attempt=1, jitter=0, own_words=True)
+    assert own == Fail(Failure("KeyError", "'a secret'", retryable=True))
+    assert "secret" not in str(own), "that is for the log"

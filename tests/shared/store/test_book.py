@@ -58,6 +58,19 @@ def test_from_submit_to_result(book: Book, queue: str) -> None:
 
 
 @both
+def test_a_lease_lasts_its_time_and_not_as_long_as_a_record(book: Book, queue: str) -> None:
+    """A claim is given both durations: one in the other's place would leave a dead worker's job for a day."""
+    put(book, TASKS[queue])
+    [lease] = claim(book, queue)
+    now = cast("tuple[int, int]", book.client.time())[0]
+    ends = {
+        "llm": lambda: (lease_end(book, lease) or 0) / 1000,
+        "sync": lambda: cast("float", book.client.zscore("rq:wip:sync", f"{lease.id}:{lease.token}")),
+    }[queue]()
+    assert now < ends <= now + 1 + scripts.LEASE.total_seconds()
+
+
+@both
 def test_an_unfinished_job_has_no_ttl_in_any_key(book: Book, queue: str) -> None:
     job_id = put(book, TASKS[queue])
     claim(book, queue)
@@ -174,6 +187,15 @@ def test_the_next_claim_takes_nothing_back(book: Book, queue: str) -> None:
     [lease] = book.run(claim_one(queue)).leases
     assert claim(book, queue) == []
     assert succeed(book, lease)
+
+
+def test_a_rate_limit_burns_no_attempt_and_is_counted(book: Book) -> None:
+    put(book)
+    for times in range(3):
+        [lease] = claim(book)
+        assert (lease.attempt, lease.throttled) == (1, times)
+        back = HandBack(timedelta(0), throttled=True)
+        assert book.run(leases.give_up(lease, back, usage=Usage(), ttl=TTL))
 
 
 @both
