@@ -21,6 +21,7 @@ from tandem.shared.types.backoff import Backoff
 TIMEOUT = timedelta(seconds=15)  # for the whole request
 GIVE_UP = timedelta(hours=24)
 BACKOFF = Backoff(base=timedelta(seconds=2), cap=timedelta(hours=1))
+FORMERLY = "/v1/jobs/"  # where jobs are that the version before has stored, which kept no URL; goes with the next one
 GONE = 410
 SHOWN = 200
 
@@ -63,10 +64,9 @@ def session(*, allow_private: bool) -> aiohttp.ClientSession:
 
 
 def body(delivery: Delivery, job: Job) -> str:
-    """Write what a receiver gets: the job as it ended. One that was stored before jobs kept their URL has no links."""
-    links = links_of(job.url or "", file=job.file is not None)
-    without = {"deliveries"} if job.url else {"deliveries", "links"}
-    data = json.loads(show(job, links).model_dump_json(exclude=without))
+    """Write what a receiver gets: the job as it ended."""
+    links = links_of(job.url or FORMERLY + job.id, file=job.file is not None)
+    data = json.loads(show(job, links).model_dump_json(exclude={"deliveries"}))
     return json.dumps({"type": delivery.event, "timestamp": iso(delivery.at), "data": data}, ensure_ascii=False)
 
 

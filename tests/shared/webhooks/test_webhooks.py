@@ -116,6 +116,7 @@ async def test_a_webhook_is_signed_and_holds_the_job(book: Book, receiver: Recei
     sent = Webhook(SECRET).verify(body, {name.lower(): value for name, value in headers.items()})
     assert (sent["type"], sent["data"]["id"], sent["data"]["result"]) == ("job.succeeded", job_id, {"a": 1})
     assert sent["timestamp"] == sent["data"]["finished_at"]
+    assert sent["data"]["links"]["self"] == f"/v1/jobs/{job_id}", "also of a job that was stored without its URL"
     assert job_id in headers["webhook-id"]
     assert not list(book.client.scan_iter("tandem:delivery:*"))
 
