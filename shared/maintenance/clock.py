@@ -8,9 +8,10 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
+from typing import Any
 
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
@@ -29,6 +30,7 @@ log = logging.getLogger("tandem.clock")
 
 STEP_EVERY = timedelta(milliseconds=500)
 SHOWN_EVERY = timedelta(seconds=5)  # as who delivers webhooks
+LEAVE_WITHIN = timedelta(seconds=1)
 LOOKS = 50  # jobs that one step looks at for lost ones
 
 
@@ -42,10 +44,22 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await asyncio.to_thread(schedules.step)
 
     async with AsyncExitStack() as stack:
-        await _deliver_webhooks(settings, stack, stop)
+        loops = [_again_and_again(duties, STEP_EVERY)]
+        if settings.webhook_key is not None:  # who can't sign leaves it to others: tried without, a delivery has failed
+            loops.append(_again_and_again(await _deliver_webhooks(settings, stack), SHOWN_EVERY))
         log.info("ready")
         sd_notify.ready()
-        await _again_and_again(duties, STEP_EVERY, stop)
+        await _first([*loops, stop.wait()])
+
+
+async def _first(loops: Sequence[Coroutine[Any, Any, Any]]) -> None:
+    """Run all until one ends, and raise what it raised. No step of the others is waited for: it may wait for Redis."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in rest:
+        task.cancel()
+    for task in done:
+        task.result()
 
 
 def step(settings: Settings, book: Book) -> None:
@@ -57,13 +71,8 @@ def step(settings: Settings, book: Book) -> None:
         log.warning("put %d jobs back that no list led to", lost)
 
 
-async def _deliver_webhooks(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> None:
-    """Deliver until the stack is left, and be seen by who asks for the workers of that queue.
-
-    Who can't sign leaves it to others: a delivery that is tried without a secret has failed.
-    """
-    if settings.webhook_key is None:
-        return
+async def _deliver_webhooks(settings: Settings, stack: AsyncExitStack) -> Callable[[], Awaitable[None]]:
+    """Deliver until the stack is left. Gives what shows that somebody does, to be called again and again."""
     book = AsyncBook(_opened(async_client(settings.redis), stack))
     wakeup = _opened(async_client(settings.redis, timeout=None, connections=1), stack)
     name = f"{socket.gethostname()}-{os.getpid()}-clock"
@@ -72,13 +81,13 @@ async def _deliver_webhooks(settings: Settings, stack: AsyncExitStack, stop: asy
         await book.run(leases.renew(QueueName.WEBHOOKS, [], worker=name))
 
     async def leave() -> None:
-        with suppress(StoreUnavailable):
-            await book.run(queues.leave(name, QueueName.WEBHOOKS))
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(LEAVE_WITHIN.total_seconds()):
+                await book.run(queues.leave(name, QueueName.WEBHOOKS))
 
     stack.push_async_callback(leave)
     await stack.enter_async_context(Deliverer(settings, book=book, wakeup=wakeup))
-    shown = asyncio.create_task(_again_and_again(show, SHOWN_EVERY, stop), name="heartbeat")
-    stack.callback(shown.cancel)
+    return show
 
 
 def _opened(opened: AsyncClient, stack: AsyncExitStack) -> AsyncClient:
@@ -86,17 +95,16 @@ def _opened(opened: AsyncClient, stack: AsyncExitStack) -> AsyncClient:
     return opened
 
 
-async def _again_and_again(act: Callable[[], Awaitable[None]], pause: timedelta, stop: asyncio.Event) -> None:
+async def _again_and_again(act: Callable[[], Awaitable[None]], pause: timedelta) -> None:
     outage = Outage(log, "no tick")
-    while not stop.is_set():
+    while True:
         seconds = pause.total_seconds()
         try:
             await act()
             outage.over()
         except StoreUnavailable as error:
             seconds = outage.pause(error)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
+        await asyncio.sleep(seconds)
 
 
 async def _main(settings: Settings) -> None:
