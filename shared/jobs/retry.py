@@ -67,8 +67,16 @@ def describe(error: BaseException, *, own_words: bool = False) -> Failure:
     if isinstance(error, JobError):
         return Failure(error.type, _carried(error.message), error.retryable)
     name = type(error).__name__
-    message = (str(error) or name) if own_words else UNFORESEEN
+    message = (_words(error) or name) if own_words else UNFORESEEN
     return Failure(name, _carried(message[:MAX_MESSAGE]), retryable=True)
+
+
+def _words(error: BaseException) -> str:
+    """Give its own message, empty if it can't say: `__str__` is the job's code, and may raise anything."""
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001 - also sys.exit()
+        return ""
 
 
 def _carried(text: str) -> str:

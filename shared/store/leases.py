@@ -199,8 +199,3 @@ def unknown_task_age(job_id: str) -> Call[timedelta]:
         )
 
     return Call("PTTL", [Key.UNKNOWN + job_id], parse, command=True)
-
-
-def forget_unknown_task(job_id: str) -> Call[bool]:
-    """End the count: the job is given up, and starts anew if somebody retries it."""
-    return Call("DEL", [Key.UNKNOWN + job_id], bool, command=True)

@@ -25,7 +25,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.errors import FinalError, JobError, StoreUnavailable
 from tandem.shared.jobs.attempt import timed_out, unknown_task
 from tandem.shared.jobs.model import Usage
-from tandem.shared.jobs.retry import Fail, HandBack, decide
+from tandem.shared.jobs.retry import HandBack, decide
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import Client
 from tandem.shared.store import leases, scripts
@@ -156,8 +156,6 @@ class SyncWorker(Worker):
         self.book.insist(leases.note_unknown_task(lease.id), unless=self._out_of_grace)
         age = self.book.insist(leases.unknown_task_age(lease.id), unless=self._out_of_grace)
         decision = unknown_task(lease.task, known_for=age)
-        if isinstance(decision, Fail):
-            self.book.insist(leases.forget_unknown_task(lease.id), unless=self._out_of_grace)
         log.warning("%s: this worker does not know its task, %s", lease.id, decision)
         return leases.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
 

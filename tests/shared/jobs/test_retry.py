@@ -94,3 +94,14 @@ def test_what_nobody_foresaw_shows_its_type_and_not_its_words() -> None:
     own = decide(KeyError("a secret"), RetryPolicy(max_attempts=1), attempt=1, jitter=0, own_words=True)
     assert own == Fail(Failure("KeyError", "'a secret'", retryable=True))
     assert "secret" not in str(own), "that is for the log"
+
+
+def test_an_error_that_can_not_say_what_it_is_is_an_error_like_any_other() -> None:
+    """A function of plain RQ may raise what it likes."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise SystemExit
+
+    decision = decide(Mute(), RetryPolicy(max_attempts=1), attempt=1, jitter=0, own_words=True)
+    assert decision == Fail(Failure("Mute", "Mute", retryable=True))

@@ -14,7 +14,7 @@ from tandem.shared.dispatch import Dispatcher, submission
 from tandem.shared.errors import KeyReused, QueueFull, RateExceeded, ShareFull
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Status, Usage, iso
-from tandem.shared.jobs.retry import Fail, HandBack
+from tandem.shared.jobs.retry import Fail, HandBack, RetryIn
 from tandem.shared.jobs.submission import Admission, Options
 from tandem.shared.store import commands, events, leases, maintenance, queues
 from tandem.shared.store.batching import BatchingBook
@@ -22,7 +22,21 @@ from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.keys import Key
 from tandem.shared.store.queues import QueueName
 from tandem.shared.store.submission import store_job
-from tests.support.jobs import CATALOG, FAILURE, NOTHING, PLENTY, TASKS, TTL, both, claim, get, put, succeed, tick
+from tests.support.jobs import (
+    CATALOG,
+    FAILURE,
+    NOTHING,
+    PLENTY,
+    TASKS,
+    TTL,
+    age_unknown,
+    both,
+    claim,
+    get,
+    put,
+    succeed,
+    tick,
+)
 
 ANN = ApiKey("ann", Role.USER, "a-key-0123456789")
 BOB = ApiKey("bob", Role.USER, "b-key-0123456789")
@@ -419,3 +433,27 @@ def test_an_id_may_be_given_and_is_stored_once(book: Book) -> None:
     assert book.run(store_job(job, PLENTY)).created_at == first.created_at  # type: ignore[union-attr]
     [lease] = claim(book)
     assert (lease.id, lease.stream) == ("every-day-1", True)
+
+
+@both
+def test_a_task_is_unknown_anew_when_somebody_ran_or_retried_its_job(book: Book, queue: str) -> None:
+    """The five minutes of a deploy must not be over before they begin."""
+    job_id = put(book, TASKS[queue])
+
+    def leave_to_others() -> None:
+        [lease] = claim(book, queue)
+        book.run(leases.note_unknown_task(job_id))
+        book.run(leases.give_up(lease, HandBack(NOTHING), usage=Usage(), ttl=TTL))
+
+    leave_to_others()
+    age_unknown(book, job_id, timedelta(minutes=6))
+    leave_to_others()
+    assert book.run(leases.unknown_task_age(job_id)) >= timedelta(minutes=6), "nobody has run it"
+    [lease] = claim(book, queue)
+    book.run(leases.give_up(lease, RetryIn(NOTHING, FAILURE), usage=Usage(), ttl=TTL))
+    assert book.run(leases.unknown_task_age(job_id)) == NOTHING
+    leave_to_others()
+    age_unknown(book, job_id, timedelta(minutes=6))
+    book.run(commands.cancel(job_id, ttl=TTL))
+    book.run(commands.retry(job_id))
+    assert book.run(leases.unknown_task_age(job_id)) == NOTHING

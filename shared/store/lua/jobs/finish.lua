@@ -20,6 +20,8 @@ spend('usage_requests', 'requests', requests)
 if not holds then return false end  -- it was cancelled meanwhile: what it cost still counts
 
 local now = now_ms()
+-- Somebody ran it: the count of those who don't know its task begins anew.
+if ending ~= HAND_BACK then redis.call('DEL', UNKNOWN .. id) end
 if ending == CRASH and crashed(job, true, now, ttl) then return true end
 if attempt then record_attempt(id, attempt, now) end
 if ending == SUCCEEDED then redis.call('HDEL', key, 'error') end

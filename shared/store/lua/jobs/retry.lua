@@ -9,6 +9,7 @@ redis.call('HDEL', key, 'result', 'error', 'attempts', 'crashes', 'losses', 'thr
 redis.call('HSET', key, 'attempt', 0, 'status', QUEUED, 'ready_at', now)
 redis.call('PERSIST', key)
 redis.call('UNLINK', EVENTS .. job_id)
+redis.call('DEL', UNKNOWN .. job_id)
 redis.call('ZREM', FAILURES .. job.queue, job_id)
 job.crashes, job.front = nil, nil
 engine[job.queue].revive(job, now)

@@ -20,8 +20,8 @@ end
 add_live(queue, true)
 if queue == WEBHOOKS then add_live(LLM, false) end  -- they deliver beside their jobs
 
-local state = {name = queue, paused = is_paused(queue), rate_per_minute = drain_rate(queue, now) * 60000,
-  workers = workers}
+local rate = math.floor(drain_rate(queue, now) * 6000000 + 0.5) / 100  -- two decimals are enough to look at
+local state = {name = queue, paused = is_paused(queue), rate_per_minute = rate, workers = workers}
 
 if queue == WEBHOOKS then
   local head = redis.call('ZRANGE', DELIVERIES, 0, 0, 'WITHSCORES')
