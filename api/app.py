@@ -11,7 +11,7 @@ from tandem.api.jobs import routes as job_routes
 from tandem.api.jobs.subscriptions import Subscriptions
 from tandem.api.links import job_url
 from tandem.api.ops import health, metrics, queues
-from tandem.api.server import problems
+from tandem.api.server import error_responses
 from tandem.api.server.body_limit import BodyLimit
 from tandem.api.server.request_id import RequestId
 from tandem.api.server.traffic import Counted, Traffic
@@ -53,7 +53,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app.state.keys = settings.keys
     app.state.traffic = Traffic()
     app.state.metrics_public = settings.metrics_public
-    problems.install(app)
+    error_responses.install(app)
     _add_middleware(app)
     for router in ROUTERS:
         app.include_router(router)

@@ -3,8 +3,8 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tandem.api.server.error_responses import answer_to
 from tandem.api.server.errors import BodyTooLarge
-from tandem.api.server.problems import answer_to
 
 
 class BodyLimit:

@@ -9,7 +9,7 @@ from typing import Any
 from ulid import ULID
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from tandem.api.server.problems import problem
+from tandem.api.server.error_responses import problem
 
 HEAD_MAX = 64 * 1024  # bytes of request line and headers
 PATIENCE = 30.0  # seconds for a request to arrive, and besides

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
-from tandem.api.server.problems import answer_to
+from tandem.api.server.error_responses import answer_to
 
 log = logging.getLogger("tandem.api")
 

@@ -8,8 +8,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_dependant
 from fastapi.routing import APIRoute
 
+from tandem.api.server.error_responses import describe
 from tandem.api.server.errors import Invalid, declared
-from tandem.api.server.problems import describe
 
 
 class ApiRoute(APIRoute):

@@ -1,7 +1,9 @@
 """The gate that keeps limits: each HTTP request reserves before it is sent, and is settled after.
 
-A 429 parks the model here, for every worker; what it is, and what else follows, is said in
-`providers/openai_compatible/errors.py`.
+On a 429 (told by `providers/openai_compatible/errors.py`, as a RateLimited error) the model is parked here, for every
+worker, for the provider's `retry_after` or a time that doubles. Meanwhile `providers/router.py` asks a fallback if the
+park is longer than the model's `fallback_after`, `shared/jobs/retry.py` puts the job back without burning an attempt
+(MAX_THROTTLED times), and who comes to the parked model is put back by a Snooze of `limiter.py`: nothing is sent.
 """
 
 import logging
