@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.platform import Platform, platform
+from tests.support.processes import until
 
 pytestmark = pytest.mark.slow
 
@@ -79,11 +80,12 @@ def test_a_request_can_be_followed_through_all_parts(tmp_path: Path) -> None:
                 headers = {"Prefer": "wait=60", "X-Request-ID": f"follow-{task}"}
                 answer = client.post(f"/v1/{task}", json=body, headers=headers)
             assert (answer.status_code, answer.headers["x-request-id"]) == (200, f"follow-{task}")
-            mine = lines(started, f"follow-{task}")
-            assert {entry["job"] for _, entry in mine} == {answer.json()["id"]}
-            said = [(part, entry["event"]) for part, entry in mine]
-            assert ("api", "accepted") in said
-            assert (worker, "succeeded") in said
+
+            def said(request: str = f"follow-{task}") -> set[tuple[str, str]]:
+                return {(part, entry["event"]) for part, entry in lines(started, request)}
+
+            until(lambda: {("api", "accepted"), (worker, "succeeded")} <= said(), what="both lines")  # noqa: B023
+            assert {entry["job"] for _, entry in lines(started, f"follow-{task}")} == {answer.json()["id"]}
         [call] = [entry for _, entry in lines(started, "follow-chat") if "provider_request" in entry]
         assert (call["event"], call["provider_request"]) == ("127.0.0.1 answered 200", "req_theirs")
         assert [headers["x-client-request-id"] for headers in seen] == ["follow-chat"]

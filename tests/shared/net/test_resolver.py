@@ -32,11 +32,6 @@ def test_a_name_that_can_be_none_is_an_error_and_no_crash(host: str) -> None:
         resolve(host, 80, patience=30)
 
 
-def test_who_has_no_patience_is_not_held_up() -> None:
-    with pytest.raises(TimeoutError):
-        resolve("localhost", 80, patience=0)
-
-
 async def test_a_look_up_goes_on_when_nobody_waits_for_it() -> None:
     """So that its place is given back only when its thread is gone."""
     looking = resolve_soon("localhost", 80)
