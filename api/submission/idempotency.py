@@ -1,4 +1,7 @@
-"""`Idempotency-Key`: the same key and body are the same job, answered as it is now; another body is refused."""
+"""`Idempotency-Key`: the same key and body are the same job, answered as it is now; another body is refused.
+
+The script that stores a job finds the key: `shared/store/lua/jobs/store_job.lua`.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any

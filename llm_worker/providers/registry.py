@@ -1,4 +1,8 @@
-"""The providers that the settings declare: addresses and keys, checked at start, and who speaks to them."""
+"""The providers that the settings declare: addresses and keys, checked at start, and who speaks to them.
+
+An OpenAI-compatible one is only configured. Another kind implements `base.Provider` in a folder beside
+`openai_compatible/`, and has its line here.
+"""
 
 from urllib.parse import urlsplit
 

@@ -1,4 +1,8 @@
-"""Removing what is old: artefacts, records, and what lost its record."""
+"""Removing what is old: artefacts, records, and what lost its record.
+
+Before that, each record goes by itself: Redis deletes it after TANDEM_JOB_TTL, and the clock removes what still names
+it (`trim_indexes` in `shared/store/maintenance.py`).
+"""
 
 from collections.abc import Iterator
 from datetime import datetime

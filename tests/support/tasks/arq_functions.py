@@ -28,12 +28,11 @@ async def leave(_ctx: Context) -> None:
 
 
 async def note(ctx: dict[Any, Any], *_args: Any, **_kwargs: Any) -> None:
-    del ctx
-    mark()
+    mark(ctx["job_id"].rpartition(":")[2])  # arq names a cron job by the time that it is for
 
 
-def mark() -> None:
-    Path(os.environ["HOME"], f"note.{time.time_ns()}").touch()
+def mark(due: str) -> None:
+    Path(os.environ["HOME"], f"note.{due}.{time.time_ns()}").touch()
 
 
 class WorkerSettings(Ours):  # type: ignore[misc]  # made when it is asked for

@@ -1,4 +1,5 @@
 -- Sync jobs of dead workers go back to the front of their queue, or are fenced off. Answers how many.
+-- Those of the asyncio pool are given back by the next claim (jobs/claim_llm.lua).
 local now, recovered, left = now_ms(), 0, STEP
 extend_leases_after_outage(now)
 
