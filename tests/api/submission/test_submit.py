@@ -155,13 +155,10 @@ async def test_a_request_id_is_kept_if_harmless(gateway: Gateway) -> None:
         assert answer.headers["x-request-id"] not in {bad, ""}
 
 
-async def test_a_bug_is_a_problem_too(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(commands, "fetch", broken)
+async def test_what_nobody_foresaw_is_a_problem_too(gateway: Gateway, book: Book) -> None:
+    book.client.set("tandem:job:x", "no record, but something that somebody else wrote")
     problem = is_problem(await gateway.ann.get("/v1/jobs/x"), 500)
-    assert "ZeroDivision" not in str(problem)
+    assert "WRONGTYPE" not in str(problem)
 
 
 async def test_infinity_in_free_data_is_refused(gateway: Gateway) -> None:
