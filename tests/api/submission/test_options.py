@@ -5,17 +5,22 @@ import socket
 import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from tandem.api.app import create_app
+from tandem.shared.config.settings import Settings
 from tandem.shared.store import commands
 from tandem.shared.store.batching import PLACES
 from tandem.shared.store.executor import Book
-from tandem.shared.store.scripts import Call
-from tests.support.gateway import CHAT, Gateway, is_problem
+from tests.support.gateway import CHAT, Gateway, is_problem, started
 from tests.support.jobs import TTL, claim_one, finish, tick
 from tests.support.processes import until
+from tests.support.servers.proxy import proxied
+from tests.support.servers.valkey import Valkey
 
 REPORT = {"markdown": "x"}
 
@@ -223,19 +228,22 @@ async def test_a_repeat_may_wait_for_the_job(gateway: Gateway, book: Book) -> No
 
 
 async def test_a_repeat_whose_job_goes_away_meanwhile_is_a_new_job(
-    gateway: Gateway, book: Book, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, valkey_server: Valkey, book: Book, tmp_path: Path
 ) -> None:
     headers = {"Idempotency-Key": "k"}
-    first = (await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)).json()["id"]
-    book.run(commands.cancel(first, ttl=TTL))
-    run = gateway.app.state.book.run
+    erased = []
+    with proxied(tmp_path / "p", valkey_server.folder / "valkey.sock") as network:
+        behind = settings.model_copy(update={"redis_url": SecretStr(network.url)})
+        async with started(create_app(behind), behind) as gateway:
+            first = (await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)).json()["id"]
+            book.run(commands.cancel(first, ttl=TTL))
 
-    async def erased_just_before(call: Call[Any]) -> Any:
-        if call.name == "HMGET":
-            await run(commands.erase(first))
-        return await run(call)
+            def erase_just_before_it_is_read(said: bytes) -> None:
+                if b"HMGET" in said:
+                    erased.append(book.run(commands.erase(first)))
 
-    monkeypatch.setattr(gateway.app.state.book, "run", erased_just_before)
-    answer = await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)
+            network.before = erase_just_before_it_is_read
+            answer = await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)
     assert (answer.status_code, "idempotency-replayed" in answer.headers) == (202, False)
     assert answer.json()["id"] != first
+    assert erased[0], "it was there until then"

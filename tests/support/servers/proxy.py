@@ -1,0 +1,109 @@
+"""A proxy between a client and a server on Unix sockets: a network that is slow, loses a direction, or is cut.
+
+It runs its own event loop in a thread, so it goes on whatever the test's loop or thread does.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+
+PIECE = 65536
+
+
+class Way(StrEnum):
+    """A direction."""
+
+    UP = "up"  # from clients to the server
+    DOWN = "down"
+
+
+def _pass(_: bytes) -> None:
+    """Heed nothing."""
+
+
+class Proxy:
+    """Passes on what clients of `path` and the server behind `upstream` say. What is set holds at once, for all."""
+
+    def __init__(self, path: Path, upstream: Path) -> None:
+        self.path, self._upstream = path, upstream
+        self.url = f"unix://{path}?db=0"
+        self.delay = 0.0  # seconds for each piece, either way
+        self.before: Callable[[bytes], None] = _pass  # is shown what a client says before the server hears it
+        self.passed = {Way.UP: 0, Way.DOWN: 0}  # bytes
+        self._open = {way: asyncio.Event() for way in Way}
+        self._left: int | None = None  # bytes of answers that are let pass before all is cut
+        self._links: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def start(self) -> None:
+        """Listen."""
+        self._thread.start()
+        self.partition()
+        asyncio.run_coroutine_threadsafe(asyncio.start_unix_server(self._serve, self.path), self._loop).result()
+
+    def stop(self) -> None:
+        """Cut everything and end."""
+        self.cut()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def partition(self, *ways: Way) -> None:
+        """Let nothing pass these ways: no byte, and no end of a connection. None: all pass again."""
+        for way, is_open in self._open.items():
+            self._loop.call_soon_threadsafe(is_open.clear if way in ways else is_open.set)
+
+    def cut(self) -> None:
+        """Close all connections as they are."""
+        self._loop.call_soon_threadsafe(self._cut)
+
+    def cut_within(self, answers: int) -> None:
+        """Let so many bytes of answers pass, then close all connections in the midst."""
+        self._left = answers
+
+    def _cut(self) -> None:
+        for writer in self._links:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            far_reader, far_writer = await asyncio.open_unix_connection(self._upstream)
+            self._links |= {writer, far_writer}
+            ways = self._pump(Way.UP, reader, far_writer), self._pump(Way.DOWN, far_reader, writer)
+            await asyncio.wait([asyncio.create_task(way) for way in ways], return_when=asyncio.FIRST_COMPLETED)
+            self._links -= {writer, far_writer}
+            far_writer.transport.abort()
+        writer.transport.abort()
+
+    async def _pump(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while piece := await reader.read(PIECE):
+                await asyncio.sleep(self.delay)
+                await self._open[way].wait()
+                await self._send(way, piece, writer)
+
+    async def _send(self, way: Way, piece: bytes, writer: asyncio.StreamWriter) -> None:
+        if way is Way.UP:
+            await asyncio.to_thread(self.before, piece)
+        elif self._left is not None:
+            piece, self._left = piece[: self._left], self._left - len(piece)
+        writer.write(piece)
+        await writer.drain()
+        self.passed[way] += len(piece)
+        if way is Way.DOWN and self._left is not None and self._left <= 0:
+            self._left = None
+            self._cut()
+
+
+@contextmanager
+def proxied(path: Path, upstream: Path) -> Iterator[Proxy]:
+    """Run a proxy at `path` before the server at `upstream`."""
+    proxy = Proxy(path, upstream)
+    proxy.start()
+    try:
+        yield proxy
+    finally:
+        proxy.stop()
