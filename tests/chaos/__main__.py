@@ -12,7 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos import plan, report
+from tests.chaos import report
+from tests.chaos.plan.make import make
 from tests.chaos.run import run
 
 JOBS, RATE, EVERY = 20_000, 45.0, 3.0
@@ -29,7 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # end what was started, too
     seed = secrets.randbelow(10_000) if options.seed is None else options.seed
-    made = plan.make(seed, jobs=options.jobs, rate=options.rate, every=options.every)
+    made = make(seed, jobs=options.jobs, rate=options.rate, every=options.every)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
         facts, rows = run(made, options.folder or Path(temporary), _say)

@@ -12,7 +12,7 @@ import httpx
 import redis
 
 from tandem.deploy.local.ports import free_port
-from tests.chaos.plan import SIZES, Role
+from tests.chaos.plan.model import SIZES, Role
 from tests.support.processes import ROOT, Process, until
 from tests.support.servers.valkey import Valkey
 from tests.support.tasks import WITH_TASKS
@@ -150,7 +150,7 @@ def platform(folder: Path, *, rpm: int, seed: int) -> Iterator[Platform]:
     try:
         options = ["--log", str(running.provider_log), "--seed", str(seed), "--port", str(port)]
         helpers += [
-            _helper("tests.chaos.provider", *options, env={}, log=folder / "provider.log"),
+            _helper("tests.chaos.outside.provider", *options, env={}, log=folder / "provider.log"),
             _helper("tandem.deploy.local.mailbox", env=env, log=folder / "mailbox.log"),
         ]
         until((folder / "run/smtp.url").exists, what="the mail catcher's address")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from bench.report import LIBRARIES, commit, machine
-from tests.chaos.facts import Facts
+from tests.chaos.judge.facts import Facts
 from tests.chaos.row import Row
 from tests.support.processes import ROOT
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import redis
 
-from tests.chaos import facts, invariants
-from tests.chaos.facts import Facts
-from tests.chaos.faults import Faults
-from tests.chaos.load import Load
-from tests.chaos.outages import Outages
-from tests.chaos.plan import Plan
+from tests.chaos.faults.outages import Outages
+from tests.chaos.faults.processes import Faults
+from tests.chaos.judge import facts, invariants
+from tests.chaos.judge.facts import Facts
+from tests.chaos.load.probes import Picks, probe
+from tests.chaos.load.submitters import Load
+from tests.chaos.plan.model import Plan
 from tests.chaos.platform import Platform, platform
-from tests.chaos.probes import Picks, probe
 from tests.chaos.row import Row
 from tests.support.keyspace.problems import problems
 from tests.support.processes import until

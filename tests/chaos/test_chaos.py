@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import plan, report
+from tests.chaos import report
+from tests.chaos.plan.faults import ALWAYS
+from tests.chaos.plan.make import make
 from tests.chaos.run import run
 
 pytestmark = pytest.mark.slow
@@ -15,19 +17,19 @@ JOBS = 300
 @pytest.mark.timeout(240)  # the load and ten faults take 25 s, what they hit has to recover
 def test_nothing_is_lost_or_doubled_whatever_dies(tmp_path: Path) -> None:
     lines: list[str] = []
-    facts, rows = run(plan.make(1, jobs=JOBS, rate=12, every=2.2), tmp_path / "c", lines.append)
+    facts, rows = run(make(1, jobs=JOBS, rate=12, every=2.2), tmp_path / "c", lines.append)
     judged = [row for row in rows if not row.speed]
     assert not report.wrong(judged), "\n".join([*lines, report.table(rows), report.wrong(judged)])
     assert len(facts.jobs) == JOBS
     # It was a run that can tell something.
-    assert {act for _, act, _ in plan.ALWAYS} <= {what.split()[-1] for what in facts.damage.done}
-    assert facts.damage.deaths > len(plan.ALWAYS) // 4
+    assert {act for _, act, _ in ALWAYS} <= {what.split()[-1] for what in facts.damage.done}
+    assert facts.damage.deaths > len(ALWAYS) // 4
     assert facts.damage.hits
     assert facts.outages.spans
 
 
 def test_the_seed_gives_the_plan() -> None:
-    first, again, other = (plan.make(seed, jobs=500, rate=20, every=2) for seed in (1, 1, 2))
+    first, again, other = (make(seed, jobs=500, rate=20, every=2) for seed in (1, 1, 2))
     assert first == again
     assert first.faults != other.faults
     assert len({job.marker for job in first.submissions}) == 500

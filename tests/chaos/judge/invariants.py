@@ -7,10 +7,10 @@ from typing import Any
 
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Status
-from tests.chaos.effects import artefacts, fenced_results, mails
-from tests.chaos.facts import Facts
+from tests.chaos.judge.effects import artefacts, fenced_results, mails
+from tests.chaos.judge.facts import Facts
+from tests.chaos.judge.timing import recovery, within_limit, woken
 from tests.chaos.row import Row
-from tests.chaos.timing import recovery, within_limit, woken
 
 INJECTED = re.compile(r"provider_\w+|rate_limited|invalid_answer")
 

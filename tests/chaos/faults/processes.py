@@ -11,8 +11,8 @@ from typing import Any
 
 import redis
 
-from tests.chaos.outages import Outages
-from tests.chaos.plan import Act, Fault, Plan, Role
+from tests.chaos.faults.outages import Outages
+from tests.chaos.plan.model import Act, Fault, Plan, Role
 from tests.chaos.platform import Platform, Slot
 
 SETTLE = 0.1  # seconds after which nothing more is claimed for a process that is gone

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.chaos.facts import Facts
+from tests.chaos.judge.facts import Facts
 from tests.chaos.row import Row
 
 RECOVERY = 10.0  # seconds

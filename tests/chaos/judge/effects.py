@@ -5,8 +5,8 @@ from collections import Counter
 from typing import Any
 
 from tandem.shared.jobs.model import Status
-from tests.chaos.facts import Facts
-from tests.chaos.provider import SAID
+from tests.chaos.judge.facts import Facts
+from tests.chaos.outside.provider import SAID
 from tests.chaos.row import Row
 
 LLM_TASKS = frozenset({"chat", "score", "embed", "extract"})

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.chaos.plan import Plan, Submission
+from tests.chaos.plan.model import Plan, Submission
 from tests.chaos.platform import ADMIN_KEY, USER_KEY
 
 AT_ONCE = 40  # requests under way

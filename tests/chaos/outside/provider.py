@@ -1,4 +1,4 @@
-"""An OpenAI-compatible provider with faults: `python -m tests.chaos.provider --log FILE --seed N`.
+"""An OpenAI-compatible provider with faults: `python -m tests.chaos.outside.provider --log FILE --seed N`.
 
 It numbers the requests, says the number in each answer, and writes down when each came: what a job's result says must
 be an answer to that job, asked for by the run that held its lease.
@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from aiohttp import web
 
-from tests.chaos.plan import SLOW
+from tests.chaos.plan.model import SLOW
 from tests.support.servers.provider_stub import chunk, refused, said
 
 MARKER = re.compile(r"job-\d+-\d+\.")

@@ -16,14 +16,14 @@ from tandem.shared.jobs.events import Event, Kind
 from tandem.shared.jobs.model import Job
 from tandem.shared.store import commands, events
 from tandem.shared.store.scripts import Call
-from tests.chaos import provider
-from tests.chaos.faults import Damage
-from tests.chaos.load import Accepted, Tally
-from tests.chaos.outages import Outages
-from tests.chaos.plan import Plan
+from tests.chaos.faults.outages import Outages
+from tests.chaos.faults.processes import Damage
+from tests.chaos.load.probes import Picks
+from tests.chaos.load.submitters import Accepted, Tally
+from tests.chaos.outside import provider
+from tests.chaos.outside.provider import Asked
+from tests.chaos.plan.model import Plan
 from tests.chaos.platform import ADMIN_KEY, Platform
-from tests.chaos.probes import Picks
-from tests.chaos.provider import Asked
 from tests.support.keyspace.problems import problems
 
 T = TypeVar("T")
