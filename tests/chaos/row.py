@@ -7,14 +7,27 @@ from dataclasses import dataclass
 class Row:
     """One goal, and how it stands; `faults` says what is wrong, one line each.
 
+    `samples` is how often it was put to the test: fewer than `least` tell nothing, and the goal is not met.
     `speed`: a busy machine misses it, so it tells nothing when tests run side by side.
     """
 
     goal: str
     measured: str
     faults: list[str]
+    samples: int = 1
+    least: int = 1
     speed: bool = False
 
     @property
+    def enough(self) -> bool:
+        return self.samples >= self.least
+
+    @property
     def met(self) -> bool:
-        return not self.faults
+        return self.enough and not self.faults
+
+    @property
+    def wrong(self) -> list[str]:
+        """Say why it is not met, one line each."""
+        few = [] if self.enough else [f"too few: {self.samples} of {self.least}"]
+        return [*few, *self.faults]

@@ -1,0 +1,124 @@
+"""How jobs end: each once, as its submitter, its nature or what was seen outside says."""
+
+from collections import Counter
+
+from tandem.shared.jobs.events import Kind
+from tandem.shared.jobs.model import Status
+from tests.chaos.judge.evidence import Case, Facts
+from tests.chaos.row import Row
+
+BURNS_NOTHING = frozenset({"", "late", "limited"})  # faults of the provider that cost no attempt
+
+
+def finished(facts: Facts) -> Row:
+    """Everything accepted has ended, and the book holds nothing else."""
+    faults = [f"{marker} was never accepted" for marker in facts.refused]
+    faults += ["the driver gave up waiting"] if not facts.ended else []
+    faults += [f"{stray}" for stray in facts.strays]
+    lost, apart = [], 0
+    for case in facts.cases:
+        if case.job is None and facts.unpromised(case):
+            apart += 1
+        elif case.job is None:
+            lost.append(case)
+            faults.append(f"{case.id} has no record: {case.name}")
+        elif not case.job.finished:
+            faults.append(f"{case.id} is {case.job.status}: {case.name}")
+        if case.job is not None and case.id not in facts.listed:
+            faults.append(f"{case.id} is not listed")
+    ids = {job for case in facts.cases for job in case.notes.ids}
+    faults += [f"{job} was not accepted, but is there" for job in sorted(facts.listed - ids)]
+    ended = sum(case.job is not None and case.job.finished for case in facts.cases)
+    shown = f"{len(facts.cases):,} accepted, {ended:,} finished, {len(lost)} lost"
+    shown += f"; {apart} of a second that Redis lost apart" if facts.rolled_back else ""
+    least = len(facts.cases) + len(facts.refused)
+    return Row(
+        goal="accepted = finished, 0 lost", measured=shown, faults=faults, samples=len(facts.cases), least=max(1, least)
+    )
+
+
+def outcomes(facts: Facts) -> Row:
+    """A job succeeds, unless its submitter, its nature or faults that were seen outside say otherwise."""
+    faults, failed = [], 0
+    for case in facts.cases:
+        job = case.job
+        if job is None or not job.finished or case.planned.poison or job.status is Status.SUCCEEDED:
+            continue
+        failed += job.status is Status.FAILED
+        why = {
+            Status.CANCELLED: case.cancelled and not _ran_again(case),
+            Status.EXPIRED: "expires_in" in case.planned.query,
+            Status.FAILED: _may_fail(facts, case),
+        }
+        if not why.get(job.status):
+            faults.append(f"{case.id} {case.name} is {job.status}: {_told(case)}")
+    counts = Counter(case.job.status.value for case in facts.cases if case.job)
+    shown = ", ".join(f"{n:,} {status}" for status, n in counts.most_common())
+    samples = sum(case.job is not None and case.job.finished for case in facts.cases)
+    goal = "each ends as it should: failed only if those outside show why"
+    return Row(goal=goal, measured=shown, faults=faults, samples=samples, least=facts.least(200, 10_000))
+
+
+def _told(case: Case) -> str:
+    error = (case.job.error if case.job else None) or {}
+    seen = [request.fault or "good" for request in case.requests] + [mail.answer for mail in case.mails]
+    return f"{error.get('type')}; outside: {', '.join(seen) or 'nothing'}, {len(case.hits)} hits"
+
+
+def _ran_again(case: Case) -> bool:
+    wish = case.notes.retry
+    return wish is not None and wish.status in {200, 202}
+
+
+def _may_fail(facts: Facts, case: Case) -> bool:
+    """Say whether outside shows as many faults as attempts, or one that no attempt can mend."""
+    assert case.job is not None
+    if any(mail.answer == "5xx" for mail in case.mails):
+        return True
+    burnt = sum(request.fault not in BURNS_NOTHING for request in case.requests)
+    burnt += sum(mail.answer != "250" for mail in case.mails)
+    burnt += sum(hit.burns for hit in case.hits) if burnt else 0  # hits alone must never fail a job
+    full = case.planned.task == "report" and facts.spans("disk full").touch(case.notes.sent, case.last_seen + 30)
+    return burnt >= case.job.max_attempts or full
+
+
+def ended_once(facts: Facts) -> Row:
+    """A job's events in the book end once, with the last one."""
+    faults, looked = [], 0
+    for case in facts.cases:
+        if not case.job or not case.job.finished:
+            continue
+        looked += 1
+        kinds = [event.kind for event in case.events]
+        if (ends := kinds.count(Kind.END)) != 1 or kinds[-1] is not Kind.END:
+            faults.append(f"{case.id} has {ends} ends, its last event is {kinds[-1] if kinds else 'none'}")
+    shown = f"{looked:,} jobs, {len(faults)} not"
+    return Row(
+        goal="one end in each job's events",
+        measured=shown,
+        faults=faults,
+        samples=looked,
+        least=facts.least(200, 10_000),
+    )
+
+
+def poisons(facts: Facts) -> Row:
+    """A job that kills its own process is fenced off, and no other one with it."""
+    faults, pools, loops = [], Counter[str](), 0
+    for case in facts.cases:
+        if not (job := case.job):
+            continue
+        loop = job.status is Status.FAILED and (job.error or {}).get("type") == "crash_loop"
+        loops += loop
+        if case.planned.poison:
+            pools["llm" if case.llm else "sync"] += 1
+        if loop != case.planned.poison:
+            faults.append(f"{case.id} {case.name} {'was fenced' if loop else f'was not fenced: it is {job.status}'}")
+    shown = f"{pools['llm']} poison jobs for the LLM pool, {pools['sync']} for the sync pool; {loops} fenced"
+    return Row(
+        goal="poison is fenced as crash_loop, nobody else",
+        measured=shown,
+        faults=faults,
+        samples=min(pools["llm"], pools["sync"]),
+        least=facts.least(2, 8),
+    )

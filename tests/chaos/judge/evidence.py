@@ -1,0 +1,186 @@
+"""What is known when a run is over, by job: what its submitter, the provider and the others saw, and the book."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from tandem.shared.jobs.events import Event
+from tandem.shared.jobs.model import Job, Status
+from tests.chaos.judge.spans import Spans
+from tests.chaos.load.probes import Picks
+from tests.chaos.outside.records import Call, Deed, Notes, Request, Shown, StoredFile, SyncRun, Transaction
+from tests.chaos.plan.model import Submission
+
+LEASE = 6.0  # seconds, without a renewal
+RENEWED = 1.0  # seconds between renewals: so much earlier a lease may end, seen from a stop
+LLM_TASKS = frozenset({"chat", "score", "embed", "extract", "async_trouble"})
+SHORT = 2_000  # jobs; a shorter run has fewer samples of each goal
+LOSING = frozenset({"SIGKILL", "SIGSTOP", "SIGTERM", "died"})  # kinds of deeds that take a job from its worker
+
+
+class Hit(NamedTuple):
+    """A job ran in a process when something was done to that.
+
+    `sure` is False if its request had just been answered: its result may have been written already, or not.
+    """
+
+    deed: Deed
+    at: float
+    sure: bool = True
+
+    @property
+    def lost(self) -> bool:
+        """Say whether the run can't have lived on, or need not."""
+        if self.deed.kind == "SIGSTOP":
+            return (self.deed.ended or float("inf")) - self.at >= LEASE - RENEWED
+        return self.deed.kind in LOSING
+
+    @property
+    def burns(self) -> bool:
+        """Say whether it may cost an attempt: a restart may not."""
+        return self.lost and self.deed.kind != "SIGTERM"
+
+
+class Sign(NamedTuple):
+    """Work that was seen outside: a request, a journal line, a mail or a file. `by` is "" if nothing names a worker."""
+
+    at: float
+    by: str
+
+
+@dataclass(kw_only=True)
+class Case:
+    """One accepted submission, and all that was seen of it, each kind in the order of time."""
+
+    id: str
+    planned: Submission
+    notes: Notes
+    job: Job | None = None  # in the book
+    events: list[Event] = field(default_factory=list)  # in the book
+    requests: list[Request] = field(default_factory=list)
+    runs: list[SyncRun] = field(default_factory=list)
+    mails: list[Transaction] = field(default_factory=list)
+    files: list[StoredFile] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    hits: list[Hit] = field(default_factory=list)
+
+    @property
+    def model(self) -> str:
+        return str(self.planned.body.get("model", ""))
+
+    @property
+    def llm(self) -> bool:
+        return self.planned.task in LLM_TASKS
+
+    @property
+    def retried(self) -> bool:
+        """Say whether its submitter let it run again."""
+        wish = self.notes.retry
+        return wish is not None and (wish.status in {200, 202} or wish.again or wish.status == 0)
+
+    @property
+    def cancelled(self) -> bool:
+        """Say whether a cancel may have been carried out. Its answer may be lost, and the next one a 409."""
+        wish = self.notes.cancel
+        return wish is not None and (wish.status == 200 or wish.again or wish.status == 0)
+
+    @property
+    def succeeded(self) -> bool:
+        return self.job is not None and self.job.status is Status.SUCCEEDED
+
+    @property
+    def final(self) -> Shown | None:
+        """Give the last state that its submitter saw, if that was final."""
+        last = self.notes.shown[-1] if self.notes.shown else None
+        return last if last and last.job["status"] in {"succeeded", "failed", "cancelled", "expired"} else None
+
+    @cached_property
+    def signs(self) -> list[Sign]:
+        """All work that was seen outside, in the order of time."""
+        found = [Sign(request.came, request.asker) for request in self.requests]
+        found += [Sign(run.began, run.worker) for run in self.runs]
+        found += [Sign(mail.at, "") for mail in self.mails]
+        found += [Sign(file.at, "") for file in self.files]
+        return sorted(found)
+
+    @property
+    def last_seen(self) -> float:
+        """Give the time of the last thing that was seen of it."""
+        ends = [request.ended or request.came for request in self.requests] + [sign.at for sign in self.signs]
+        return max([self.notes.accepted or self.notes.sent, *ends])
+
+    @property
+    def name(self) -> str:
+        return f"{self.planned.marker} ({self.planned.task})"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the provider allows one model, a minute."""
+
+    rpm: int
+    tpm: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Everything that the rows are about."""
+
+    seed: int
+    began: float  # of the load
+    until: float  # the last submission
+    cases: Sequence[Case]
+    refused: Sequence[str] = ()  # markers that were never accepted
+    sent_again: int = 0  # requests without an answer, or with 503 or 429
+    ended: bool = True  # all waits ended before their deadlines
+    deeds: Sequence[Deed] = ()
+    planned_deeds: frozenset[tuple[str, str]] = frozenset()  # (kind, role) that the plan says to do
+    outages: Spans = field(default_factory=Spans)  # Redis was away
+    slots: dict[str, int] = field(default_factory=dict)  # processes of each role
+    limits: dict[str, Limit] = field(default_factory=dict)  # by model
+    requests: Sequence[Request] = ()  # all, in the order of time
+    listed: frozenset[str] = frozenset()  # ids that the API lists, without the schedules'
+    strays: Sequence[str] = ()  # what was seen outside and belongs to no job
+    schedules: dict[str, Sequence[float]] = field(default_factory=dict)  # due times by the schedule's name
+    scheduled: Sequence[SyncRun] = ()  # runs of the schedules' jobs
+    files_left: Sequence[str] = ()  # keys in the file store after a `cleanup` of all orphans
+    picks: Picks | None = None
+    keyspace: Sequence[str] = ()
+
+    @property
+    def short(self) -> bool:
+        return len(self.cases) < SHORT
+
+    def least(self, short: int, long: int) -> int:
+        """Say how many samples a row needs."""
+        return short if self.short else long
+
+    def spans(self, *kinds: str) -> Spans:
+        """Give the times of all deeds of these kinds."""
+        return Spans((deed.began, deed.ended or deed.began) for deed in self.deeds if deed.kind in kinds)
+
+    @cached_property
+    def rolled_back(self) -> Spans:
+        """Give the times whose writes Redis has lost: nothing acknowledged in them is promised."""
+        return self.spans("rollback")
+
+    @cached_property
+    def jumps(self) -> Spans:
+        """Give the times in which a clock was wrong: what the book says of them can't be compared with outside."""
+        return self.spans("clock jump")
+
+    def unpromised(self, case: Case) -> bool:
+        """Say whether a job was accepted in a second that Redis has lost."""
+        accepted = case.notes.accepted
+        return accepted is not None and self.rolled_back.touch(case.notes.sent, accepted)
+
+    def unsettled(self, case: Case) -> bool:
+        """Say whether anything was known of a job in a second that Redis has lost: it may have run again for that."""
+        return self.rolled_back.touch(case.notes.sent, case.last_seen + 1)
+
+
+def percentile(values: Iterable[float], part: float) -> float:
+    """Give the value that `part` of the values don't exceed; of a few, their largest for 0.99."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, int(len(ranked) * part))]

@@ -1,0 +1,126 @@
+"""How soon the jobs of a process that was hit are at work again: from the hit to the new run's work, seen outside."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from tests.chaos.judge.capacity import all_busy, all_down
+from tests.chaos.judge.evidence import LEASE, Case, Facts, Hit, Sign, percentile
+from tests.chaos.judge.hits import SETTLE
+from tests.chaos.judge.spans import Spans
+from tests.chaos.row import Row
+
+GOAL = 10.0  # seconds
+GRACE = 3.0  # seconds in which a worker that is told to stop may still end what it is at
+ITSELF = 4.0  # seconds; before the end of a lease nobody else begins: the run itself went on
+SHOWN = {"report", "email", "sync_trouble"}  # sync tasks whose work is seen outside
+
+# What must be tried: pool, kind and role of the deed, and how many jobs that hits in a short and in a long run.
+CAUSES = [
+    ("llm", "SIGKILL", "llm worker", 5, 100),
+    ("llm", "SIGSTOP", "llm worker", 3, 50),
+    ("llm", "SIGTERM", "llm worker", 2, 50),
+    ("llm", "died", "llm worker", 2, 20),
+    ("llm", "SIGKILL", "llm isolation", 1, 5),
+    ("sync", "SIGKILL", "sync worker", 1, 20),
+    ("sync", "SIGSTOP", "sync worker", 1, 5),
+    ("sync", "SIGTERM", "sync worker", 1, 5),
+    ("sync", "SIGKILL", "sync horse", 1, 10),
+    ("sync", "SIGKILL", "sync supervisor", 1, 5),
+]
+
+
+def recovery(facts: Facts) -> Iterator[Row]:
+    """One row for each pool and cause."""
+    took: dict[tuple[str, str, str], list[tuple[float, str]]] = defaultdict(list)
+    apart: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    idle = {"llm": all_down(facts, "llm worker"), "sync": all_busy(facts)}
+    for case in facts.cases:
+        pool = "llm" if case.llm else "sync"
+        for hit in case.hits:
+            cause = (pool, hit.deed.kind, hit.deed.role)
+            found = restart(facts, case, hit)
+            if isinstance(found, str):
+                apart[cause][found] += 1
+            else:
+                nobody = _without(facts, idle[pool], hit.at, found.at)
+                took[cause].append((found.at - hit.at - nobody, f"{case.id} {case.name}"))
+    for pool, kind, role, short, long in CAUSES:
+        if (kind, role) not in facts.planned_deeds and kind != "died":
+            continue
+        yield _row(pool, kind, role, took[pool, kind, role], apart[pool, kind, role], facts.least(short, long))
+
+
+def _row(pool: str, kind: str, role: str, took: list[tuple[float, str]], apart: Counter[str], least: int) -> Row:
+    what = f"{role} {kind}" if kind != "died" else f"{role} killed by a poison job"
+    goal = f"{pool}: recovery after {what}, p99 ≤ 10 s"
+    seconds = [took_ for took_, _ in took]
+    excluded = ", ".join(f"{n} {why}" for why, n in sorted(apart.items()))
+    shown = f"{len(took)} hits" + (f"; apart: {excluded}" if excluded else "")
+    slow: list[str] = []
+    if seconds:
+        p50, p99 = percentile(seconds, 0.5), percentile(seconds, 0.99)
+        shown = f"p50 {p50:.1f}, p99 {p99:.1f}, max {max(seconds):.1f} s of {shown}"
+        slow = [f"{name} was at work {late:.1f} s later" for late, name in sorted(took, reverse=True) if late > GOAL]
+        slow = slow if p99 > GOAL else []
+    return Row(goal=goal, measured=shown, faults=slow, samples=len(took), least=least, speed=True)
+
+
+def restart(facts: Facts, case: Case, hit: Hit) -> Sign | str:
+    """Find the first work of the new run, or say why there is none to be measured."""
+    if why := _uncounted(facts, case, hit):
+        return why
+    after = [sign for sign in case.signs if sign.at > hit.at and not _of_the_hit_run(hit, sign)]
+    again = next((other for other in case.hits if other.at > hit.at and other.lost), None)
+    if again and (not after or again.at < after[0].at):
+        return "hit again first"
+    if not after:
+        return "needed no new work"
+    if after[0].by == "" and after[0].at - hit.at < _alone(hit):
+        return "ended by itself"
+    return after[0]
+
+
+def _uncounted(facts: Facts, case: Case, hit: Hit) -> str:
+    """Say why a hit tells nothing of recovery; "" if it does."""
+    wish = case.notes.cancel
+    reasons = {
+        "poison": case.planned.poison,
+        "just answered": not hit.sure,
+        "stopped for less than a lease": not hit.lost,
+        "waited for a limit": case.model in facts.limits,
+        "not seen outside": not case.llm and case.planned.task not in SHOWN,
+        "cancelled": wish is not None and wish.sent < hit.at + GOAL,
+        "ended by itself": _lived_on(case, hit),
+    }
+    return next((why for why, so in reasons.items() if so), "")
+
+
+def _lived_on(case: Case, hit: Hit) -> bool:
+    """Say whether the run that was hit is the one whose answer, or token, was used."""
+    if case.job is None or hit.deed.kind not in {"SIGTERM", "SIGSTOP"} or not case.succeeded:
+        return False
+    now = [request for request in case.requests if request.came <= hit.at + SETTLE and request.asker == hit.deed.target]
+    if now and now[-1] is case.requests[-1]:
+        return now[-1].good and now[-1].taken
+    own = [run for run in case.runs if run.began <= hit.at and run.ended is not None and run.ended >= hit.at]
+    return any(run.token == (case.job.result or {}).get("done") for run in own)
+
+
+def _of_the_hit_run(hit: Hit, sign: Sign) -> bool:
+    """Say whether it is of the worker that was hit: what it had sent, or sends when it goes on after a stop."""
+    if hit.deed.role not in {"llm worker", "sync worker"}:
+        return False  # the worker itself lives, and may run it again
+    return sign.by == hit.deed.target
+
+
+def _alone(hit: Hit) -> float:
+    """Say how long a mail or a file may be of the run that was hit: nothing names its worker."""
+    if hit.deed.role == "sync horse":
+        return 0.0
+    return GRACE if hit.deed.kind == "SIGTERM" else ITSELF
+
+
+def _without(facts: Facts, idle: Spans, start: float, end: float) -> float:
+    """Count the seconds that Redis was away, and those after the lease in which no worker of the pool was free."""
+    free = Spans((max(since, start + LEASE), until) for since, until in idle if until > start + LEASE)
+    return Spans([*facts.outages, *free]).within(start, end)

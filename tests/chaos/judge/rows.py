@@ -1,0 +1,43 @@
+"""All that is judged when a run is over, in the order of the table."""
+
+from collections.abc import Iterator
+
+from tests.chaos.judge import ends, health, limits, outputs, recovery, results, streams, wishes, work
+from tests.chaos.judge.evidence import Facts
+from tests.chaos.row import Row
+
+
+def judge(facts: Facts) -> list[Row]:
+    """Judge a run: each row is one goal."""
+    return list(_rows(facts))
+
+
+def _rows(facts: Facts) -> Iterator[Row]:
+    yield ends.finished(facts)
+    yield ends.outcomes(facts)
+    yield ends.ended_once(facts)
+    yield work.requests(facts)
+    yield work.runs(facts)
+    yield work.attempts(facts)
+    yield results.llm_results(facts)
+    yield results.sync_results(facts)
+    yield results.stays(facts)
+    yield streams.streams(facts)
+    yield wishes.one_per_key(facts)
+    yield wishes.delays(facts)
+    yield wishes.expiry(facts)
+    yield wishes.cancels(facts)
+    yield wishes.retries(facts)
+    yield limits.priorities(facts)
+    yield outputs.mails(facts)
+    yield outputs.files(facts)
+    yield outputs.webhooks(facts)
+    yield outputs.schedules(facts)
+    yield ends.poisons(facts)
+    yield from recovery.recovery(facts)
+    yield from limits.within(facts)
+    yield from limits.used(facts)
+    yield health.woken(facts)
+    yield health.orderly(facts)
+    yield health.done(facts)
+    yield from health.special(facts)

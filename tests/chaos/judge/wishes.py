@@ -1,0 +1,192 @@
+"""What submitters asked for besides the work: delays, expiry, cancels, retries, one job a key."""
+
+from collections.abc import Iterator
+
+from tandem.shared.jobs.model import Status
+from tests.chaos.judge.evidence import Case, Facts
+from tests.chaos.judge.times import moment
+from tests.chaos.row import Row
+
+STOPPED_WITHIN = 2.0  # seconds from the answer to a cancel
+BEGUN_WITHIN = 2.0  # seconds from a job's claim to its first request, at most, where no limit holds it
+TICK = 0.002  # seconds: the job book counts in whole milliseconds
+
+
+def delays(facts: Facts) -> Row:
+    """Nothing starts before its `delay` or its `run_at`."""
+    faults, late, apart = [], [], 0
+    for case in facts.cases:
+        due = _due(case)
+        if due is None or not case.signs:
+            continue
+        if facts.jumps.touch(case.notes.sent, due + 1):
+            apart += 1
+            continue
+        late.append(case.signs[0].at - due)
+        if late[-1] < -TICK:
+            faults.append(f"{case.id} {case.name} began {-late[-1]:.2f} s too early")
+    shown = f"{len(late):,} jobs, {len(faults)} too early"
+    shown += f"; half began within {sorted(late)[len(late) // 2]:.1f} s after it" if late else ""
+    shown += f"; {apart} apart: a clock jumped" if apart else ""
+    return Row(
+        goal="nothing starts before its delay or run_at",
+        measured=shown,
+        faults=faults,
+        samples=len(late),
+        least=facts.least(6, 300),
+    )
+
+
+def _due(case: Case) -> float | None:
+    query = case.planned.query
+    if "run_at" in query:
+        return moment(query["run_at"])
+    return case.notes.sent + float(query["delay"]) if "delay" in query else None
+
+
+def expiry(facts: Facts) -> Row:
+    """A job is expired if it was not begun by its expiry, and not before that; then it never begins."""
+    faults, expired, begun, apart = [], 0, 0, 0
+    for case in facts.cases:
+        if "expires_in" not in case.planned.query or case.job is None or case.retried:
+            continue
+        if facts.jumps.touch(case.notes.sent, case.last_seen + 10) or facts.unsettled(case):
+            apart += 1
+            continue
+        expired += case.job.status is Status.EXPIRED
+        begun += bool(case.signs)
+        faults += [f"{case.id} {case.name} {why}" for why in _wrong_expiry(facts, case)]
+    shown = f"{expired} expired, {begun} begun in time, {len(faults)} wrong"
+    shown += f"; {apart} apart: a clock jumped or Redis lost a second" if apart else ""
+    return Row(
+        goal="expired = not begun in time, and never after",
+        measured=shown,
+        faults=faults,
+        samples=min(expired, begun),
+        least=facts.least(1, 10),
+    )
+
+
+def _wrong_expiry(facts: Facts, case: Case) -> Iterator[str]:
+    assert case.job is not None
+    allowed = float(case.planned.query["expires_in"])
+    if case.job.status is Status.EXPIRED:
+        if case.signs:
+            yield f"is expired, and was at work {case.signs[0].at - case.notes.sent:.1f} s after it was sent"
+        if case.job.finished_at and case.job.finished_at.timestamp() < case.notes.sent + allowed - TICK:
+            yield f"expired {case.job.finished_at.timestamp() - case.notes.sent:.2f} s after it was sent, not {allowed}"
+    elif case.signs and not case.hits and case.model not in facts.limits:
+        last = (case.notes.accepted or case.notes.sent) + allowed + BEGUN_WITHIN
+        late = case.signs[0].at - last - facts.outages.within(case.notes.sent, case.signs[0].at)
+        if late > 0:
+            yield f"began {late + BEGUN_WITHIN:.1f} s after its expiry"
+
+
+def cancels(facts: Facts) -> Row:
+    """Who is cancelled stays so, and its work is stopped within 2 s: the provider sees its client leave."""
+    faults, waiting, running, apart, took = [], 0, 0, 0, list[float]()
+    for case in facts.cases:
+        wish = case.notes.cancel
+        if wish is None or wish.status != 200 or wish.again or case.job is None:
+            continue
+        if facts.unsettled(case):
+            apart += 1
+            continue
+        if not _ran_on(case) and case.job.status is not Status.CANCELLED:
+            faults.append(f"{case.id} {case.name} was cancelled, and is {case.job.status}")
+        open_then = [request for request in case.requests if _open(request.came, request.ended, wish.answered)]
+        open_then_runs = [run for run in case.runs if run.began <= wish.sent]
+        running, waiting = running + bool(open_then or open_then_runs), waiting + (not case.signs)
+        stops = _stops(facts, case, wish.answered)
+        for request in open_then:
+            seconds = (request.ended or float("inf")) - wish.answered
+            took.append(seconds)
+            if seconds > STOPPED_WITHIN + stops:
+                faults.append(f"{case.id} {case.name}: its request was open {seconds:.1f} s after its cancel")
+        late = [run for run in open_then_runs if run.ended and run.ended > wish.answered + STOPPED_WITHIN + stops]
+        faults += [f"{case.id} {case.name}: its run went on to its end after its cancel" for _ in late]
+        if case.notes.retry is None:
+            after = [sign for sign in case.signs if sign.at > wish.answered + STOPPED_WITHIN + stops]
+            faults += [f"{case.id} {case.name} worked {after[0].at - wish.answered:.1f} s after its cancel"] * bool(
+                after
+            )
+    shown = f"{waiting} waiting and {running} running jobs cancelled, {len(faults)} wrong"
+    shown += f"; the slowest request was closed after {max(took):.1f} s" if took else ""
+    return Row(
+        goal="a cancel stops the work within 2 s",
+        measured=shown + (f"; {apart} apart" if apart else ""),
+        faults=faults,
+        samples=min(3 * waiting, 3 * running),
+        least=facts.least(3, 60),
+    )
+
+
+def _open(came: float, ended: float | None, at: float) -> bool:
+    return came <= at and (ended is None or ended > at)
+
+
+def _ran_on(case: Case) -> bool:
+    return case.notes.retry is not None
+
+
+def _stops(facts: Facts, case: Case, at: float) -> float:
+    """Give the seconds after a cancel in which the worker was stopped or Redis away: nobody could carry it out."""
+    end = at + 60
+    stopped = max(
+        ((hit.deed.ended or end) - at for hit in case.hits if hit.deed.kind == "SIGSTOP" and hit.at <= at + 2),
+        default=0.0,
+    )
+    return max(0.0, stopped) + facts.outages.within(at, at + STOPPED_WITHIN + max(0.0, stopped))
+
+
+def retries(facts: Facts) -> Row:
+    """A job that is run again does work again, and its attempts count from zero."""
+    faults, counted, apart = [], 0, 0
+    for case in facts.cases:
+        wish = case.notes.retry
+        if wish is None or case.job is None:
+            continue
+        if facts.unsettled(case) or wish.again or wish.status in {0, 409}:
+            apart += 1
+            continue
+        if wish.status not in {200, 202}:
+            faults.append(f"{case.id} {case.name}: its retry was answered {wish.status}")
+            continue
+        counted += 1
+        after = [sign for sign in case.signs if sign.at >= wish.sent]
+        if case.succeeded and not after and case.planned.task != "cleanup":
+            faults.append(f"{case.id} {case.name} succeeded, and did no work after its retry")
+        elif case.job.status in {Status.CANCELLED, Status.EXPIRED}:
+            faults.append(f"{case.id} {case.name} was run again, and is {case.job.status}")
+        elif case.succeeded and case.job.attempt != 1 + len(case.job.attempts):
+            faults.append(f"{case.id} {case.name} is at attempt {case.job.attempt} after its retry")
+        elif any(moment(entry["at"]) < wish.sent for entry in case.job.attempts) and not facts.jumps:
+            faults.append(f"{case.id} {case.name} remembers attempts from before its retry")
+    shown = f"{counted} run again, {len(faults)} wrong" + (f"; {apart} apart: the answer was lost" if apart else "")
+    return Row(
+        goal="a retry runs again, attempts from zero",
+        measured=shown,
+        faults=faults,
+        samples=counted,
+        least=facts.least(2, 60),
+    )
+
+
+def one_per_key(facts: Facts) -> Row:
+    """However often a request is sent with one key, there is one job; another body is refused."""
+    faults = [
+        f"{case.planned.marker} became {sorted(case.notes.ids)}"
+        for case in facts.cases
+        if len(case.notes.ids) != 1 and not facts.unpromised(case)
+    ]
+    conflicts = [case.notes.conflict for case in facts.cases if case.notes.conflict not in {None, 0}]
+    faults += [f"another body with a used key was answered {status}" for status in conflicts if status != 422]
+    repeats = sum(case.planned.repeats for case in facts.cases)
+    shown = f"{repeats:,} repeats, {facts.sent_again:,} requests sent again, {len(conflicts)} conflicts"
+    return Row(
+        goal="one job per Idempotency-Key",
+        measured=f"{shown}: {len(faults)} wrong",
+        faults=faults,
+        samples=min(repeats, 10 * len(conflicts)),
+        least=facts.least(10, 500),
+    )
