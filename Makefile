@@ -5,10 +5,10 @@ PY := .venv/bin/python
 WORKERS ?= 4
 
 .PHONY: help run demo test test-fast check bench profile chaos api llm-worker sync-worker clock dashboard redis llm-stub mailbox \
-	install install-dev lock clean
+	images containers-test install install-dev lock clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: install ## Start the whole platform on this machine; Ctrl-C stops it.
 	@exec $(PY) -m tandem.deploy.local.run
@@ -38,6 +38,12 @@ profile: install-dev ## Show where gateway and workers spend their time under lo
 
 chaos: install-dev ## Kill, stop and cut off everything under load and check that nothing is lost; SEED=n JOBS=n WRITE=1.
 	@exec $(PY) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(WRITE),--write)
+
+images: ## Build every image with Debian's own tools (mmdebstrap, buildah, podman), as root; no registry is asked.
+	@sh deploy/containers/images.sh
+
+containers-test: install-dev images ## Start compose.yaml whole with these images; demo, rights, scaling, rolling restart.
+	@CONTAINERS_TEST=1 $(PY) -m pytest -s tests/deploy/test_containers_running.py $(ARGS)
 
 api: install ## One gateway process.
 	@$(PY) -m tandem.deploy.local.files
@@ -76,4 +82,4 @@ lock: install-dev ## Pin all dependencies anew (requirements*.lock).
 	@sh deploy/lock.sh
 
 clean: ## Remove .venv and the caches; local data (RUN_DIR) stays.
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf .venv .venv-containers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -47,7 +47,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Begin to watch; tasks that a job starts bear its name from now on."""
-        self._loop.set_task_factory(_inherit_name)
+        self._loop.set_task_factory(inherit_name)
         self._thread.start()
 
     def stop(self) -> None:
@@ -118,7 +118,11 @@ class Watchdog:
         return leases.give_up(lease, decision, usage=Usage(), ttl=self._settings.job_ttl)
 
 
-def _inherit_name(loop: asyncio.AbstractEventLoop, coro: Any, context: Any = None) -> asyncio.Task[Any]:
-    """Make a task that bears the name of the one that made it, so that a job is known by whatever it starts."""
+def inherit_name(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+    """Make a task that bears the name of the one that made it, so that a job is known by whatever it starts.
+
+    `options` are those of `asyncio.Task`: what is handed on differs by version, since 3.13.3 also name and eager_start.
+    """
     parent = asyncio.current_task(loop)
-    return asyncio.Task(coro, loop=loop, name=parent.get_name() if parent else None, context=context)
+    name = options.pop("name", None) or (parent.get_name() if parent else None)
+    return asyncio.Task(coro, loop=loop, name=name, **options)
