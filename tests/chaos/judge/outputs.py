@@ -125,7 +125,7 @@ def schedules(facts: Facts) -> Row:
     away = Spans([*facts.outages, *facts.jumps, *facts.rolled_back, *all_down(facts, "clock")])
     counts, faults = Counter[str](), []
     for name, dues in facts.schedules.items():
-        for due, following in zip(dues, [*dues[1:], float("inf")], strict=True):
+        for due, following in zip(dues, [*dues[1:], float("inf")], strict=False):
             job = f"{name}-{datetime.fromtimestamp(due, UTC):%Y%m%dT%H%M%SZ}"
             ran = by_job.pop(job, [])
             counts["due"] += 1

@@ -12,7 +12,7 @@ from tests.chaos.row import Row
 GOAL = 10.0  # seconds
 GRACE = 3.0  # seconds in which a worker that is told to stop may still end what it is at
 ITSELF = 4.0  # seconds; before the end of a lease nobody else begins: the run itself went on
-SHOWN = {"report", "email", "sync_trouble"}  # sync tasks whose work is seen outside
+SHOWN = {"report", "email", "journal"}  # sync tasks whose work is seen outside
 
 # What must be tried: pool, kind and role of the deed, and how many jobs that hits in a short and in a long run.
 CAUSES = [

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from tandem.shared.jobs.model import Status
 from tests.chaos.judge.evidence import Case, Facts
 from tests.chaos.judge.times import moment
+from tests.chaos.outside.records import Wish
 from tests.chaos.row import Row
 
 STOPPED_WITHIN = 2.0  # seconds from the answer to a cancel
@@ -84,7 +85,7 @@ def _wrong_expiry(facts: Facts, case: Case) -> Iterator[str]:
 
 def cancels(facts: Facts) -> Row:
     """Who is cancelled stays so, and its work is stopped within 2 s: the provider sees its client leave."""
-    faults, waiting, running, apart, took = [], 0, 0, 0, list[float]()
+    faults, waiting, apart, took = [], 0, 0, list[float]()
     for case in facts.cases:
         wish = case.notes.cancel
         if wish is None or wish.status != 200 or wish.again or case.job is None:
@@ -92,41 +93,39 @@ def cancels(facts: Facts) -> Row:
         if facts.unsettled(case):
             apart += 1
             continue
-        if not _ran_on(case) and case.job.status is not Status.CANCELLED:
-            faults.append(f"{case.id} {case.name} was cancelled, and is {case.job.status}")
-        open_then = [request for request in case.requests if _open(request.came, request.ended, wish.answered)]
-        open_then_runs = [run for run in case.runs if run.began <= wish.sent]
-        running, waiting = running + bool(open_then or open_then_runs), waiting + (not case.signs)
-        stops = _stops(facts, case, wish.answered)
-        for request in open_then:
-            seconds = (request.ended or float("inf")) - wish.answered
-            took.append(seconds)
-            if seconds > STOPPED_WITHIN + stops:
-                faults.append(f"{case.id} {case.name}: its request was open {seconds:.1f} s after its cancel")
-        late = [run for run in open_then_runs if run.ended and run.ended > wish.answered + STOPPED_WITHIN + stops]
-        faults += [f"{case.id} {case.name}: its run went on to its end after its cancel" for _ in late]
-        if case.notes.retry is None:
-            after = [sign for sign in case.signs if sign.at > wish.answered + STOPPED_WITHIN + stops]
-            faults += [f"{case.id} {case.name} worked {after[0].at - wish.answered:.1f} s after its cancel"] * bool(
-                after
-            )
-    shown = f"{waiting} waiting and {running} running jobs cancelled, {len(faults)} wrong"
-    shown += f"; the slowest request was closed after {max(took):.1f} s" if took else ""
+        waiting += not case.signs
+        took += [end - wish.answered for end in _ends(case, wish.answered)]
+        faults += [f"{case.id} {case.name} {why}" for why in _wrong_cancel(facts, case, wish)]
+    shown = f"{waiting} waiting and {len(took)} running jobs cancelled, {len(faults)} wrong"
+    shown += f"; their work ended within {max(took):.1f} s" if took else ""
     return Row(
         goal="a cancel stops the work within 2 s",
         measured=shown + (f"; {apart} apart" if apart else ""),
         faults=faults,
-        samples=min(3 * waiting, 3 * running),
+        samples=min(3 * waiting, 3 * len(took)),
         least=facts.least(3, 60),
     )
 
 
-def _open(came: float, ended: float | None, at: float) -> bool:
-    return came <= at and (ended is None or ended > at)
+def _ends(case: Case, cancelled: float) -> list[float]:
+    """Give the ends of the work that was under way when a cancel was answered."""
+    ends = [request.ended or float("inf") for request in case.requests if request.came <= cancelled]
+    ends += [run.ended for run in case.runs if run.began <= cancelled and run.ended]
+    return [end for end in ends if end > cancelled]
 
 
-def _ran_on(case: Case) -> bool:
-    return case.notes.retry is not None
+def _wrong_cancel(facts: Facts, case: Case, wish: Wish) -> Iterator[str]:
+    assert case.job is not None
+    again = case.notes.retry is not None
+    if not again and case.job.status is not Status.CANCELLED:
+        yield f"was cancelled, and is {case.job.status}"
+    patience = wish.answered + STOPPED_WITHIN + _stops(facts, case, wish.answered)
+    late = [end - wish.answered for end in _ends(case, wish.answered) if end > patience]
+    if late:
+        yield f"was at work until {max(late):.1f} s after its cancel"
+    begun = [sign.at - wish.answered for sign in case.signs if sign.at > patience]
+    if begun and not again:
+        yield f"began {begun[0]:.1f} s after its cancel"
 
 
 def _stops(facts: Facts, case: Case, at: float) -> float:

@@ -45,7 +45,7 @@ def runs(facts: Facts) -> Row:
     """A journal task runs once, and once more for each time that it was hit."""
     faults, checked, long, apart = [], 0, 0, 0
     for case in facts.cases:
-        if not case.runs or case.planned.poison:
+        if case.planned.task != "journal":
             continue
         if facts.unsettled(case):
             apart += 1
