@@ -13,14 +13,20 @@ SHOWN = 5  # of what is wrong with one goal
 
 
 def table(rows: list[Row]) -> str:
-    """Write the rows as a Markdown table, which a terminal shows as well."""
-    cells = [["goal", "measured", "met"], *([row.goal, row.measured, "yes" if row.met else "NO"] for row in rows)]
-    widths = [max(len(line[place]) for line in cells) for place in range(3)]
+    """Write the rows as a Markdown table, which a terminal shows as well, and below it what was not counted."""
+    cells = [["goal", "measured", "samples", "met"], *(_cells(row) for row in rows)]
+    widths = [max(len(line[place]) for line in cells) for place in range(4)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in cells
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
+    apart = [f"- {row.goal}: {row.apart}" for row in rows if row.apart]
+    return "\n".join([*lines, *(["", "Not counted:", "", *apart] if apart else [])])
+
+
+def _cells(row: Row) -> list[str]:
+    samples = f"{row.samples:,}" if row.enough else f"{row.samples:,} < {row.least:,}"
+    return [row.goal, row.measured, samples, "yes" if row.met else "NO"]
 
 
 def wrong(rows: list[Row]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Row:
     """One goal, and how it stands; `faults` says what is wrong, one line each.
 
-    `samples` is how often it was put to the test: fewer than `least` tell nothing, and the goal is not met.
+    `samples` is how often it was put to the test, counted by what is rarest in it: fewer than `least` tell nothing, and
+    the goal is not met. `apart` says what was not counted, and why.
     `speed`: a busy machine misses it, so it tells nothing when tests run side by side.
     """
 
@@ -17,6 +18,7 @@ class Row:
     samples: int = 1
     least: int = 1
     speed: bool = False
+    apart: str = ""
 
     @property
     def enough(self) -> bool:

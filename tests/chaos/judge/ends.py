@@ -30,10 +30,13 @@ def finished(facts: Facts) -> Row:
     faults += [f"{job} was not accepted, but is there" for job in sorted(facts.listed - ids)]
     ended = sum(case.job is not None and case.job.finished for case in facts.cases)
     shown = f"{len(facts.cases):,} accepted, {ended:,} finished, {len(lost)} lost"
-    shown += f"; {apart} of a second that Redis lost apart" if facts.rolled_back else ""
-    least = len(facts.cases) + len(facts.refused)
     return Row(
-        goal="accepted = finished, 0 lost", measured=shown, faults=faults, samples=len(facts.cases), least=max(1, least)
+        goal="accepted = finished, 0 lost",
+        measured=shown,
+        faults=faults,
+        samples=len(facts.cases),
+        least=max(1, len(facts.cases) + len(facts.refused)),
+        apart=f"{apart} accepted in a second that Redis lost" if facts.rolled_back else "",
     )
 
 
@@ -55,7 +58,7 @@ def outcomes(facts: Facts) -> Row:
     counts = Counter(case.job.status.value for case in facts.cases if case.job)
     shown = ", ".join(f"{n:,} {status}" for status, n in counts.most_common())
     samples = sum(case.job is not None and case.job.finished for case in facts.cases)
-    goal = "each ends as it should: failed only if those outside show why"
+    goal = "each ends as it should, failed only with a cause outside"
     return Row(goal=goal, measured=shown, faults=faults, samples=samples, least=facts.least(200, 10_000))
 
 
@@ -114,7 +117,7 @@ def poisons(facts: Facts) -> Row:
             pools["llm" if case.llm else "sync"] += 1
         if loop != case.planned.poison:
             faults.append(f"{case.id} {case.name} {'was fenced' if loop else f'was not fenced: it is {job.status}'}")
-    shown = f"{pools['llm']} poison jobs for the LLM pool, {pools['sync']} for the sync pool; {loops} fenced"
+    shown = f"{pools['llm']} of the LLM pool, {pools['sync']} of the sync pool; {loops} fenced"
     return Row(
         goal="poison is fenced as crash_loop, nobody else",
         measured=shown,

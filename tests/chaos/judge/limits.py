@@ -35,7 +35,7 @@ def within(facts: Facts) -> Iterator[Row]:
             allowed = UPPER * share + LATE * amount / 60
             shown = f"at most {most:,} in {seconds:g} s, {100 * most / share:.1f} % ({len(asked):,} requests)"
             yield Row(
-                goal=f"{model}: {name} ≤ 101 % and a second's worth",
+                goal=f"{model}: {name} ≤ 101 % + one second's",
                 measured=shown,
                 faults=[shown] if most > allowed else [],
                 samples=len(asked),
@@ -67,18 +67,19 @@ def used(facts: Facts) -> Iterator[Row]:
         parts, apart = _parts(facts, model, limit, asked)
         low = [f"{100 * part:.0f} % of {model} used in the {_window(facts):g} s from {at:.0f} s" for at, part in parts]
         faults = [line for line, (_, part) in zip(low, parts, strict=True) if part < LOWER]
-        shown = f"{len(parts)} windows; {apart:.0f} s of outages taken out"
+        shown = f"{len(parts)} windows"
         if parts:
             values = [part for _, part in parts]
             worst, half = min(values), percentile(values, 0.5)
             shown = f"at least {100 * worst:.0f} %, half of them {100 * half:.0f} %, in {shown}"
         yield Row(
-            goal=f"{model}: ≥ 95 % of its limit used while ≥ {BACKLOG} jobs wait",
+            goal=f"{model}: ≥ 95 % used while ≥ {BACKLOG} wait",
             measured=shown,
             faults=faults,
             samples=len(parts),
             least=facts.least(3, 30),
             speed=True,
+            apart=f"{apart:.0f} s of outages, and those in which all LLM workers were down" if apart else "",
         )
 
 
@@ -137,7 +138,7 @@ def priorities(facts: Facts) -> Row:
     shown = f"in {100 * first / pairs:.0f} % of {pairs:,} pairs" if pairs else "no pair"
     faults = [f"the high one was asked first {shown}"] if pairs and first < FIRST * pairs else []
     return Row(
-        goal="high before low at the provider, in ≥ 75 % of the pairs that wait",
+        goal="high before low at the provider in ≥ 75 % of pairs",
         measured=shown,
         faults=faults,
         samples=pairs,

@@ -51,18 +51,18 @@ def recovery(facts: Facts) -> Iterator[Row]:
 
 
 def _row(pool: str, kind: str, role: str, took: list[tuple[float, str]], apart: Counter[str], least: int) -> Row:
-    what = f"{role} {kind}" if kind != "died" else f"{role} killed by a poison job"
+    what = f"{role} {kind}" if kind != "died" else "a poison job's kill"
     goal = f"{pool}: recovery after {what}, p99 ≤ 10 s"
     seconds = [took_ for took_, _ in took]
     excluded = ", ".join(f"{n} {why}" for why, n in sorted(apart.items()))
-    shown = f"{len(took)} hits" + (f"; apart: {excluded}" if excluded else "")
+    shown = f"{len(took)} hits"
     slow: list[str] = []
     if seconds:
         p50, p99 = percentile(seconds, 0.5), percentile(seconds, 0.99)
         shown = f"p50 {p50:.1f}, p99 {p99:.1f}, max {max(seconds):.1f} s of {shown}"
         slow = [f"{name} was at work {late:.1f} s later" for late, name in sorted(took, reverse=True) if late > GOAL]
         slow = slow if p99 > GOAL else []
-    return Row(goal=goal, measured=shown, faults=slow, samples=len(took), least=least, speed=True)
+    return Row(goal=goal, measured=shown, faults=slow, samples=len(took), least=least, speed=True, apart=excluded)
 
 
 def restart(facts: Facts, case: Case, hit: Hit) -> Sign | str:

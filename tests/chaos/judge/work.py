@@ -31,13 +31,14 @@ def requests(facts: Facts) -> Row:
             faults.append(f"{case.id} {case.name} asked {len(case.requests)} times: {why}")
         elif case.succeeded and not any(request.good and request.taken for request in case.requests):
             faults.append(f"{case.id} {case.name} succeeded without an answer")
-    shown = f"{asked:,} requests for {checked:,} jobs, {len(faults)} unexplained{_apart(facts, apart)}"
+    shown = f"{asked:,} requests for {checked:,} jobs, {len(faults)} unexplained"
     return Row(
         goal="requests a job = 1 + faulty answers + hits",
         measured=shown,
         faults=faults,
         samples=checked,
         least=facts.least(100, 5_000),
+        apart=_apart(apart),
     )
 
 
@@ -60,10 +61,11 @@ def runs(facts: Facts) -> Row:
     shown = f"{checked:,} jobs with a journal, {long} longer than a lease; {len(faults)} unexplained"
     return Row(
         goal="runs of a sync job = 1 + hits",
-        measured=shown + _apart(facts, apart),
+        measured=shown,
         faults=faults,
-        samples=min(checked, 4 * long),
-        least=facts.least(8, 80),
+        samples=long,
+        least=facts.least(2, 20),
+        apart=_apart(apart),
     )
 
 
@@ -81,13 +83,13 @@ def attempts(facts: Facts) -> Row:
         for entry in _unexplained(facts, case, job.attempts):
             hits = ", ".join(f"{hit.deed.kind} {moment(entry['at']) - hit.at:.1f} s before" for hit in case.hits)
             faults.append(f"{case.id} {case.name}: {entry['type']} without a cause outside; hits: {hits or 'none'}")
-    shown = f"{counted} failed attempts of {checked:,} jobs, {terms} jobs hit by restarts; {len(faults)} burnt"
+    shown = f"{counted} failed attempts of {checked:,} jobs, {terms} hit by restarts; {len(faults)} burnt"
     return Row(
-        goal="each failed attempt has a cause outside, restarts burn none",
+        goal="a failed attempt has a cause outside, restarts burn none",
         measured=shown,
         faults=faults,
-        samples=min(checked, 20 * terms),
-        least=facts.least(100, 4_000),
+        samples=terms,
+        least=facts.least(3, 60),
     )
 
 
@@ -122,5 +124,5 @@ def _in_time(facts: Facts, cause: float, effect: float, patience: float) -> bool
     return -EARLY <= effect - cause <= patience + facts.outages.within(cause, effect)
 
 
-def _apart(facts: Facts, number: int) -> str:
-    return f"; {number} apart: Redis lost a second of them" if facts.rolled_back else ""
+def _apart(number: int) -> str:
+    return f"{number} of a second that Redis lost" if number else ""
