@@ -7,12 +7,10 @@ it as it is (it may name a template, a host, a field), the log its type alone. O
 type and a neutral message, and the worker's log has the traceback without the exceptions' messages (`errors.trace`).
 """
 
-import json
 from datetime import timedelta
-from typing import NoReturn
 
 from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, from_json
 
 from tandem.shared.errors import AttemptTimeout, FinalError, TandemError
 from tandem.shared.jobs import errors
@@ -21,7 +19,9 @@ from tandem.shared.tasks.spec import AnySpec, Input
 
 UNKNOWN_FOR = timedelta(minutes=5)  # as long as old and new workers may run beside each other in a rolling deploy
 ANOTHER_WORKER = timedelta(seconds=2)  # in which a worker that knows the task may take the job
-NO_JSON = ("NaN", "Infinity")  # how pydantic writes numbers that JSON does not have
+NO_JSON = ("NaN", "Infinity")  # how numbers are written that JSON does not have
+LONE_SURROGATE = "\\ud"  # how the beginning of one is written; pairs begin alike
+MAX_DEPTH = 200  # of a result: what from_json takes, and less than what can be shown within a job, a list, a webhook
 
 
 def unknown_task(task: str, *, known_for: timedelta) -> Decision:
@@ -57,16 +57,18 @@ def check_output(spec: AnySpec, output: object) -> str:
         raise FinalError(message, type="invalid_result")
     try:
         result: str = output.model_dump_json(by_alias=True, warnings="error")
-        if any(constant in result for constant in NO_JSON):
-            json.loads(result, parse_constant=_refuse)  # it may only be a text that says so
+        check_json(result)
     except (PydanticSerializationError, ValueError, RecursionError):
         message = f"{spec.name} returned a {spec.output.__name__} that is not JSON, or not of its fields' types"
         raise FinalError(message, type="invalid_result") from None
     return result
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
+def check_json(result: str) -> None:
+    """Raise ValueError if a result could be stored, but never shown: no number, half a character, too deeply nested."""
+    signs = (*NO_JSON, LONE_SURROGATE)
+    if any(sign in result for sign in signs) or result.count("[") + result.count("{") > MAX_DEPTH:
+        from_json(result, allow_inf_nan=False)  # only now, as it takes its time: a text may say so too
 
 
 def timed_out(task: str, limit: timedelta) -> AttemptTimeout:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NoReturn, Self
 from pydantic import BaseModel, Field
 
 from tandem.shared.errors import FinalError
+from tandem.shared.jobs.attempt import check_json
 from tandem.shared.tasks.spec import RetryPolicy
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
@@ -82,9 +83,11 @@ class RqCall(BaseModel):
         """
         result = self._find(allowed)(*self.positional, **self.named)
         try:
-            return json.dumps(result, allow_nan=False)
+            text = json.dumps(result, allow_nan=False)
+            check_json(text)
         except (TypeError, ValueError, RecursionError) as error:
             raise FinalError(f"the result is not JSON: {error}", type="invalid_result") from None
+        return text
 
     def _find(self, allowed: Sequence[str]) -> Callable[..., Any]:
         module, _, name = self.function.rpartition(".")

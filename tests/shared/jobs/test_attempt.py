@@ -1,3 +1,4 @@
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -6,6 +7,7 @@ import pytest
 from tandem.shared.errors import FinalError, Snooze, TransientError
 from tandem.shared.jobs.attempt import (
     ANOTHER_WORKER,
+    MAX_DEPTH,
     UNKNOWN_FOR,
     check_input,
     check_output,
@@ -13,8 +15,17 @@ from tandem.shared.jobs.attempt import (
     timed_out,
     unknown_task,
 )
+from tandem.shared.jobs.model import Job, Status, at
 from tandem.shared.jobs.retry import Fail, HandBack, decide
+from tandem.shared.jobs.view import links_of, show
 from tandem.shared.tasks.spec import Input, Output, Queue, RetryPolicy, TaskSpec
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
 
 
 class Question(Input):
@@ -80,6 +91,29 @@ def test_any_other_result_is_final_and_not_shown(output: object) -> None:
         check_output(ASK, output)
     assert raised.value.type == "invalid_result"
     assert "secret" not in raised.value.message
+
+
+@pytest.mark.parametrize("value", [nested(MAX_DEPTH), "\U0001f600\\ud83d"])
+def test_what_can_be_stored_can_be_shown(value: Any) -> None:
+    job = Job(
+        id="1",
+        task="ask",
+        queue=Queue.LLM,
+        owner="ann",
+        status=Status.SUCCEEDED,
+        priority="normal",
+        attempt=1,
+        max_attempts=1,
+        created_at=at(0),
+        result=json.loads(check_output(ASK, Answer(value=value))),
+    )
+    shown = show(job, links_of("/v1/jobs/1", file=False)).model_dump_json()
+    assert json.loads(json.dumps({"data": [json.loads(shown)]}))["data"][0]["result"] == {"value": value}
+
+
+def test_a_result_too_deep_to_be_shown_is_final() -> None:
+    with pytest.raises(FinalError):
+        check_output(ASK, Answer(value=nested(MAX_DEPTH + 20)))
 
 
 def test_a_result_that_contains_itself_is_final() -> None:

@@ -48,6 +48,18 @@ def fails():
 
 def unspeakable():
     return object()
+
+def half_a_character():
+    return {"name": "no \\udcff.pdf"}
+
+def deep():
+    value = []
+    for _ in range(900):
+        value = [value]
+    return value
+
+def complains():
+    raise ValueError("no \\udcff.pdf")
 """
 
 
@@ -150,6 +162,9 @@ def test_the_clock_serves_rqs_scheduled_registry(shop: redis.Redis) -> None:
         ("shop.tasks.system", ["true"], "not a function under"),
         ("shop.tasks.nowhere", [], "can't be imported"),
         ("shop.tasks.unspeakable", [], "not JSON"),
+        ("shop.tasks.half_a_character", [], "not JSON"),
+        ("shop.tasks.deep", [], "not JSON"),
+        ("shop.tasks.complains", [], "no ?.pdf"),
     ],
 )
 def test_what_may_not_run_fails_with_the_reason(
