@@ -9,6 +9,7 @@ import aiohttp
 
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
+from tandem.shared.jobs.errors import trace
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import AsyncClient
 from tandem.shared.store import commands, deliveries
@@ -99,9 +100,13 @@ class Deliverer:
             return Verdict(Outcome.FAILED, error="the job was erased or runs again")
         if not self._secret:
             return Verdict(Outcome.FAILED, error="TANDEM_WEBHOOK_SECRET is unset")
-        return await request.post(
-            self._client, delivery, content, secret=self._secret, allow_private=self._allow_private
-        )
+        try:
+            return await request.post(
+                self._client, delivery, content, secret=self._secret, allow_private=self._allow_private
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, it counts as a try, and tries come to an end
+            log.error("a try broke:\n%s", trace(error))  # noqa: TRY400 - without the exception's words
+            return request.again(delivery, None, type(error).__name__)
 
     async def _render(self, delivery: Delivery) -> str | None:
         """Write the body from the record; None if that has moved on."""

@@ -106,8 +106,16 @@ def judge(delivery: Delivery, status: int, retry_after: str | None) -> Verdict:
         return Verdict(Outcome.DELIVERED, status)
     if status == GONE:
         return Verdict(Outcome.FAILED, status, "the receiver is gone (410)")
-    wait = timedelta(seconds=int(retry_after)) if retry_after and retry_after.isdecimal() else timedelta(0)
-    return again(delivery, status, f"HTTP {status}", at_least=min(wait, BACKOFF.cap))
+    return again(delivery, status, f"HTTP {status}", at_least=_wished(retry_after))
+
+
+def _wished(retry_after: str | None) -> timedelta:
+    """Wait as a receiver asks for, in seconds, but no longer than between any two tries."""
+    if not retry_after or not retry_after.isdecimal():
+        return timedelta(0)
+    digits = retry_after.lstrip("0")
+    longest = int(BACKOFF.cap.total_seconds())
+    return timedelta(seconds=min(int(digits or 0), longest) if len(digits) <= len(str(longest)) else longest)
 
 
 def again(delivery: Delivery, status: int | None, error: str, *, at_least: timedelta = timedelta(0)) -> Verdict:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 Mark = Callable[[list[str]], object]  # is told everybody who has got a mail so far
 
-TEMPORARY, PERMANENT = 400, 500  # where the two kinds of refusal begin
+COMPLETED, TEMPORARY, PERMANENT = 200, 400, 500  # where acceptance and the two kinds of refusal begin
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Reply:
 
     code: int
     text: str
+
+    @property
+    def positive(self) -> bool:
+        """Any 2xx: a client acts on the first digit alone (RFC 5321, 4.3.2)."""
+        return COMPLETED <= self.code < COMPLETED + 100
 
     @property
     def temporary(self) -> bool:

@@ -10,11 +10,11 @@ from email.policy import SMTP
 from email.utils import format_datetime, localtime, parseaddr
 from pathlib import PurePosixPath
 
-from email_validator import EmailNotValidError, validate_email
-
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import FinalError
 from tandem.shared.tasks.catalog.mail import EmailInput
+from tandem.shared.types.mail_address import ascii_domain
+from tandem.sync_worker.mail import encoded_words
 from tandem.sync_worker.mail.envelope import Mail
 from tandem.sync_worker.reports.templating import Format, exists, render
 
@@ -89,9 +89,11 @@ def build(
     those with letters beyond ASCII before the @ make the mail one that needs SMTPUTF8 (RFC 6531).
 
     Raises:
-        FinalError: `mail_too_large`; it exceeds 20 MiB.
+        FinalError: `mail_too_large`; it exceeds 20 MiB. `invalid_input`; a body holds NUL, which no mail may.
 
     """
+    if "\0" in f"{bodies.text}{bodies.html}":
+        raise FinalError("the mail's text holds the character NUL", type="invalid_input")
     recipients = {address: on_the_wire(address) for address in (*job.to, *job.cc, *job.bcc)}
     utf8 = not all(address.isascii() for address in (sender.username, *recipients.values()))
     # 7-bit bodies pass every server and relay unchanged.
@@ -118,11 +120,7 @@ def on_the_wire(address: str) -> str:
     local, _, domain = address.rpartition("@")
     if domain.isascii():
         return address
-    try:
-        checked = validate_email(address, check_deliverability=False, test_environment=True)
-    except EmailNotValidError as error:
-        raise ValueError(str(error)) from None
-    return f"{local}@{checked.ascii_domain}"
+    return f"{local}@{ascii_domain(address)}"
 
 
 def _distinct(recipients: dict[str, str]) -> dict[str, str]:
@@ -132,11 +130,11 @@ def _distinct(recipients: dict[str, str]) -> dict[str, str]:
 
 def _head(message: EmailMessage, job: EmailInput, sender: Address) -> None:
     """Write what everybody may read: Bcc is only ever in the envelope."""
-    message["From"] = sender
+    message["From"] = encoded_words.mailbox("From", sender)
     message["To"] = _addresses(job.to)
     if job.cc:
         message["Cc"] = _addresses(job.cc)
-    message["Subject"] = BREAKS.sub(" ", job.subject)
+    message["Subject"] = encoded_words.text("Subject", BREAKS.sub(" ", job.subject))
     message["Date"] = format_datetime(localtime())
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: holiday notices stay away
 

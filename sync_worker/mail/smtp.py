@@ -28,7 +28,7 @@ from tandem.shared.errors import FinalError, JobError, TransientError
 from tandem.sync_worker.mail.envelope import PERMANENT, TEMPORARY, Delivery, Mail, Mark, Reply
 from tandem.sync_worker.mail.smtp_url import Server
 
-OK = (250, 251)
+METHODS = ("CRAM-MD5", "PLAIN", "LOGIN")  # smtplib's
 AUTHENTICATED = (235, 503)  # 503: already logged in
 CLOSING = 421
 TOO_MANY = 452
@@ -116,15 +116,20 @@ def _login(smtp: smtplib.SMTP, server: Server) -> None:
         message = f"{server} refused user or password ({error.smtp_code})"
         raise FinalError(message, type="smtp_auth_failed") from None
     except smtplib.SMTPNotSupportedError:
-        raise FinalError(f"{server} offers no way to log in that we know", type="smtp_auth_failed") from None
+        message = f"{server} offers no way to log in that we know ({', '.join(METHODS)})"
+        raise FinalError(message, type="smtp_auth_failed") from None
 
 
 def _authenticate(smtp: smtplib.SMTP, user: str, password: str) -> None:
+    offered = smtp.esmtp_features.get("auth", "").upper()
+    if not any(method in offered.split() for method in METHODS):
+        raise smtplib.SMTPNotSupportedError
+    smtp.esmtp_features["auth"] = offered  # names of methods are no matter of case, but smtplib's are
     if (user + password).isascii():
         smtp.login(user, password)
         return
     # smtplib can't; PLAIN is UTF-8 by its definition (RFC 4616).
-    if "PLAIN" not in smtp.esmtp_features.get("auth", "").upper().split():
+    if "PLAIN" not in offered.split():
         raise smtplib.SMTPNotSupportedError
     code, _ = smtp.docmd("AUTH", "PLAIN " + b64encode(f"\0{user}\0{password}".encode()).decode())
     if code not in AUTHENTICATED:
@@ -175,8 +180,8 @@ def _transaction(smtp: smtplib.SMTP, mail: Mail, addresses: Sequence[str]) -> tu
     """MAIL, RCPT for each, DATA if anybody is taken."""
     _expect(*smtp.mail(mail.sender, _options(smtp, mail)))
     replies = {address: _rcpt(smtp, mail.recipients[address]) for address in addresses}
-    taken = [address for address, reply in replies.items() if reply.code in OK]
-    refused = {address: reply for address, reply in replies.items() if reply.code not in OK}
+    taken = [address for address, reply in replies.items() if reply.positive]
+    refused = {address: reply for address, reply in replies.items() if not reply.positive}
     if taken:
         _set_timeout(smtp, DATA_TIMEOUT)
         _expect(*smtp.data(mail.content))
@@ -197,7 +202,7 @@ def _rcpt(smtp: smtplib.SMTP, address: str) -> Reply:
 
 
 def _expect(code: int, text: bytes) -> None:
-    if code not in OK:
+    if not Reply(code, "").positive:
         raise smtplib.SMTPResponseException(code, text)
 
 

@@ -3,20 +3,23 @@
 from datetime import timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import EmailStr, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from tandem.shared.tasks.spec import Input, Output, Queue, RetryPolicy, TaskSpec
+from tandem.shared.types.mail_address import normalized
 
-Addresses = Annotated[list[EmailStr], Field(max_length=500)]
+WITHOUT_NUL = r"^[^\x00]*$"
+Email = Annotated[str, AfterValidator(normalized), WithJsonSchema({"type": "string", "format": "email"})]
+Addresses = Annotated[list[Email], Field(max_length=500)]
 
 
 class EmailInput(Input):
-    to: Annotated[list[EmailStr], Field(min_length=1, max_length=500)]
+    to: Annotated[list[Email], Field(min_length=1, max_length=500)]
     cc: Addresses = []
     bcc: Addresses = []
     subject: str = Field(min_length=1, max_length=500, pattern=r"^[^\r\n\x00]*$")
-    text: str | None = None
-    html: str | None = None
+    text: str | None = Field(default=None, pattern=WITHOUT_NUL)
+    html: str | None = Field(default=None, pattern=WITHOUT_NUL)
     template: str | None = Field(default=None, description="Name of a mail template, rendered with `context`.")
     context: dict[str, Any] = {}
     attachments: list[str] = Field(default=[], max_length=20, description="Ids of jobs whose files to attach.")

@@ -46,8 +46,8 @@ class Receiver:
             await self.release.wait()
         if path == "/redirects":
             raise web.HTTPTemporaryRedirect("http://169.254.169.254/latest/meta-data")
-        status = {"/gone": 410, "/recovers": 500 if tries == 1 else 204, "/broken": 500}.get(path, 200)
-        return web.Response(status=status)
+        status = {"/gone": 410, "/recovers": 500 if tries == 1 else 204, "/broken": 500, "/later": 503}.get(path, 200)
+        return web.Response(status=status, headers={"Retry-After": "9" * 30} if path == "/later" else None)
 
     async def until(self, path: str, count: int) -> None:
         async with asyncio.timeout(20):
@@ -208,3 +208,27 @@ def test_tries_go_on_for_a_day() -> None:
     assert timedelta(minutes=30) <= late.delay <= timedelta(hours=1)
     assert request.judge(delivery(timedelta(seconds=1), 1), 429, "120").delay == timedelta(seconds=120)
     assert request.judge(delivery(timedelta(hours=25), 41), 500, None).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("wait", ["86400", "1" + "0" * 20, "9" * 5000, "٣" * 30])
+def test_no_receiver_puts_a_try_off_beyond_all_bounds(wait: str) -> None:
+    delivery = Delivery("01-1", "01", "job.failed", "https://example.com", datetime.now(UTC), 1, "", "1")
+    verdict = request.judge(delivery, 503, wait)
+    assert (verdict.outcome, verdict.delay) == (Outcome.PENDING, request.BACKOFF.cap)
+
+
+@pytest.mark.parametrize("wait", ["0", "000", "-5", "", "Wed, 21 Oct 2026 07:28:00 GMT", "²"])
+def test_a_wait_that_is_none_is_not_heeded(wait: str) -> None:
+    delivery = Delivery("01-1", "01", "job.failed", "https://example.com", datetime.now(UTC), 1, "", "1")
+    assert request.judge(delivery, 503, wait).delay <= timedelta(seconds=2)
+
+
+async def test_a_receiver_that_asks_for_for_ever_is_tried_again(
+    book: Book, receiver: Receiver, delivering: Deliver
+) -> None:
+    job_id = finished(book, f"{receiver.url}/later")
+    async with delivering():
+        pending = await shown(book, job_id, "pending")
+    assert pending["response_status"] == 503
+    due = datetime.fromisoformat(pending["next_at"]) - datetime.now(UTC)
+    assert timedelta(minutes=59) < due <= timedelta(hours=1)

@@ -30,7 +30,7 @@ class Received:
 
 @dataclass
 class Inbox:
-    """Keeps mails; answers as told. `login` None: AUTH is not offered."""
+    """Keeps mails; answers as told. `login` None: AUTH is not offered. `lost`: answers to mails that get lost."""
 
     replies: Mapping[str, str] = field(default_factory=dict)
     mail: str | None = None
@@ -39,6 +39,7 @@ class Inbox:
     login: tuple[str, str] | None = None
     received: list[Received] = field(default_factory=list)
     logins: int = 0
+    lost: int = 0
 
     async def handle_MAIL(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -70,6 +71,9 @@ class Inbox:
                 list(envelope.mail_options),
             )
         )
+        if self.lost:
+            self.lost -= 1
+            server.transport.abort()
         return "250 OK"
 
     def authenticate(

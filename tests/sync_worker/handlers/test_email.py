@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from tandem.deploy.local.ports import free_port
 from tandem.shared.errors import FinalError, JobError, Snooze, TransientError
@@ -105,6 +105,20 @@ def test_every_attempt_has_the_same_message_id(start: Start, smtp: str, inbox: I
     assert first == second == f"<{context.job_id}@localhost>"
 
 
+def test_a_lost_answer_sends_it_again_with_the_same_id(start: Start, smtp: str, inbox: Inbox) -> None:
+    """The mail was taken, and nobody heard of it: only the receiver can tell that both are one."""
+    inbox.lost = 1
+    context = start(EMAIL, MAIL, smtp_url=SecretStr(smtp))
+    job = EmailInput.model_validate(MAIL)
+    with pytest.raises(TransientError) as lost:
+        email(context, job)
+    assert lost.value.type == "smtp_unavailable"
+    assert email(context, job).accepted == ["bob@example.com"]
+    first, second = (message_from_bytes(mail.content, policy=default) for mail in inbox.received)
+    assert first["Message-ID"] == second["Message-ID"] == f"<{context.job_id}@localhost>"
+    assert first["X-Tandem-Job"] == second["X-Tandem-Job"] == context.job_id
+
+
 def test_a_crash_after_acceptance_sends_nothing_twice(start: Start, smtp: str, inbox: Inbox) -> None:
     context = start(EMAIL, MAIL, smtp_url=SecretStr(smtp))
     job = EmailInput.model_validate(MAIL)
@@ -198,3 +212,30 @@ def test_the_local_mail_catcher_is_found(start: Start, smtp: str, inbox: Inbox, 
 def test_a_mail_server_that_is_down(start: Start) -> None:
     error = caught(start, f"smtp://127.0.0.1:{free_port()}")
     assert (type(error), error.type) == (TransientError, "smtp_unavailable")
+
+
+@pytest.mark.parametrize("field", ["text", "html", "subject"])
+def test_a_mail_with_nul_is_refused(field: str) -> None:
+    with pytest.raises(ValidationError, match=field):
+        EmailInput.model_validate(MAIL | {field: "a\0b"})
+
+
+def test_nul_from_a_template_is_refused(start: Start, smtp: str, inbox: Inbox) -> None:
+    error = caught(start, smtp, text=None, template="welcome", context={"name": "A\0da"})
+    assert (error.type, error.retryable) == ("invalid_input", False)
+    assert inbox.received == []
+
+
+@pytest.mark.parametrize("address", ["ann@printer.local", "ann@nas.home.arpa", "ann@münchen.local"])
+def test_names_of_ones_own_network_get_mail(start: Start, smtp: str, inbox: Inbox, address: str) -> None:
+    assert send(start, smtp, to=[address]).accepted == [address]
+    [mail] = inbox.received
+    assert mail.recipients == [address.replace("münchen", "xn--mnchen-3ya")]
+
+
+@pytest.mark.parametrize(
+    "address", ["ann@localhost", "ann@x.invalid", "a@b@c.local", "ann@.local", "ann\n@x.local", "x"]
+)
+def test_what_reaches_nobody_is_refused(address: str) -> None:
+    with pytest.raises(ValidationError, match=r"to\.0"):
+        EmailInput.model_validate(MAIL | {"to": [address]})

@@ -1,8 +1,12 @@
 """The mail that is built, read back by the standard library's parser."""
 
+import re
 from email import message_from_bytes
+from email.header import decode_header
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import default
+from email.utils import parseaddr
 from typing import Any
 
 import pytest
@@ -57,6 +61,65 @@ def test_it_is_seven_bit_with_crlf_whatever_the_text() -> None:
     assert plain.split() == text.split()
     assert html.strip() == "<p>日本語</p>"
     assert message.get_content_type() == "multipart/alternative"
+
+
+ENCODED = re.compile(rb"=\\?[\\w-]+\\?[bq]\\?[!->@-~]*\\?=", re.IGNORECASE)
+SUBJECTS = [
+    "Réglementation européenne à régler " * 9 + "x",
+    "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen à régler",
+    "ü" * 500,
+    "x" * 500,
+    "報告書が完成しました。ご確認ください。" * 20,
+    "two  blanks   and ü  more ",
+    "  a",
+    "=?utf-8?q?literally?=",
+    "🦩" * 100,
+    "a" * 58 + " ü" + "b" * 70 + " é",
+    "Invoice 2041, due on 1 December, " * 10 + "paid",
+]
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.parametrize("to", ["bob@example.com", "jörg@example.com"])
+def test_a_subject_is_folded_without_a_loss(subject: str, to: str) -> None:
+    """RFC 2047: words of 75 characters at most, on lines of 76, each whole by itself."""
+    content = made(ask(subject=subject, to=[to])).content
+    [header] = re.findall(rb"^Subject:[^\r]*(?:\r\n[ \t][^\r]*)*", content, re.MULTILINE)
+    lines = header.split(b"\r\n")
+    assert all(line.strip() and len(line) <= 78 for line in lines)
+    words = ENCODED.findall(header)
+    assert all(len(word) <= 75 for word in words)
+    if words:
+        assert all(len(line) <= 76 for line in lines)
+        parts = [part for word in words for part in decode_header(word.decode())]
+        assert "".join(part.decode(charset) for part, charset in parts) == subject, "no character is in two words"
+    assert read(made(ask(subject=subject, to=[to])))["Subject"] == subject
+
+
+@pytest.mark.parametrize(
+    "name", ["Jürgen Müller-Lüdenscheidt " * 6 + "x", "Über, Ltd. <x>", "山田太郎", '"Ü"', "Ann; Bob, Inc."]
+)
+def test_a_senders_name_is_folded_without_a_loss(name: str) -> None:
+    address = Address(name, "tandem", "example.com")
+    content = build(ask(), job_id=ID, sender=address, bodies=Bodies("Hi")).content
+    assert all(len(word) <= 75 for word in ENCODED.findall(content))
+    assert max(map(len, content.split(b"\r\n"))) <= 78
+    [header] = re.findall(rb"^From:([^\r]*(?:\r\n[ \t][^\r]*)*)", content, re.MULTILINE)
+    written, address_of = parseaddr(re.sub(r"\r\n", "", header.decode()))
+    shown = "".join(
+        part if isinstance(part, str) else part.decode(charset or "ascii") for part, charset in decode_header(written)
+    )
+    assert (shown, address_of) == (name, "tandem@example.com")
+
+
+@pytest.mark.parametrize(
+    "name", ["Überprüfungsbericht für März " * 6 + ".pdf", "a" * 200 + ".pdf", "報告 'x' %41 \"y\".pdf", "a;b=c.pdf"]
+)
+def test_a_files_name_survives(name: str) -> None:
+    content = made(ask(), attachments=(Attachment(name, "application/pdf", b"1"),)).content
+    assert max(map(len, content.split(b"\r\n"))) <= 78
+    [part] = message_from_bytes(content, policy=default).iter_attachments()
+    assert part.get_filename() == name
 
 
 @pytest.mark.parametrize("breaker", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x00"])

@@ -101,6 +101,14 @@ def test_a_fault_after_the_first_delivery_does_not_send_it_again() -> None:
     assert delivery.rejected["eve@example.com"].endswith("(temporary; not sent again)")
 
 
+@pytest.mark.parametrize(
+    "answers", [("250 ok", "250 ok", "354 go", "255 queued"), ("251 ok", "252 ok", "354 go", "200 ok")]
+)
+def test_any_2xx_is_a_yes(answers: tuple[str, ...]) -> None:
+    with scripted(*READY, *answers, "221 bye") as port:
+        assert send(Server("127.0.0.1", port, "never"), mail()).accepted == ["bob@example.com"]
+
+
 # --- what goes wrong
 
 
@@ -255,3 +263,18 @@ def test_a_server_that_can_t_log_in_now_and_repeats_what_it_heard() -> None:
 def test_a_server_without_login(password: str) -> None:
     with serve(Inbox()) as port:
         check(caught(plain(port, user=USER, password=password)), FinalError, "smtp_auth_failed", "no way to log in")
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "pässword"])
+@pytest.mark.parametrize("offered", ["AUTH XOAUTH2 NTLM", "AUTH", "AUTH=GSSAPI"])
+def test_a_server_with_other_ways_to_log_in_only(offered: str, password: str) -> None:
+    with scripted("220 test", f"250-test\r\n250 {offered}") as port:
+        error = caught(plain(port, user=USER, password=password))
+    check(error, FinalError, "smtp_auth_failed", "no way to log in", "PLAIN")
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "pässword"])
+def test_names_of_methods_are_no_matter_of_case(password: str) -> None:
+    answers = ["235 welcome", "250 ok", "250 ok", "354 go", "250 taken", "221 bye"]
+    with scripted("220 test", "250-test\r\n250 auth plain", *answers) as port:
+        assert send(plain(port, user=USER, password=password), mail()).accepted == ["bob@example.com"]
