@@ -1,6 +1,7 @@
 """Real SMTP servers for tests: one that keeps what it gets, one that says what it is told to."""
 # ruff: noqa: ARG002 - aiosmtpd calls its hooks with all of these
 
+import asyncio
 import socket
 import ssl
 import subprocess
@@ -73,6 +74,7 @@ class Inbox:
         )
         if self.lost:
             self.lost -= 1
+            assert isinstance(server.transport, asyncio.WriteTransport)
             server.transport.abort()
         return "250 OK"
 
