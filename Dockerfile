@@ -65,11 +65,13 @@ CMD ["python", "-m", "tandem.llm_worker"]
 
 FROM runtime AS sync-worker
 USER 0:0
-# WeasyPrint's libraries, and a font for documents that bring none. Debian's security updates come with a rebuild.
+# WeasyPrint's libraries, and fonts for documents that bring none: Latin, Greek and Cyrillic; Chinese, Japanese and
+# Korean (5 MB); emoji (11 MB). Debian's security updates come with a rebuild.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz0b \
         libharfbuzz-subset0 fontconfig fonts-dejavu-core fonts-liberation \
+        fonts-wqy-microhei fonts-noto-color-emoji \
     && rm -rf /var/lib/apt/lists/*
 USER 10001:10001
 COPY --from=sync-libraries /opt/venv /opt/venv

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv with the pinned packages of a lock file, and sees to WeasyPrint's system libraries;
+# Makes .venv with the pinned packages of a lock file, and sees to WeasyPrint's system libraries and fonts;
 # for requirements-dev.lock also to Chromium, in which tests look at the dashboard.
 # Usage: bootstrap.sh LOCKFILE
 # As root on Debian or Ubuntu it installs what is missing; elsewhere it prints the command and stops.
@@ -8,6 +8,8 @@ lock=$1
 venv=.venv
 stamp=$venv/.installed-from
 apt_libraries="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz0b libharfbuzz-subset0 fontconfig fonts-dejavu-core fonts-liberation"
+
+apt_fonts="fonts-wqy-microhei fonts-noto-color-emoji" # Chinese, Japanese, Korean: 5 MB; emoji: 11 MB
 
 say() { printf '%s\n' "$*" >&2; }
 can_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; }
@@ -73,6 +75,27 @@ install_libraries() {
     exit 1
 }
 
+has_font() { fc-list ":charset=$1" 2>/dev/null | grep -q .; }
+have_fonts() { [ "$(uname)" = Darwin ] || { has_font 4e2d && has_font 3042 && has_font ac00 && has_font 1f9a9; }; }
+
+# A report whose characters have no font names them in its result: nothing stops here, and it is tried once.
+install_fonts() {
+    touch "$venv/.fonts-tried"
+    if can_apt; then
+        say "installing fonts for Chinese, Japanese, Korean and emoji: $apt_fonts"
+        # shellcheck disable=SC2086 # a list
+        apt $apt_fonts && have_fonts && return
+    fi
+    say "No font for Chinese, Japanese, Korean or emoji: reports show boxes for them. Install them:"
+    if command -v dnf >/dev/null 2>&1; then
+        say "  sudo dnf install -y wqy-microhei-fonts google-noto-color-emoji-fonts"
+    elif command -v apk >/dev/null 2>&1; then
+        say "  sudo apk add font-wqy-zenhei font-noto-emoji"
+    else
+        say "  sudo apt-get install -y $apt_fonts"
+    fi
+}
+
 have_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 
 # Only the browser's own tests need it, and they say so: nothing stops here.
@@ -96,4 +119,5 @@ install_chromium() {
 [ -x "$venv/bin/python" ] && "$venv/bin/python" -c '' 2>/dev/null || { rm -rf "$venv"; make_venv; }
 grep -qxF "$(cksum "$lock")" "$stamp" 2>/dev/null || install_packages
 have_libraries || install_libraries
+have_fonts || [ -e "$venv/.fonts-tried" ] || install_fonts
 case $lock in *-dev.lock) have_chromium || install_chromium ;; esac

@@ -1,5 +1,6 @@
 """`report`: a PDF from a template, HTML or Markdown."""
 
+import logging
 import re
 import unicodedata
 from typing import Any
@@ -11,6 +12,8 @@ from tandem.sync_worker.reports.pdf import Properties
 
 MAX_NAME = 80
 
+log = logging.getLogger("tandem.sync_worker")
+
 
 @handles(REPORT)
 def report(ctx: SyncContext, job: ReportInput) -> ReportOutput:
@@ -19,7 +22,9 @@ def report(ctx: SyncContext, job: ReportInput) -> ReportOutput:
     document = pdf.render(_html(ctx, job), properties)
     file = ctx.save(name=file_name(job), media_type="application/pdf", content=document.content)
     made = ReportFile(url=TO_BE_LINKED, bytes=file.bytes, sha256=file.sha256, pages=document.pages)
-    return ReportOutput(file=made)
+    if document.missing_characters:
+        log.warning("no font for %d of the report's characters", len(document.missing_characters))
+    return ReportOutput(file=made, missing_characters=document.missing_characters)
 
 
 def file_name(job: ReportInput) -> str:

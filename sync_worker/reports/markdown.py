@@ -5,6 +5,7 @@ from functools import cache
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from tandem.sync_worker.reports.markdown_tables import fitted_tables
 from tandem.sync_worker.reports.template_data import TemplateData
 
 
@@ -30,11 +31,18 @@ class Article(TemplateData):
 
 
 def to_html(text: str) -> Markup:
-    """Convert Markdown. The result is safe to place in a page: everything in it was escaped."""
-    return Markup(_parser().render(text))  # noqa: S704 - the parser escapes; raw HTML is off
+    """Convert Markdown. The result is safe to place in a page: everything in it was escaped.
+
+    Raises:
+        DoesNotFit: a table is wider than any page.
+
+    """
+    parser = _parser()
+    tokens = fitted_tables(parser.parse(text))
+    return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - escaped; raw HTML is off
 
 
 @cache
 def _parser() -> MarkdownIt:
-    rules = ["table", "strikethrough", "replacements", "smartquotes"]
-    return MarkdownIt("commonmark", {"html": False, "typographer": True}).enable(rules)
+    """Without a typographer: `6(1)(c)` and `+-` stay as they are written."""
+    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])

@@ -16,10 +16,13 @@ from tandem.shared.net.ssrf import RefusedUrl
 from tandem.shared.tasks.catalog.report import INVOICE
 from tandem.sync_worker.reports import templating
 from tandem.sync_worker.reports.fetch import Client
+from tandem.sync_worker.reports.missing_characters import missing_characters
 
 # Relative URLs have nothing to be relative to. This name can't exist (RFC 6761), so they are told apart.
 NOWHERE = "relative.invalid"
 FONT_FILES = (".ttf", ".otf", ".ttc", ".pfb", ".woff", ".woff2")
+RIGHT_TO_LEFT = frozenset({"ar", "dv", "fa", "he", "ps", "sd", "ug", "ur", "yi"})  # languages
+MOST_MISSING = 100  # that are named
 MAX_FETCHES = 200
 MAX_FETCHED = 50 * 1024 * 1024
 # In a layer, so that any rule of the document wins.
@@ -28,7 +31,6 @@ DEFAULTS = CSS(
     Inter, "Source Sans 3", "Source Sans Pro", "Liberation Sans", "DejaVu Sans", sans-serif } }"""
 )
 
-logging.getLogger("weasyprint").setLevel(logging.CRITICAL)  # about CSS it does not know, a line each
 logging.getLogger("fontTools").setLevel(logging.ERROR)
 
 
@@ -51,10 +53,11 @@ NOTHING_SAID = Properties()
 
 @dataclass(frozen=True)
 class Pdf:
-    """A finished document."""
+    """A finished document; for its missing characters no font was found, and it shows boxes."""
 
     content: bytes
     pages: int
+    missing_characters: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -148,6 +151,8 @@ def _render(source: str, properties: Properties, fetcher: GuardedFetcher) -> Pdf
     _drop_dead_links(html)
     if properties.language:
         html.etree_element.set("lang", properties.language)  # also for hyphens and quotation marks
+        if properties.language.partition("-")[0].lower() in RIGHT_TO_LEFT and not html.etree_element.get("dir"):
+            html.etree_element.set("dir", "rtl")
     options: dict[str, Any] = {"pdf_tags": True, "pdf_variant": properties.variant}
     document = html.render(stylesheets=[DEFAULTS], presentational_hints=True, **options)
     metadata = document.metadata
@@ -155,7 +160,9 @@ def _render(source: str, properties: Properties, fetcher: GuardedFetcher) -> Pdf
     metadata.authors = [properties.author] if properties.author else metadata.authors
     metadata.generator = metadata.generator or "Tandem"
     metadata.created = metadata.created or datetime.now(UTC).isoformat(timespec="seconds")
-    return Pdf(document.write_pdf(**options), len(document.pages))
+    with missing_characters() as missing:
+        content = document.write_pdf(**options)
+    return Pdf(content, len(document.pages), sorted(missing)[:MOST_MISSING])
 
 
 def _refuse_attachments(html: HTML) -> None:

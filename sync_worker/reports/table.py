@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from tandem.sync_worker.reports import columns
+from tandem.sync_worker.reports.columns import Fit, Needs, Paper
 from tandem.sync_worker.reports.money import MAX_DECIMALS, MINUS, decimal, decimal_places, number
 from tandem.sync_worker.reports.template_data import TemplateData
 
@@ -14,6 +16,10 @@ Align = Literal["left", "right", "center"]
 Value = str | int | float | bool | None
 Row = list[Value] | dict[str, Value]
 WIDE = 7  # more columns than this lie across the page
+PORTRAIT, LANDSCAPE = Paper(170), Paper(265, landscape=True)
+SIZES = (8.2, 7.6, 7.0, 6.4, 5.8, 5.2)  # points
+LONG = 600  # characters
+MAX_TEXT = 30_000  # characters of one cell: some ten pages of it
 MAX_CELLS = 30_000  # some 60 s and 820 MB of layout, within the default memory limit; past that a PDF is the wrong form
 
 
@@ -32,6 +38,16 @@ class Cell:
 
     text: str
     align: Align
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether it is a number, and stays on one line."""
+        return columns.is_number(self.text)
+
+    @property
+    def long(self) -> bool:
+        """Tell whether its row may be too high to stand on one page."""
+        return len(self.text) > LONG
 
 
 def _column(value: Any) -> Any:
@@ -67,9 +83,33 @@ class Table(TemplateData):
                 raise ValueError(f"{name} has {len(row)} values for {len(self.columns)} columns")
         return self
 
+    @model_validator(mode="after")
+    def _texts(self) -> Self:
+        for index, row in enumerate([*self._values, *([self._pick(self.totals)] if self.totals is not None else [])]):
+            for column, value in zip(self.columns, row, strict=True):
+                if isinstance(value, str) and len(value) > MAX_TEXT:
+                    name = "totals" if index == len(self.rows) else f"row {index + 1}"
+                    where = f"{name}, column {column.label[:60]!r}"
+                    raise ValueError(f"{where} has {len(value)} characters; a cell holds {MAX_TEXT}")
+        return self
+
+    @cached_property
+    def fit(self) -> Fit:
+        """How it fits the page.
+
+        Raises:
+            DoesNotFit: it does not.
+
+        """
+        foot: Sequence[Cell | None] = self.foot or [None] * len(self.columns)
+        body = list(zip(*self.body, strict=True)) or [()] * len(self.columns)
+        return columns.fit(list(map(_needs, self.columns, body, foot)), papers=self._papers, sizes=SIZES)
+
     @property
-    def landscape(self) -> bool:
-        return self.orientation == "landscape" or (self.orientation is None and len(self.columns) > WIDE)
+    def _papers(self) -> list[Paper]:
+        if self.orientation is not None:
+            return [LANDSCAPE if self.orientation == "landscape" else PORTRAIT]
+        return [LANDSCAPE] if len(self.columns) > WIDE else [PORTRAIT, LANDSCAPE]
 
     @cached_property
     def body(self) -> list[list[Cell]]:
@@ -82,10 +122,10 @@ class Table(TemplateData):
     @cached_property
     def aligns(self) -> list[Align]:
         """The alignment of each column."""
-        columns: Sequence[Sequence[Value]] = list(zip(*self._values, strict=True)) or [()] * len(self.columns)
+        kept: Sequence[Sequence[Value]] = list(zip(*self._values, strict=True)) or [()] * len(self.columns)
         return [
             column.align or ("right" if _numeric(values) else "left")
-            for column, values in zip(self.columns, columns, strict=True)
+            for column, values in zip(self.columns, kept, strict=True)
         ]
 
     @cached_property
@@ -109,6 +149,15 @@ class Table(TemplateData):
 
     def _cells(self, values: list[Value]) -> list[Cell]:
         return [Cell(*cell) for cell in zip(map(_text, values, self._decimals), self.aligns, strict=True)]
+
+
+def _needs(column: Column, cells: Sequence[Cell], total: Cell | None) -> Needs:
+    return columns.needs(
+        column.label,
+        head=[column.label],
+        cells=[cell.text for cell in cells],
+        bold=[total.text] if total else [],
+    )
 
 
 def _is_number(value: Value) -> bool:

@@ -73,6 +73,9 @@ class ReportFile(BaseModel):
 
 class ReportOutput(Output):
     file: ReportFile
+    missing_characters: list[str] = Field(
+        default=[], description="Characters that no font of the worker has: boxes in the PDF. A hundred at most."
+    )
 
 
 REPORT = TaskSpec(

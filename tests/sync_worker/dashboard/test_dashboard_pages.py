@@ -5,6 +5,7 @@ import pickle
 import re
 import socket
 import zlib
+from base64 import b64encode
 from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -45,6 +46,24 @@ def test_the_queue_with_its_counts(admin: httpx.Client, jobs: dict[str, str]) ->
         "canceled": 0,
         "deferred": 0,
     }
+
+
+@pytest.mark.parametrize("result", ['"no \\udcff.pdf"', "[" * 900 + "]" * 900, '{"a": NaN}'])
+def test_results_that_nobody_can_show(admin: httpx.Client, book: Book, result: str) -> None:
+    """A version before this one may have stored them, and plain RQ's own workers still do."""
+    put(book)
+    succeed(book)
+    [ours] = [key for key in book.client.keys("tandem:job:*")]
+    book.client.hset(ours, "result", result)
+    theirs = native(book, "fine", job_id="native-odd")
+    entry = {"type": 1, "return_value": b64encode(result.encode()), "created_at": "0"}
+    book.client.xadd(f"rq:results:{theirs.id}", entry)
+    book.client.rpush("rq:queue:sync", theirs.id)
+    for job_id in (ours.decode().rpartition(":")[2], theirs.id):
+        for page in (f"/0/view/job/{job_id}", f"/0/data/job/{job_id}.json"):
+            assert admin.get(page).status_code == 200, page
+    for registry in ("queued", "finished"):
+        assert admin.get(f"/0/data/jobs/sync/{registry}/8/asc/1.json").status_code == 200
 
 
 @pytest.mark.parametrize("status", STATUSES)

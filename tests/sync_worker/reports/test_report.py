@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import subprocess
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ class Made:
 
     def __init__(self, start: Start, payload: dict[str, Any], **settings: Any) -> None:
         ctx = start(REPORT, payload, **settings)
-        self.result: ReportFile = report(ctx, ReportInput.model_validate(payload)).file
+        output = report(ctx, ReportInput.model_validate(payload))
+        self.result: ReportFile = output.file
+        self.missing_characters = output.missing_characters
         assert ctx.file is not None
         self.name = ctx.file.name
         self.job_id = ctx.job_id
@@ -264,3 +267,34 @@ def test_an_unknown_template(start: Start) -> None:
 def test_file_names_are_safe(title: str) -> None:
     name = file_name(ReportInput(html="x", title=title))
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,79}\.pdf", name)
+
+
+SCRIPTS = "報告書ひらがなカタカナ漢語简体한국어🦩🚀→✓★ßŁЖΩ"
+
+
+def test_characters_without_a_font_are_named(start: Start) -> None:
+    made = Made(start, {"markdown": f"# {SCRIPTS}\n\n\U000f1234 and \U000f1235, twice \U000f1234"})
+    nowhere = [character for character in sorted({*SCRIPTS, "\U000f1234", "\U000f1235"}) if not _has_font(character)]
+    assert made.missing_characters == nowhere
+    assert {"\U000f1234", "\U000f1235"}.issubset(nowhere), "no font has what is private"
+    assert Made(start, {"markdown": "# Grüße\n\nNothing is missing."}).missing_characters == []
+
+
+def _has_font(character: str) -> bool:
+    found = subprocess.run(["fc-list", f":charset={ord(character):x}"], check=True, capture_output=True)
+    return bool(found.stdout)
+
+
+def test_so_many_characters_are_named_at_most(start: Start) -> None:
+    made = Made(start, {"html": "".join(map(chr, range(0xF1000, 0xF1000 + 300)))})
+    assert len(made.missing_characters) == 100
+
+
+@pytest.mark.parametrize(("language", "direction"), [("ar", "rtl"), ("he-IL", "rtl"), ("de", None), ("arn", None)])
+def test_the_language_decides_where_lines_begin(start: Start, language: str, direction: str | None) -> None:
+    """In a table that is read from the right, the first column is the right one."""
+    rows = [["alpha", "omega"]]
+    made = Made(start, {"template": "table", "data": {"columns": ["a", "b"], "rows": rows}, "language": language})
+    places: dict[str, float] = {}
+    made.reader.pages[0].extract_text(visitor_text=lambda text, _cm, tm, *_: places.setdefault(text.strip(), tm[4]))
+    assert (places["alpha"] > places["omega"]) is (direction == "rtl")
