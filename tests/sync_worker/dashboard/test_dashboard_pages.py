@@ -53,7 +53,7 @@ def test_results_that_nobody_can_show(admin: httpx.Client, book: Book, result: s
     """A version before this one may have stored them, and plain RQ's own workers still do."""
     put(book)
     succeed(book)
-    [ours] = [key for key in book.client.keys("tandem:job:*")]
+    [ours] = list(book.client.keys("tandem:job:*"))
     book.client.hset(ours, "result", result)
     theirs = native(book, "fine", job_id="native-odd")
     entry = {"type": 1, "return_value": b64encode(result.encode()), "created_at": "0"}
