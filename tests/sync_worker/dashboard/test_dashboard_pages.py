@@ -53,10 +53,10 @@ def test_results_that_nobody_can_show(admin: httpx.Client, book: Book, result: s
     """A version before this one may have stored them, and plain RQ's own workers still do."""
     put(book)
     succeed(book)
-    [ours] = list(book.client.keys("tandem:job:*"))
+    [ours] = book.client.scan_iter("tandem:job:*")
     book.client.hset(ours, "result", result)
     theirs = native(book, "fine", job_id="native-odd")
-    entry = {"type": 1, "return_value": b64encode(result.encode()), "created_at": "0"}
+    entry: dict[Any, Any] = {"type": 1, "return_value": b64encode(result.encode()), "created_at": "0"}
     book.client.xadd(f"rq:results:{theirs.id}", entry)
     book.client.rpush("rq:queue:sync", theirs.id)
     for job_id in (ours.decode().rpartition(":")[2], theirs.id):

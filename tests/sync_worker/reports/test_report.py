@@ -296,5 +296,9 @@ def test_the_language_decides_where_lines_begin(start: Start, language: str, dir
     rows = [["alpha", "omega"]]
     made = Made(start, {"template": "table", "data": {"columns": ["a", "b"], "rows": rows}, "language": language})
     places: dict[str, float] = {}
-    made.reader.pages[0].extract_text(visitor_text=lambda text, _cm, tm, *_: places.setdefault(text.strip(), tm[4]))
+
+    def note(text: str, _cm: object, matrix: list[float], *_: object) -> None:
+        places[text.strip()] = matrix[4]
+
+    made.reader.pages[0].extract_text(visitor_text=note)
     assert (places["alpha"] > places["omega"]) is (direction == "rtl")
