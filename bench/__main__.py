@@ -5,64 +5,69 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 
-from bench import report
-from bench.lab import PEERS_PYTHON, ROOT, NotMeasuredError
-from bench.result import Effort, Result, not_measured
+from bench.lab.lab import PEERS_PYTHON, ROOT
+from bench.lab.processes import NotMeasuredError
+from bench.measurements import MEASUREMENTS
+from bench.report import publish
+from bench.report.result import Effort, Result, not_measured
+from bench.report.table import assemble, table
 
-MEASUREMENTS = (
-    "pickup",
-    "drain",
-    "backlog",
-    "calls",
-    "memory",
-    "trips",
-    "limiter",
-    "invoice",
-    "isolation",
-    "gateway",
-    "waiters",
-)
 RESULTS = ROOT / "bench/results.json"  # of a whole run
 PARTIAL = ROOT / "bench/results.partial.json"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", default="", help=f"comma-separated: {', '.join(MEASUREMENTS)}")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: the figures mean nothing")
-    parser.add_argument("--folder", type=Path, help="keep the logs of all processes there")
-    options = parser.parse_args()
-    chosen = [name for name in options.only.split(",") if name] or list(MEASUREMENTS)
-    if unknown := set(chosen) - set(MEASUREMENTS):
-        parser.error(f"no such measurement: {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}")
+    options = _options()
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         folder = options.folder or Path(temporary)
         effort = Effort(1 if options.quick else 3, 0.1 if options.quick else 1.0, folder, _say)
-        results = {name: _measure(name, effort) for name in chosen}
-    found = report.assemble(results, quick=options.quick, only=options.only)
-    whole = set(chosen) == set(MEASUREMENTS) and not options.quick
+        results = {name: _measure(name, effort) for name in options.chosen}
+    found = assemble(results, quick=options.quick, only=options.only)
+    whole = set(options.chosen) == set(MEASUREMENTS) and not options.quick
     (RESULTS if whole else PARTIAL).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    print(report.table(found))
+    print(table(found))
     if whole:
-        report.publish(found)
-        subprocess.run([str(PEERS_PYTHON), "-m", "bench.plots"], cwd=ROOT, check=True)  # noqa: S603 - our own command
+        publish.publish(found)
+        subprocess.run([str(PEERS_PYTHON), "-m", "bench.report.plots"], cwd=ROOT, check=True)  # noqa: S603 - our own
+
+
+def _options() -> argparse.Namespace:
+    each = "\n".join(f"  {name:12} {measurement.what}" for name, measurement in MEASUREMENTS.items())
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, epilog=f"measurements:\n{each}", formatter_class=form
+    )
+    parser.add_argument("--only", default="", help="comma-separated names of measurements")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: the figures mean nothing")
+    parser.add_argument("--folder", type=Path, help="keep the logs of all processes there")
+    options = parser.parse_args()
+    options.chosen = [name for name in options.only.split(",") if name] or list(MEASUREMENTS)
+    if unknown := set(options.chosen) - set(MEASUREMENTS):
+        parser.error(f"no such measurement: {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}")
+    return options
 
 
 def _measure(name: str, effort: Effort) -> Result:
     _say(f"\033[1m{name}\033[0m" if sys.stdout.isatty() else name)
     began = time.monotonic()
-    measure: Callable[[Effort], Result] = import_module(f"bench.{name}").measure
+    measurement = MEASUREMENTS[name]
+    measure: Callable[[Effort], Result] = import_module(f"bench.measurements.{measurement.module}").measure
     try:
-        result = measure(effort)
+        with _deadline(measurement.deadline):
+            result = measure(effort)
     except NotMeasuredError as error:
         result = Result([not_measured(name, "", error)])
     except Exception as error:  # noqa: BLE001 - one broken measurement must not cost the others
@@ -71,6 +76,22 @@ def _measure(name: str, effort: Effort) -> Result:
     result.data["seconds"] = round(time.monotonic() - began, 1)
     _say(f"  {result.data['seconds']:g} s")
     return result
+
+
+@contextmanager
+def _deadline(most: timedelta) -> Iterator[None]:
+    """Give a measurement up that hangs, wherever that is; what it started ends on the way out."""
+
+    def give_up(_: int, __: FrameType | None) -> None:
+        raise NotMeasuredError(f"it was not done after {most.total_seconds() / 60:g} minutes")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, most.total_seconds())
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _say(line: str) -> None:

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from bench import work
+from bench.jobs import work
+from bench.jobs.tasks.specs import LLM_NOOP, SYNC_NOOP, Sent
 from bench.peers import runner
-from bench.tasks.specs import LLM_NOOP, SYNC_NOOP, Sent
 from tandem.shared.config.api_keys import ApiKey, Role
 from tandem.shared.dispatch import Dispatcher
 from tandem.shared.jobs.submission import Admission
@@ -20,18 +20,18 @@ from tandem.shared.tasks.spec import AnySpec, Input
 
 
 def worker(options: argparse.Namespace) -> None:
-    """Never called: the real processes run, see `bench.extended`."""
+    """Never called: the real processes run, see `bench.jobs.extended`."""
     raise AssertionError(options)
 
 
 BENCH = ApiKey("bench", Role.USER, "not used here")
 
 
-def job(kind: str, value: float) -> tuple[AnySpec, Input]:
+def job(kind: str, value: float, padding: str = "") -> tuple[AnySpec, Input]:
     made: dict[str, tuple[AnySpec, Any]] = {
-        "noop": (LLM_NOOP, Sent(sent=value)),
+        "noop": (LLM_NOOP, Sent(sent=value, padding=padding)),
         "wait": (LLM_NOOP, Sent(seconds=value)),
-        "sync": (SYNC_NOOP, Sent(sent=value)),
+        "sync": (SYNC_NOOP, Sent(sent=value, padding=padding)),
         "invoice": (REPORT, ReportInput.model_validate(work.REPORT)),
         "ask": (CHAT, ChatInput(messages=work.MESSAGES)),
     }
@@ -44,8 +44,8 @@ async def sender() -> AsyncIterator[runner.Send]:
     admission = Admission(queue_max=10**7)
     dispatcher = Dispatcher(book, admission=admission, idempotency_ttl=timedelta(hours=1))
 
-    async def send(kind: str, value: float) -> object:
-        spec, payload = job(kind, value)
+    async def send(kind: str, value: float, padding: str) -> object:
+        spec, payload = job(kind, value, padding)
         return await dispatcher.enqueue(spec, payload, caller=BENCH, request_id="")
 
     yield send

@@ -1,25 +1,31 @@
-"""RQ as its documentation shows it: `Worker` forks for each job, `SimpleWorker` does not."""
+"""RQ as its documentation shows it: `Worker` forks for each job, `SimpleWorker` does not.
+
+Tuned: the worker imports the function's module before the first fork, as its documentation advises for slow imports.
+"""
 
 import argparse
+import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import redis
 from rq import Queue, SimpleWorker, Worker
 
-from bench import tally
+from bench.jobs import tally
 from bench.peers import runner
 
 FUNCTIONS = {
-    "noop": "bench.work.noop",
-    "ask": "bench.asking_job.ask",
-    "invoice": "bench.invoice_job.invoice",
+    "noop": "bench.jobs.work.noop",
+    "ask": "bench.jobs.asking_job.ask",
+    "invoice": "bench.jobs.invoice_job.invoice",
 }
 
 
 def worker(options: argparse.Namespace) -> None:
     connection = redis.Redis.from_url(runner.redis_url())
     kind = SimpleWorker if options.pool == "simple" else Worker
+    if options.tuned:
+        importlib.import_module(FUNCTIONS[options.kind].rpartition(".")[0])
     tally.gate()
     kind(["default"], connection=connection).work(logging_level="WARNING")
 
@@ -28,8 +34,8 @@ def worker(options: argparse.Namespace) -> None:
 async def sender() -> AsyncIterator[runner.Send]:
     queue = Queue(connection=redis.Redis.from_url(runner.redis_url()))
 
-    async def send(kind: str, value: float) -> object:
-        return queue.enqueue(FUNCTIONS[kind], value)
+    async def send(kind: str, value: float, padding: str) -> object:
+        return queue.enqueue(FUNCTIONS[kind], value, *([padding] if padding else []))
 
     yield send
 

@@ -9,13 +9,13 @@ from typing import Any
 import uvloop
 from saq import Queue, Worker
 
-from bench import tally, work
+from bench.jobs import tally, work
 from bench.peers import runner
 
 
-async def noop(ctx: dict[str, Any], *, sent: float) -> int:
+async def noop(ctx: dict[str, Any], *, sent: float, padding: str = "") -> int:
     del ctx
-    return await work.noop_async(sent)
+    return await work.noop_async(sent, padding)
 
 
 def worker(options: argparse.Namespace) -> None:
@@ -33,8 +33,8 @@ async def sender() -> AsyncIterator[runner.Send]:
     queue = Queue.from_url(runner.redis_url())
     await queue.connect()
 
-    async def send(kind: str, value: float) -> object:
-        return await queue.enqueue(kind, sent=value)
+    async def send(kind: str, value: float, padding: str) -> object:
+        return await queue.enqueue(kind, sent=value, **({"padding": padding} if padding else {}))
 
     yield send
     await queue.disconnect()

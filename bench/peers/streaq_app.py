@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from streaq import Worker
 
-from bench import tally, work
+from bench.jobs import tally, work
 from bench.peers import runner
 
 app = Worker(redis_url=runner.redis_url(), concurrency=100, anyio_kwargs={"use_uvloop": True})
@@ -23,8 +23,8 @@ def worker(options: argparse.Namespace) -> None:
 async def sender() -> AsyncIterator[runner.Send]:
     async with app:
 
-        async def send(kind: str, value: float) -> object:
-            return await {"noop": noop}[kind].enqueue(value)
+        async def send(kind: str, value: float, padding: str) -> object:
+            return await {"noop": noop}[kind].enqueue(value, *([padding] if padding else []))
 
         yield send
 

@@ -9,7 +9,7 @@ import uvloop
 from taskiq.api import run_receiver_task
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
-from bench import tally, work
+from bench.jobs import tally, work
 from bench.peers import runner
 
 broker = RedisStreamBroker(runner.redis_url(), consumer_id="0").with_result_backend(
@@ -31,8 +31,9 @@ def worker(options: argparse.Namespace) -> None:
 async def sender() -> AsyncIterator[runner.Send]:
     await broker.startup()
 
-    async def send(kind: str, value: float) -> object:
-        return await asyncio.wait_for({"noop": noop}[kind].kiq(value), 30)
+    async def send(kind: str, value: float, padding: str) -> object:
+        sending = {"noop": noop}[kind].kiq(value, *([padding] if padding else []))
+        return await asyncio.wait_for(sending, 30)
 
     yield send
     await broker.shutdown()

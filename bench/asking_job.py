@@ -1,9 +1,0 @@
-"""A blocking call as a job: RQ and Celery import this module."""
-
-from bench import tally
-from bench.asking import ask_blocking
-
-
-def ask(sent: float) -> str:
-    tally.note(sent)
-    return ask_blocking()

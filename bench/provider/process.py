@@ -1,0 +1,66 @@
+"""The stub of a provider as a part of a lab, and the bare loop that platforms are compared with."""
+
+import argparse
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from bench.lab.lab import Lab
+from bench.lab.processes import Running
+from bench.provider import stub
+from bench.provider.stub import Served
+from tandem.deploy.local.ports import free_port
+
+
+@dataclass
+class Provider:
+    """A running stub: what to set in a caller's environment, and what it saw."""
+
+    process: Running
+    log: Path
+    env: dict[str, str]
+
+    def served(self) -> list[Served]:
+        return stub.read(self.log)
+
+    def count(self) -> int:
+        return self.log.stat().st_size // stub.LINE.size if self.log.exists() else 0
+
+
+def start(lab: Lab, *, delay: float, name: str, rpm: int = 0, tpm: int = 0) -> Provider:
+    """Start a stub that answers after `delay` seconds."""
+    port = free_port()
+    log = lab.folder / f"{name}.served"
+    limits = ["--rpm", rpm, "--tpm", tpm]
+    process = lab.python("bench.provider.stub", "--port", port, "--delay", delay, "--log", log, *limits)
+    process.until_says("serving")
+    env = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "bench"}
+    return Provider(process, log, env)
+
+
+async def _bare(calls: int, at_once: int) -> None:
+    """Do what one would write without any queue: the SDK, a semaphore and `gather`."""
+    from bench.jobs.asking import Asker  # noqa: PLC0415 - the SDK only where it is used
+
+    asker, gate = Asker(), asyncio.Semaphore(at_once)
+
+    async def one() -> None:
+        async with gate:
+            await asker.ask()
+
+    await asyncio.gather(*(one() for _ in range(calls)))
+    print("done", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--calls", type=int, required=True)
+    parser.add_argument("--at-once", type=int, required=True)
+    options = parser.parse_args()
+    uvloop.run(_bare(options.calls, options.at_once))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,0 @@
-"""Read as `tandem.shared.tasks.catalog.bench_tasks` by a process that `bench.extended` started."""
-
-from bench.tasks.specs import LLM_NOOP, SYNC_HURT, SYNC_NOOP
-
-__all__ = ["LLM_NOOP", "SYNC_HURT", "SYNC_NOOP"]
