@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         folder = options.folder or Path(temporary)
         effort = Effort(1 if options.quick else 3, 0.1 if options.quick else 1.0, folder, _say)
-        results = {name: _measure(name, effort) for name in options.chosen}
+        results = {name: measure(name, effort) for name in options.chosen}
     found = assemble(results, quick=options.quick, only=options.only)
     whole = set(options.chosen) == set(MEASUREMENTS) and not options.quick
     (RESULTS if whole else PARTIAL).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
@@ -60,14 +60,14 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _measure(name: str, effort: Effort) -> Result:
+def measure(name: str, effort: Effort) -> Result:
     _say(f"\033[1m{name}\033[0m" if sys.stdout.isatty() else name)
     began = time.monotonic()
     measurement = MEASUREMENTS[name]
-    measure: Callable[[Effort], Result] = import_module(f"bench.measurements.{measurement.module}").measure
+    run: Callable[[Effort], Result] = import_module(f"bench.measurements.{measurement.module}").measure
     try:
         with _deadline(measurement.deadline):
-            result = measure(effort)
+            result = run(effort)
     except NotMeasuredError as error:
         result = Result([not_measured(name, "", error)])
     except Exception as error:  # noqa: BLE001 - one broken measurement must not cost the others

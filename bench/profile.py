@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.clients.endpoints import start_gateway
 from bench.contenders.contender import Contender
 from bench.contenders.everybody import OURS_LLM, OURS_SYNC
 from bench.contenders.trial import Trial
 from bench.lab.lab import ROOT, Lab, lab
 from bench.lab.processes import Running, until
-from bench.measurements.gateway import start_gateway
 from bench.provider import process as provider
 
 PY_SPY = ROOT / ".venv-peers/bin/py-spy"

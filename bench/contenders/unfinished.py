@@ -1,14 +1,13 @@
 """How many jobs of an engine have no acknowledged end yet, read from its own keys with one or two cheap commands."""
 
 from collections.abc import Callable
-
-import redis
+from typing import Any
 
 from bench.contenders.contender import Contender
 from tandem.shared.store.keys import Key
 from tandem.shared.tasks.spec import Queue
 
-Server = redis.Redis
+Server = Any  # a redis.Redis, whose types say that each answer may have to be awaited
 CELERY_RESULT = "celery-task-meta-*"
 
 

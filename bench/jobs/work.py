@@ -39,6 +39,11 @@ def padding(size: int) -> str:
     return " ".join(text)[:size]
 
 
+def messages(padding: str = "") -> Any:
+    """Give a chat, with a text of one's own if there is one."""
+    return [{"role": "user", "content": padding}] if padding else MESSAGES
+
+
 def noop(sent: float, padding: str = "") -> int:
     del padding
     tally.note(sent)

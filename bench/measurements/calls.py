@@ -21,7 +21,7 @@ def measure(effort: Effort) -> Result:
     took: dict[str, list[float]] = {"ours": [], "bare": []}
     memory: dict[str, list[float]] = {"ours": [], "bare": []}
     with lab(effort.folder / "calls") as made:
-        for turn, who in alternating([_ours, _bare], max(1, effort.repeats - 1)):
+        for turn, who in alternating([_ours, _bare], effort.repeats):
             name = "ours" if who is _ours else "bare"
             seconds, megabytes = who(made, calls, at_once, turn)
             took[name].append(seconds)
@@ -68,12 +68,13 @@ def _findings(took: dict[str, list[float]], memory: dict[str, list[float]], call
     ratio = ours.median / bare.median
     peer = f"bare {bare.show('s', 1)}"
     return [
-        Finding(what, WANTED, ours.show("s", 1), peer, f"{ratio:.2f}×", ratio <= FACTOR),
+        Finding(what, WANTED, ours.show("s", 1), peer, f"{ratio:.2f}×", ratio <= FACTOR, ours.runs, headline=what[2:]),
         Finding(
             what,
             f"≤ {MEGABYTES} MB",
             megabytes.show("MB"),
             f"bare {Spread(memory['bare']).show('MB')}",
             met=megabytes.median <= MEGABYTES,
+            runs=megabytes.runs,
         ),
     ]

@@ -4,25 +4,19 @@ Everybody who is compared has the same number of jobs waiting. A turn lasts from
 acknowledged end; whoever needs longer than `LONGEST` for all of them is judged by what is acknowledged until then.
 """
 
-import time
-
-import redis
-
+from bench.contenders import acknowledged
 from bench.contenders.contender import Contender
 from bench.contenders.everybody import ASYNCIO, FORKING, LLM_PEERS, OURS_LLM, OURS_SYNC, SYNC_PEERS, by_name
 from bench.contenders.trial import Trial
-from bench.contenders.unfinished import unfinished
 from bench.lab.lab import lab
 from bench.lab.pantry import Pantry
-from bench.lab.processes import NotMeasuredError, until
+from bench.lab.processes import NotMeasuredError
 from bench.report.result import Effort, Finding, Result, beside, not_measured
 from bench.report.statistics import Spread, alternating
 
 MANY = 4
 JOBS = {False: 50_000, True: 6_000}  # of the asyncio engines; of those that run one job at a time
 LONGEST = 6.0  # seconds
-STALLED = 30.0
-LOOK_EVERY = 0.02
 FACTORS = {1: 2, MANY: 4}  # times stock arq
 Rates = dict[str, Spread]
 
@@ -57,21 +51,7 @@ def drain(pantry: Pantry, contender: Contender, workers: int, *, longest: float,
     jobs = pantry.fill(contender)
     trial = Trial(pantry.lab, contender, f"{contender.name}-{workers}-{turn}")
     running = trial.workers(workers)
-    trial.open()
-    until(lambda: trial.count() > 0, what="the first job", patience=STALLED, every=0.002)
-    began = time.time()
-    with redis.Redis.from_url(pantry.lab.redis_url) as server:
-        left = jobs
-        while left and time.time() < began + longest:
-            time.sleep(LOOK_EVERY)
-            left = unfinished(server, contender, jobs)
-        ended = time.time()
-    for worker in running:
-        worker.end()
-    entries = trial.entries()
-    if left == jobs or (not left and len(entries) != jobs):
-        raise NotMeasuredError(f"{len(entries)} runs and {jobs - left} ends of {jobs} jobs")
-    return (jobs - left) / (ended - entries[0].began)
+    return acknowledged.rate(trial, running, jobs=jobs, longest=longest)
 
 
 def _goals(rates: dict[int, Rates]) -> list[Finding]:

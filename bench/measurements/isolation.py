@@ -1,15 +1,12 @@
 """Goal 8: a job that dies, or takes too much memory, ends as a failed attempt; its worker goes on."""
 
-import http.client
-import json
 from typing import Any
 
+from bench.clients.endpoints import Endpoint, start_gateway
 from bench.contenders.everybody import OURS_SYNC
 from bench.contenders.trial import Trial
 from bench.lab.lab import lab
 from bench.lab.processes import until
-from bench.measurements.gateway import HEADERS, Endpoint
-from bench.measurements.waiters import extended_gateway, submit
 from bench.report.result import Effort, Finding, Result
 
 LIMIT = "256MiB"
@@ -18,7 +15,7 @@ LIMIT = "256MiB"
 def measure(effort: Effort) -> Result:
     result = Result()
     with lab(effort.folder / "isolation") as made:
-        gateway = extended_gateway(made)
+        gateway = start_gateway(made, extended=True)
         trial = Trial(made, OURS_SYNC, "isolation")
         (worker,) = trial.workers(1, TANDEM_SYNC_MEMORY=LIMIT)
         trial.open()
@@ -35,15 +32,13 @@ def measure(effort: Effort) -> Result:
 
 def _until(gateway: Endpoint, task: str, body: dict[str, str], field: str) -> dict[str, Any]:
     """Submit a job and wait until it has the field."""
-    job_id = submit(gateway, f"/v1/{task}", json.dumps(body))
+    with gateway.connected() as connection:
+        path = f"/v1/jobs/{connection.post(f'/v1/{task}', body)['id']}"
 
-    def job() -> dict[str, Any] | None:
-        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
-        connection.request("GET", f"/v1/jobs/{job_id}", headers=HEADERS)
-        found: dict[str, Any] = json.loads(connection.getresponse().read())
-        connection.close()
-        return found if found[field] else None
+        def job() -> dict[str, Any] | None:
+            found = connection.get(path)
+            return found if found[field] else None
 
-    found = until(job, what=f"the {field} of {task}", every=0.1)
+        found = until(job, what=f"the {field} of {task}", every=0.1)
     assert found  # noqa: S101 - until gives what is true
     return found

@@ -17,7 +17,7 @@ from bench.report.result import Effort, Finding, Result
 
 RPM, TPM = 600, 24_000
 PROCESSES, DELAY = 4, 1.0
-SECONDS, MINUTE = 180.0, 60.0
+SECONDS, MINUTE = 120.0, 60.0
 SHARE, REFUSED, WINDOW = 0.98, 0.001, 1.01
 RESERVATIONS, LEASE = "tandem:limit:reserved", 10.0  # ids and states of what is reserved; seconds
 
@@ -114,9 +114,10 @@ def _findings(side: Side, log: list[Served], seconds: float) -> list[Finding]:
     refused = sum(1 for served in within if served.status == 429)
     window = busiest([(served.came, side.amount(served)) for served in good]) / side.limit
     goal = f"6 {side.limit:,} {side.unit} over {PROCESSES} processes, {seconds:g} s"
+    headline = f"{side.limit:,} {side.unit} over {PROCESSES} processes: share of the limit used"
     said = f"{refused} of {len(within):,}"
     return [
-        Finding(goal, f"≥ {SHARE:.0%} of the limit used", f"{used:.1%}", met=used >= SHARE),
+        Finding(goal, f"≥ {SHARE:.0%} of the limit used", f"{used:.1%}", met=used >= SHARE, headline=headline),
         Finding(goal, f"≤ {REFUSED:.1%} answers 429", said, met=refused <= REFUSED * len(within)),
         Finding(goal, f"≤ {WINDOW:.0%} in any 60 s", f"{window:.1%}", met=window <= WINDOW),
     ]

@@ -1,16 +1,15 @@
 """Goal 5: requests to Redis for one LLM job and for one submission, counted at the clients."""
 
-import http.client
 import json
 import time
 
+from bench.clients.endpoints import BODY, start_gateway
 from bench.contenders.contender import Contender
 from bench.contenders.everybody import ARQ, OURS_LLM
 from bench.contenders.trial import Trial
 from bench.lab.lab import Lab, lab
-from bench.lab.processes import NotMeasuredError, until
+from bench.lab.processes import until
 from bench.lab.redis_proxy import Counted, counting
-from bench.measurements.gateway import BODY, HEADERS, start_gateway
 from bench.provider import process as provider
 from bench.report.result import Effort, Finding, Result
 
@@ -28,9 +27,9 @@ def measure(effort: Effort) -> Result:
     per_job, arq = ours.total / jobs, theirs.total / jobs
     goal = f"5 requests to Redis per LLM job, {AT_ONCE} at once"
     peer = f"arq {arq:.1f}"
-    result.findings.append(
-        Finding(goal, f"≤ {PER_JOB}", f"{per_job:.2f}", peer, f"{arq / per_job:.1f}×", per_job <= PER_JOB)
-    )
+    ratio, met = f"{arq / per_job:.1f}×", per_job <= PER_JOB
+    row = Finding(goal, f"≤ {PER_JOB}", f"{per_job:.2f}", peer, ratio, met, headline=goal[2:])
+    result.findings.append(row)
     goal = "5 requests to Redis per submission"
     result.findings.append(Finding(goal, f"{PER_SUBMIT}", f"{submits:.2f}", met=submits <= PER_SUBMIT))
     result.data = {
@@ -78,16 +77,12 @@ def _of_a_submission(made: Lab, submissions: int) -> float:
     made.flush()
     with counting(made.redis_url) as counted:
         gateway = start_gateway(made, REDIS_URL=counted.url)
-        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
         before = counted.total
-        for number in range(submissions + 1):
-            if number == 1:
-                before = counted.total  # the first one may have loaded the script
-            connection.request("POST", gateway.path, BODY, {**HEADERS, "Idempotency-Key": f"k{number}"})
-            answer = connection.getresponse()
-            content = answer.read()
-            if answer.status != 202:
-                raise NotMeasuredError(f"the gateway answered {answer.status}: {json.loads(content)}")
+        with gateway.connected() as connection:
+            for number in range(submissions + 1):
+                if number == 1:
+                    before = counted.total  # the first one may have loaded the script
+                connection.post(gateway.path, json.loads(BODY), headers={"Idempotency-Key": f"k{number}"})
         after = counted.total
         gateway.process.end()
     return (after - before) / submissions

@@ -33,7 +33,7 @@ def job(kind: str, value: float, padding: str = "") -> tuple[AnySpec, Input]:
         "wait": (LLM_NOOP, Sent(seconds=value)),
         "sync": (SYNC_NOOP, Sent(sent=value, padding=padding)),
         "invoice": (REPORT, ReportInput.model_validate(work.REPORT)),
-        "ask": (CHAT, ChatInput(messages=work.MESSAGES)),
+        "ask": (CHAT, ChatInput(messages=work.messages(padding))),
     }
     return made[kind]
 

@@ -19,6 +19,7 @@ class Provider:
     """A running stub: what to set in a caller's environment, and what it saw."""
 
     process: Running
+    port: int
     log: Path
     env: dict[str, str]
 
@@ -37,7 +38,7 @@ def start(lab: Lab, *, delay: float, name: str, rpm: int = 0, tpm: int = 0) -> P
     process = lab.python("bench.provider.stub", "--port", port, "--delay", delay, "--log", log, *limits)
     process.until_says("serving")
     env = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "bench"}
-    return Provider(process, log, env)
+    return Provider(process, port, log, env)
 
 
 async def _bare(calls: int, at_once: int) -> None:

@@ -2,7 +2,8 @@
 
 It answers each chat completion after the delay and writes down when the request came and when it was answered. One
 process serves a thousand calls at once with little work, so that what is measured is the caller. With `--rpm` or
-`--tpm` it refuses what goes over a bucket that holds a minute's worth, as providers do.
+`--tpm` it refuses what goes over a bucket that holds a minute's worth, as providers do. A streamed answer begins after
+the delay.
 """
 
 import argparse
@@ -21,6 +22,10 @@ import uvloop
 LINE = struct.Struct("=ddiii")  # came, answered, status, tokens asked for, tokens used
 LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 LIMIT = re.compile(rb'"max_(?:completion_)?tokens":\s*(\d+)')
+STREAM = re.compile(rb'"stream":\s*true')
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+CHUNK = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 0, "model": "gpt-5.4-mini"}
+REST_AFTER = 0.05  # seconds
 COMPLETION_TOKENS = 8
 REASONS = {200: b"OK", 429: b"Too Many Requests"}
 
@@ -85,6 +90,10 @@ class Connection(asyncio.Protocol):
             return
         for bucket, tokens in self._buckets:
             bucket.level -= asked if tokens else 1
+        loop = asyncio.get_running_loop()
+        if STREAM.search(body):
+            loop.call_later(self._options.delay, self._stream, came, asked, prompt)
+            return
         usage = {"prompt_tokens": prompt, "completion_tokens": COMPLETION_TOKENS}
         used = sum(usage.values())
         answer = {
@@ -95,7 +104,6 @@ class Connection(asyncio.Protocol):
             "choices": [{"index": 0, "message": {"role": "assistant", "content": "Done."}, "finish_reason": "stop"}],
             "usage": {**usage, "total_tokens": used},
         }
-        loop = asyncio.get_running_loop()
         loop.call_later(self._options.delay, self._answer, came, 200, asked, used, answer, 0.0)
 
     def _answer(self, came: float, status: int, asked: int, used: int, content: object, wait: float) -> None:
@@ -106,6 +114,34 @@ class Connection(asyncio.Protocol):
         retry = b"retry-after-ms: %d\r\n" % (wait * 1000 + 1) if wait else b""
         head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\n" % (status, REASONS[status])
         self._transport.write(head + retry + b"content-length: %d\r\n\r\n" % len(body) + body)
+
+    def _stream(self, came: float, asked: int, prompt: int) -> None:
+        """Send the first piece of a streamed answer; the rest follows later, so that the first can be told apart."""
+        if self._transport.is_closing():
+            return
+        self._transport.write(STREAM_HEAD + _piece({"role": "assistant", "content": "Done"}))
+        asyncio.get_running_loop().call_later(REST_AFTER, self._end_stream, came, asked, prompt)
+
+    def _end_stream(self, came: float, asked: int, prompt: int) -> None:
+        used = prompt + COMPLETION_TOKENS
+        os.write(self._log, LINE.pack(came, time.time(), 200, asked, used))
+        if self._transport.is_closing():
+            return
+        usage = {"prompt_tokens": prompt, "completion_tokens": COMPLETION_TOKENS, "total_tokens": used}
+        rest = [_piece({"content": "."}), _piece({}, finish="stop"), _event({**CHUNK, "choices": [], "usage": usage})]
+        self._transport.write(b"".join(rest) + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+
+def _piece(delta: dict[str, str], *, finish: str | None = None) -> bytes:
+    return _event({**CHUNK, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+
+def _event(content: object) -> bytes:
+    return _chunk(b"data: " + json.dumps(content).encode() + b"\n\n")
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 async def serve(options: argparse.Namespace) -> None:

@@ -1,5 +1,5 @@
 """What a run found, and where it is shown. The fault run tells the machine the same way."""
 
-from bench.report.machine import LIBRARIES, commit, machine
+from bench.report.environment import LIBRARIES, commit, machine
 
 __all__ = ["LIBRARIES", "commit", "machine"]

@@ -1,6 +1,11 @@
-"""Pictures of bench/results.json, drawn in the peers' environment: `.venv-peers/bin/python -m bench.plots`."""
+"""Pictures of bench/results.json, or of another file into another folder.
+
+They are drawn in the peers' environment: `.venv-peers/bin/python -m bench.report.plots [FILE FOLDER]`.
+"""
 
 import json
+import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +38,21 @@ STYLE = {
 
 
 def main() -> None:
-    found = json.loads((ROOT / "bench/results.json").read_text())
+    source, folder = map(Path, sys.argv[1:3]) if sys.argv[1:] else (ROOT / "bench/results.json", DOCS)
+    found = json.loads(source.read_text())
     cores = found["about"]["machine"]["cores"]
     plt.rcParams.update(STYLE)
-    for name, draw in {"pickup": pick_up, "drain": drain, "limiter": limiter}.items():
+    for name, draw in PICTURES.items():
         data = found["results"].get(name, {}).get("data", {})
         if figure := draw(data | {"cores": cores}):
-            figure.savefig(DOCS / f"bench-{name}.png", dpi=150, bbox_inches="tight", pad_inches=0.25, facecolor="white")
-            print(f"docs/bench-{name}.png")
+            picture = folder / f"bench-{name}.png"
+            figure.savefig(picture, dpi=150, bbox_inches="tight", pad_inches=0.25, facecolor="white")
+            print(picture)
 
 
 def percentile(values: list[float], percent: float) -> float:
     ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, int(percent / 100 * len(ranked)))]
+    return ranked[max(0, math.ceil(percent / 100 * len(ranked)) - 1)]
 
 
 def colour(name: str) -> str:
@@ -53,8 +60,17 @@ def colour(name: str) -> str:
 
 
 def pick_up(data: dict[str, Any]) -> Any:
+    what = "ms from the client's call to the job's first line, idle worker (dot: median, bar: to p99)"
+    return _latencies(data.get("milliseconds"), what, "Picking up a job")
+
+
+def latency(data: dict[str, Any]) -> Any:
+    what = "ms from sending a request to the answer with the job's result, idle worker (dot: median, bar: to p99)"
+    return _latencies(data.get("milliseconds"), what, "From a POST to its result")
+
+
+def _latencies(latencies: dict[str, list[float]] | None, what: str, title: str) -> Any:
     """Draw p50 as a dot and the way to p99 as a line, on a logarithmic scale."""
-    latencies = data.get("milliseconds")
     if not latencies:
         return None
     names = sorted(latencies, key=lambda name: -percentile(latencies[name], 50))
@@ -69,11 +85,38 @@ def pick_up(data: dict[str, Any]) -> Any:
     axes.set_xlim(0.8, 4000)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("ms from the client's call to the job's first line, idle worker (dot: median, bar: to p99)")
+    axes.set_xlabel(what)
     _rows(axes, names)
     axes.grid(axis="x", color="#eef0f3")
     axes.set_axisbelow(True)
-    axes.set_title("Picking up a job")
+    axes.set_title(title)
+    return figure
+
+
+def redis_cost(data: dict[str, Any]) -> Any:
+    """Draw Redis's CPU time of a job, and the bytes that a finished one holds."""
+    costs = {name: cost for name, cost in data.items() if isinstance(cost, dict)}
+    if not costs:
+        return None
+    names = sorted(costs, key=lambda name: -costs[name]["submit"] - costs[name]["run"])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 0.42 * len(names) + 1.1), sharey=True)
+    for row, name in enumerate(names):
+        cost = costs[name]
+        left.barh(row, cost["submit"], 0.6, color=colour(name), alpha=0.55)
+        left.barh(row, cost["run"], 0.6, left=cost["submit"], color=colour(name))
+        total = cost["submit"] + cost["run"]
+        left.text(total, row, f"  {total:,.0f} µs", va="center", color=QUIET, fontsize=9)
+        right.barh(row, cost["finished"], 0.6, color=colour(name))
+        right.text(cost["finished"], row, f"  {cost['finished']:,.0f}", va="center", color=QUIET, fontsize=9)
+    for axes, column, label in (
+        (left, max(cost["submit"] + cost["run"] for cost in costs.values()), "CPU time (light: submit, full: run)"),
+        (right, max(cost["finished"] for cost in costs.values()), "bytes of a finished job"),
+    ):
+        axes.set_xlim(0, 1.28 * column)
+        axes.set_xlabel(label)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        _rows(axes, names)
+    left.set_title("What a job costs Redis")
     return figure
 
 
@@ -126,6 +169,9 @@ def _rows(axes: Any, names: list[str]) -> None:
         if label.get_text().startswith("Tandem"):
             label.set_fontweight("bold")
             label.set_color(OURS)
+
+
+PICTURES = {"pickup": pick_up, "drain": drain, "latency": latency, "redis-cost": redis_cost, "limiter": limiter}
 
 
 if __name__ == "__main__":

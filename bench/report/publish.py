@@ -18,9 +18,9 @@ PICTURES = {
 
 
 def publish(found: dict[str, Any]) -> None:
-    _replace(PAGE, "bench", [table(found), _versions(found), "", *_pictures(found, ""), ""])
-    _replace(PAGE, "contenders", ["", contenders(), ""])
-    _replace(README, "bench", ["", readme(found), "", *_pictures(found, "docs/", "pickup", "drain", "limiter"), ""])
+    replace(PAGE, "bench", [table(found), _versions(found), "", *_pictures(found, ""), ""])
+    replace(PAGE, "contenders", ["", contenders(), ""])
+    replace(README, "bench", ["", readme(found), "", *_pictures(found, "docs/", "pickup", "drain", "limiter"), ""])
 
 
 def contenders() -> str:
@@ -53,7 +53,7 @@ def _pictures(found: dict[str, Any], folder: str, *names: str) -> list[str]:
     return [f"![{PICTURES[name]}]({folder}bench-{name}.png)\n" for name in chosen if name in found["results"]]
 
 
-def _replace(page: Path, name: str, lines: list[str]) -> None:
+def replace(page: Path, name: str, lines: list[str]) -> None:
     """Put lines between the comments `name:begin` and `name:end` of a page."""
     opening, closing = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     head, begin, rest = page.read_text().partition(opening)

@@ -1,5 +1,6 @@
 """Repeated measurements of one figure: medians, percentiles, spreads."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ def median(values: Sequence[float]) -> float:
 def percentile(values: Sequence[float], percent: float) -> float:
     """Give the nearest-rank percentile."""
     ranked = sorted(values)
-    return ranked[max(0, min(len(ranked) - 1, round(percent / 100 * len(ranked) + 0.5) - 1))]
+    return ranked[max(0, math.ceil(percent / 100 * len(ranked)) - 1)]
 
 
 @dataclass(frozen=True)

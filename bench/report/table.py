@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.report import machine
+from bench.report import environment
 from bench.report.result import Result
 
 COLUMNS = ("goal", "wanted", "measured", "peer", "ratio", "runs", "verdict")
@@ -18,9 +18,9 @@ def assemble(results: dict[str, Result], *, quick: bool, only: str) -> dict[str,
             "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "command": "make bench" + (f" ONLY={only}" if only else "") + (" QUICK=1" if quick else ""),
             "quick": quick,
-            "commit": machine.commit(),
-            "machine": machine.machine(),
-            "versions": machine.versions(),
+            "commit": environment.commit(),
+            "machine": environment.machine(),
+            "versions": environment.versions(),
         },
         "results": {name: result.as_json() for name, result in results.items()},
     }
