@@ -27,13 +27,14 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=EVERY, help="seconds between faults (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="keep the logs of all processes and their data there")
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
+    parser.add_argument("--deadline", type=float, help="seconds after which the run gives up (default: the plan's)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # end what was started, too
     seed = secrets.randbelow(10_000) if options.seed is None else options.seed
     made = make(seed, jobs=options.jobs, rate=options.rate, every=options.every)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
-        facts, rows = run(made, options.folder or Path(temporary), _say)
+        facts, rows = run(made, options.folder or Path(temporary), _say, deadline=options.deadline)
     summary = report.summary(facts, command=_command(options, seed), seconds=time.monotonic() - began)
     _say(f"\n{summary}\n\n{report.table(rows)}\n")
     if options.write:

@@ -1,18 +1,23 @@
 """The processes of a run, each in a slot that is filled again when its process ends."""
 
+import os
 import signal
+import socket
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import redis
 
 from tandem.deploy.local.ports import free_port
-from tests.chaos.plan.model import SIZES, Role
+from tandem.sync_worker.engine.memory import children, family
+from tests.chaos.faults.disk import Disk
+from tests.chaos.faults.network import Network
+from tests.chaos.plan.model import SIZES, SLOTS, Plan, Role
 from tests.support.processes import ROOT, Process, until
 from tests.support.servers.valkey import Valkey
 from tests.support.tasks import WITH_TASKS
@@ -27,6 +32,7 @@ MODULES = {
     Role.SYNC: "tandem.sync_worker",
     Role.CLOCK: "tandem.shared.maintenance",
 }
+OUTSIDE = ("provider", "mail_server", "webhook_receiver")
 READY = {Role.GATEWAY: "listening on", Role.LLM: "ready,", Role.SYNC: "ready", Role.CLOCK: "ready"}
 
 
@@ -37,32 +43,42 @@ class Slot:
     role: Role
     number: int
     process: Process
-    worker: str  # how the job book's `worker` of its jobs begins
+    worker: str  # what the job book's `worker` of its jobs contains
+    name: str  # of this incarnation, as in the logs outside
+    ready: float | None = None  # when it worked
     told: bool = False
     stopped: bool = False
     pause: float = 0.2  # before it is filled again
     ended: float | None = None
 
     @property
-    def name(self) -> str:
-        return f"{self.role} {self.number + 1}"
-
-    @property
-    def pid(self) -> int:
+    def outer(self) -> int:
+        """The process that whoever started it knows: a sync worker's supervisor."""
         return self.process.popen.pid
 
-    def signal(self, signum: signal.Signals) -> None:
-        """Send a signal, unless it is gone."""
-        if self.process.popen.poll() is None:
-            self.process.popen.send_signal(signum)
+    @property
+    def pid(self) -> int | None:
+        """The process that works; None if it is not there."""
+        if self.role is not Role.SYNC:
+            return self.outer if self.process.popen.poll() is None else None
+        return next(iter(children(self.outer)), None)
+
+    def kill(self) -> None:
+        """End it and all that it started."""
+        for pid in list(family([self.outer])):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @dataclass
 class Platform:
-    """Everything that runs; `ended` is called with each slot whose process has ended."""
+    """Everything that runs, and where what is seen outside is written down."""
 
     folder: Path
     valkey: Valkey
+    network: Network
+    storage: Disk
+    receiver: str  # of webhooks: its URL
     env: Mapping[str, str]
     ports: list[int]
     slots: list[Slot] = field(default_factory=list)
@@ -77,11 +93,30 @@ class Platform:
         return self.folder / "provider.jsonl"
 
     @property
-    def run_dir(self) -> Path:
-        return self.folder / "run"
+    def mail_log(self) -> Path:
+        return self.folder / "mails.jsonl"
 
-    def of(self, role: Role) -> list[Slot]:
-        return [slot for slot in self.slots if slot.role is role]
+    @property
+    def webhook_log(self) -> Path:
+        return self.folder / "webhooks.jsonl"
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal.jsonl"
+
+    @property
+    def disk(self) -> Path:
+        """What the store of artefacts lies on."""
+        return self.folder / "disk"
+
+    @property
+    def files(self) -> Path:
+        """The store of artefacts."""
+        return self.disk / "files"
+
+    def slot(self, role: Role, number: int) -> Slot:
+        """Give the slot in which such a process is, or belongs."""
+        return [slot for slot in self.slots if slot.role is SLOTS.get(role, role)][number]
 
     def redis(self) -> redis.Redis:
         """Open a client for the driver's own looks, which gives up soon."""
@@ -95,82 +130,116 @@ class Platform:
         for slot in self.slots:
             slot.process.until_says(READY[slot.role], patience=60)
 
-    def _process(self, role: Role, number: int) -> tuple[Process, str]:
+    def _process(self, role: Role, number: int) -> tuple[Process, str, str]:
+        """Start a process; gives it, what the job book calls it, and what it is called outside."""
         self._started += 1
         name = f"{role.replace(' ', '-')}-{number + 1}-{self._started:04}"
-        env, arguments = dict(self.env), ["--name", name] if role is Role.SYNC else []
-        if role is Role.GATEWAY:
-            env["PORT"] = str(self.ports[number])
+        own = {
+            Role.GATEWAY: {"PORT": str(self.ports[number])} if role is Role.GATEWAY else {},
+            Role.LLM: {"OPENAI_API_KEY": name},
+            Role.SYNC: {"JOURNAL_WORKER": name},
+        }
+        arguments = ["--name", name] if role is Role.SYNC else []
         command = [sys.executable, "-m", MODULES[role], *arguments]
-        process = Process(command, env=env, log=self.folder / f"{name}.log")
-        return process, name if role is Role.SYNC else f"-{process.popen.pid}-"
+        process = Process(command, env={**self.env, **own.get(role, {})}, log=self.folder / f"{name}.log")
+        return process, name if role is Role.SYNC else f"-{process.popen.pid}-", name
 
-    def refill(self, ended: Callable[[Slot], None]) -> None:
-        """Start again what has ended, after its pause; `ended` is told of each end once."""
+    def refill(self, ended: Callable[[Slot], None], ready: Callable[[Slot], None]) -> None:
+        """Start again what has ended, after its pause; `ended` and `ready` are told of each end and start once."""
         for slot in self.slots:
             if slot.process.popen.poll() is None:
+                if slot.ready is None and READY[slot.role] in slot.process.output:
+                    slot.ready = time.time()
+                    ready(slot)
                 continue
             if slot.ended is None:
                 slot.ended = time.time()
                 ended(slot)
             elif time.time() - slot.ended >= slot.pause:
-                slot.process, slot.worker = self._process(slot.role, slot.number)
+                slot.process, slot.worker, slot.name = self._process(slot.role, slot.number)
                 slot.told = slot.stopped = False
-                slot.pause, slot.ended = 0.2, None
+                slot.pause, slot.ended, slot.ready = 0.2, None, None
 
     def stop(self) -> None:
         """End all at once: nothing here has anything to save."""
         for slot in self.slots:
-            slot.signal(signal.SIGKILL)
+            slot.kill()
         for slot in self.slots:
             slot.process.popen.wait()
 
 
 @contextmanager
-def platform(folder: Path, *, rpm: int, seed: int) -> Iterator[Platform]:
-    """Start the whole platform in `folder`, with tasks that misbehave."""
-    for name in ("valkey", "run"):
+def platform(folder: Path, plan: Plan) -> Iterator[Platform]:
+    """Start the whole platform in `folder`, with tasks that misbehave, and all that is outside of it."""
+    for name in ("valkey", "run", "disk"):
         (folder / name).mkdir(parents=True)
-    helpers: list[Process] = []
+    ports = {name: free_port() for name in OUTSIDE}
     valkey = Valkey(folder / "valkey")
-    port = free_port()
-    env = {
-        **WITH_TASKS,
-        "REDIS_URL": valkey.url,
-        "RUN_DIR": str(folder / "run"),
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
-        "OPENAI_API_KEY": "none",
-        "TANDEM_API_KEYS": f"boss:admin:{ADMIN_KEY},ann:user:{USER_KEY}",
-        "TANDEM_LLM_RPM": str(rpm),
-        "TANDEM_LLM_CONCURRENCY": str(CONCURRENCY),
-        "TANDEM_GRACE": f"{GRACE}s",
-        "TANDEM_LOG_FORMAT": "console",
-    }
-    running = Platform(folder, valkey, env, [free_port() for _ in range(SIZES[Role.GATEWAY])])
+    network = Network(folder, Path(f"{valkey.folder}/valkey.sock"))
+    receiver = f"http://127.0.0.1:{ports['webhook_receiver']}/"
+    storage = Disk(folder / "disk")
+    running = Platform(
+        folder, valkey, network, storage, receiver, {}, [free_port() for _ in range(SIZES[Role.GATEWAY])]
+    )
+    running.env = _environment(running, plan, ports)
+    helpers: list[Process] = []
     try:
-        options = ["--log", str(running.provider_log), "--seed", str(seed), "--port", str(port)]
-        helpers += [
-            _helper("tests.chaos.outside.provider", *options, env={}, log=folder / "provider.log"),
-            _helper("tandem.deploy.local.mailbox", env=env, log=folder / "mailbox.log"),
-        ]
-        until((folder / "run/smtp.url").exists, what="the mail catcher's address")
-        until(lambda: _listens(port), what="the provider's answer")
+        for name, log in zip(OUTSIDE, (running.provider_log, running.mail_log, running.webhook_log), strict=True):
+            options = ["--log", str(log), "--seed", str(plan.seed), "--port", str(ports[name])]
+            helpers.append(_helper(f"tests.chaos.outside.{name}", *options, log=folder / f"{name}.log"))
+        for name, port in ports.items():
+            until(lambda port=port: _listens(port), what=f"the {name}'s port")  # type: ignore[misc]  # bound now
         running.start()
         yield running
     finally:
         running.stop()
         for helper in helpers:
             helper.stop(signal.SIGKILL)
+        network.close()
+        storage.close()
         valkey.process.send_signal(signal.SIGCONT)
         valkey.kill()
 
 
-def _helper(module: str, *arguments: str, env: Mapping[str, str], log: Path) -> Process:
-    return Process([sys.executable, "-m", module, *arguments], env=env, log=log, cwd=ROOT)
+def _environment(running: Platform, plan: Plan, ports: Mapping[str, int]) -> dict[str, str]:
+    """Give the settings that all processes have in common."""
+    config = running.folder / "tandem.toml"
+    config.write_text(_config(plan, f"http://127.0.0.1:{ports['provider']}/v1"))
+    return {
+        **WITH_TASKS,
+        "REDIS_URL": running.network.url,
+        "RUN_DIR": str(running.folder / "run"),
+        "TANDEM_FILES_URL": f"file://{running.files}",
+        "TANDEM_CONFIG": str(config),
+        "OPENAI_API_KEY": "none",
+        "SMTP_URL": f"smtp://127.0.0.1:{ports['mail_server']}",
+        "JOURNAL": str(running.journal),
+        "TANDEM_WEBHOOK_SECRET": "whsec_" + b64encode(b"of the chaos run, 24 bytes or more").decode(),
+        "TANDEM_ALLOW_PRIVATE_WEBHOOKS": "1",
+        "TANDEM_API_KEYS": f"boss:admin:{ADMIN_KEY},ann:user:{USER_KEY}",
+        "TANDEM_LLM_CONCURRENCY": str(CONCURRENCY),
+        "TANDEM_GRACE": f"{GRACE}s",
+        "TANDEM_LOG_FORMAT": "console",
+    }
+
+
+def _config(plan: Plan, provider: str) -> str:
+    """Write the file that TANDEM_CONFIG names: one provider, the models that have limits, the schedules."""
+    lines = ["[providers.chaos]", f'base_url = "{provider}"', 'api_key_env = "OPENAI_API_KEY"']
+    for model, limit in plan.limits.items():
+        values = {"rpm": limit.rpm, "tpm": limit.tpm}
+        lines += [f'[models."{model}"]', *(f"{name} = {value}" for name, value in values.items() if value)]
+    for name in plan.schedules:
+        lines += ["[[schedules]]", f'name = "{name}"', 'task = "journal"', 'cron = "* * * * *"', 'missed = "once"']
+        lines += [f'input = {{ marker = "{name}" }}']
+    return "\n".join([*lines, ""])
+
+
+def _helper(module: str, *arguments: str, log: Path) -> Process:
+    return Process([sys.executable, "-m", module, *arguments], env={}, log=log, cwd=ROOT)
 
 
 def _listens(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/").status_code > 0
-    except httpx.HTTPError:
-        return False
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False

@@ -1,10 +1,11 @@
 """The table of a run: for the terminal, and for docs/reliability.md."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 from bench.report import LIBRARIES, commit, machine
-from tests.chaos.judge.facts import Facts
+from tests.chaos.judge.evidence import Facts
 from tests.chaos.row import Row
 from tests.support.processes import ROOT
 
@@ -33,8 +34,8 @@ def wrong(rows: list[Row]) -> str:
     """List what is wrong, a few lines for each goal."""
     lines = []
     for row in rows:
-        lines += [f"{row.goal}: {fault}" for fault in row.faults[:SHOWN]]
-        if (more := len(row.faults) - SHOWN) > 0:
+        lines += [f"{row.goal}: {fault}" for fault in row.wrong[:SHOWN]]
+        if (more := len(row.wrong) - SHOWN) > 0:
             lines.append(f"{row.goal}: and {more} more")
     return "\n".join(lines)
 
@@ -42,12 +43,14 @@ def wrong(rows: list[Row]) -> str:
 def summary(facts: Facts, *, command: str, seconds: float) -> str:
     """Say what was run where, and what was done to it."""
     system = machine()
-    done = ", ".join(f"{n} {what}" for what, n in sorted(facts.damage.done.items()))
+    counts = Counter(f"{deed.role} {deed.kind}" for deed in facts.deeds)
+    done = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+    hits = sum(len(case.hits) for case in facts.cases)
     where = f"{system['cores']} cores, {system['cpu']}, {system['memory_gb']} GB"
     return (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M UTC}, `{command}`, {where}: {seconds / 60:.1f} minutes.\n\n"
-        f"{sum(facts.damage.done.values())} faults: {done}; {facts.damage.deaths} workers died, "
-        f"{len(facts.damage.hits):,} times a job was hit; Redis was away for {facts.outages.seconds:.0f} s."
+        f"{sum(counts.values())} faults: {done}; {hits:,} times a job was hit; "
+        f"Redis was away for {facts.outages.seconds:.0f} s."
     )
 
 

@@ -1,60 +1,42 @@
 """What is done to the processes, and what it hit: the jobs that ran in a process when it was killed or stopped."""
 
 import asyncio
+import os
 import signal
 import time
-from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 
-from tests.chaos.faults.outages import Outages
-from tests.chaos.plan.model import Act, Fault, Plan, Role
+from tandem.sync_worker.engine.memory import children
+from tests.chaos.faults.chronicle import Chronicle
+from tests.chaos.faults.shared import Impossible, Shared
+from tests.chaos.outside.records import Deed
+from tests.chaos.plan.model import SIZES, Act, Fault, Plan, Role
 from tests.chaos.platform import Platform, Slot
 
 SETTLE = 0.1  # seconds after which nothing more is claimed for a process that is gone
 RETRY = 0.2  # seconds
+AT_WORK = 3.0  # seconds that a fault of a worker waits until it has something to hit
+SUSPECT = 30.0  # seconds that a fault of the isolation server waits until it has one
+ANY_TIME = 15.0  # seconds that a fault waits for its slot, when another fault has just emptied it
 WIP = ("rq:wip:sync-high", "rq:wip:sync", "rq:wip:sync-low")
 SIGNALS = {Act.KILL: signal.SIGKILL, Act.STOP: signal.SIGSTOP, Act.RESTART: signal.SIGTERM}
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A job that ran in a process when that was killed or stopped."""
-
-    job: str
-    at: float
-    cause: str
-
-
-@dataclass
-class Damage:
-    """All that was done."""
-
-    done: Counter[str] = field(default_factory=Counter)
-    hits: list[Hit] = field(default_factory=list)
-    deaths: int = 0  # of workers that nobody told to end
-    skipped: int = 0  # faults for a process that was not there
-
-    @property
-    def hit(self) -> set[str]:
-        return {hit.job for hit in self.hits}
+SUSPICIOUS = 2  # workers that died with a job: then it is isolated
 
 
 class Faults:
     """Does what the plan says, and keeps the slots filled."""
 
-    def __init__(self, plan: Plan, platform: Platform, outages: Outages) -> None:
+    def __init__(self, plan: Plan, platform: Platform, chronicle: Chronicle) -> None:
         self._plan = plan
         self._platform = platform
-        self._outages = outages
+        self._chronicle = chronicle
+        self._shared = Shared(platform, chronicle)
         self._redis = platform.redis()
-        self._server = asyncio.Lock()
         self._looks: set[asyncio.Task[None]] = set()
-        self.damage = Damage()
+        self._open: dict[str, list[Deed]] = {}  # by slot: what goes on until its successor works
 
     async def run(self) -> None:
         """Do each fault at its time; returns when all is running again."""
@@ -67,82 +49,126 @@ class Faults:
     async def keep(self) -> None:
         """Refill the slots until cancelled."""
         while True:
-            self._platform.refill(self._ended)
+            self._platform.refill(self._ended, self._ready)
             await asyncio.sleep(0.1)
 
     def _ended(self, slot: Slot) -> None:
-        """Note what a worker left that did not end as it was told, by our hand or by a job's."""
-        if slot.role in {Role.LLM, Role.SYNC} and not (slot.told and slot.process.popen.returncode == 0):
-            self.damage.deaths += 1
-            self._look(slot, "killed")
+        """Note the end of a process that nobody hit: a poison's doing."""
+        if slot.name in self._open:
+            return
+        if not (slot.told and slot.process.popen.returncode == 0):
+            deed = self._chronicle.begin("died", slot.role.value, target=slot.name, pid=slot.outer)
+            self._open[slot.name] = [deed]
+            self._look(slot, deed)
+
+    def _ready(self, slot: Slot) -> None:
+        """End the deeds whose successor this is."""
+        for name in [name for name in self._open if name.rpartition("-")[0] == slot.name.rpartition("-")[0]]:
+            for deed in self._open.pop(name):
+                self._chronicle.end(deed)
 
     async def _do(self, fault: Fault) -> None:
-        if fault.role is Role.REDIS:
-            async with self._server:  # one after the other
-                await self._redis_fault(fault)
-        else:
-            slot = self._platform.of(fault.role)[fault.which]
-            if slot.ended is not None or slot.told or slot.stopped:
-                self.damage.skipped += 1
-                return
-            await self._process_fault(fault, slot)
-        self.damage.done[f"{fault.role} {fault.act}"] += 1
+        try:
+            if fault.role in {Role.REDIS, Role.NETWORK, Role.DISK}:
+                await self._shared.do(fault)
+            elif fault.role is Role.ISOLATION:
+                await self._isolation_fault()
+            else:
+                await self._process_fault(fault)
+        except Impossible as why:
+            self._chronicle.skipped.append(f"{fault.role} {fault.act}: {why}")
 
-    async def _process_fault(self, fault: Fault, slot: Slot) -> None:
-        slot.pause = fault.seconds
-        slot.told = fault.act is Act.RESTART
-        slot.stopped = fault.act is Act.STOP
-        slot.signal(SIGNALS[fault.act])
+    async def _process_fault(self, fault: Fault) -> None:
+        slot = self._platform.slot(fault.role, fault.which)
+        pid = await self._target(fault.role, slot, ANY_TIME if fault.role not in {Role.GATEWAY, Role.CLOCK} else 2)
+        if fault.role is not Role.HORSE:
+            slot.pause = fault.seconds
+            slot.told = fault.act is Act.RESTART
+            slot.stopped = fault.act is Act.STOP
+        deed = self._chronicle.begin(fault.act.value, fault.role.value, target=slot.name, pid=pid)
+        self._signal(pid, SIGNALS[fault.act])
+        self._look(slot, deed)
         if fault.act is Act.STOP:
-            self._look(slot, "stopped")
             await asyncio.sleep(fault.seconds)
-            slot.signal(signal.SIGCONT)
+            self._signal(pid, signal.SIGCONT)
             slot.stopped = False
+            self._chronicle.end(deed)
+        elif fault.role is Role.HORSE:
+            self._chronicle.end(deed)
+        else:
+            self._open.setdefault(slot.name, []).append(deed)
 
-    async def _redis_fault(self, fault: Fault) -> None:
-        valkey = self._platform.valkey
-        match fault.act:
-            case Act.CUT:
-                with suppress(redis.RedisError):
-                    for kind in ("normal", "pubsub"):
-                        await asyncio.to_thread(self._redis.execute_command, "CLIENT", "KILL", "TYPE", kind)
-            case Act.STOP:
-                valkey.process.send_signal(signal.SIGSTOP)
-                await asyncio.sleep(fault.seconds)
-                valkey.process.send_signal(signal.SIGCONT)
-            case _:
-                valkey.process.send_signal(SIGNALS[fault.act])
-                await asyncio.to_thread(valkey.process.wait)
-                await asyncio.sleep(fault.seconds)
-                await asyncio.to_thread(valkey.start)
+    async def _target(self, role: Role, slot: Slot, patience: float) -> int:
+        """Give the process that is meant, as soon as it is there and, if it is a sync worker's, at work."""
+        deadline = time.monotonic() + patience
+        works_by = 0.0
+        while time.monotonic() < deadline:
+            if slot.ended is None and slot.ready is not None and not slot.told and not slot.stopped and slot.pid:
+                works_by = works_by or time.monotonic() + AT_WORK
+                if slot.role is not Role.SYNC:
+                    return slot.pid
+                if (horse := next(iter(children(slot.pid)), None)) or time.monotonic() > works_by:
+                    pid = {Role.HORSE: horse, Role.SUPERVISOR: slot.outer}.get(role, slot.pid)
+                    if pid is not None:
+                        return pid
+            await asyncio.sleep(0.02)
+        raise Impossible("no such process was there")
 
-    def _look(self, slot: Slot, cause: str) -> None:
+    async def _isolation_fault(self) -> None:
+        """End the server of a worker's suspects while it has one."""
+        deadline = time.monotonic() + SUSPECT
+        while time.monotonic() < deadline:
+            for number in range(SIZES[Role.LLM]):
+                slot = self._platform.slot(Role.LLM, number)
+                server = next((child for child in children(slot.outer) if children(child)), None)
+                jobs = await asyncio.to_thread(self._suspects, slot.worker) if server else []
+                if server and jobs and children(server):
+                    deed = self._chronicle.begin("SIGKILL", Role.ISOLATION.value, target=slot.name, pid=server)
+                    self._signal(server, signal.SIGKILL)
+                    deed.jobs = frozenset(jobs)
+                    self._chronicle.end(deed)
+                    return
+            await asyncio.sleep(0.02)
+        raise Impossible("there was no suspect")
+
+    def _suspects(self, worker: str) -> list[str]:
+        with suppress(redis.RedisError):
+            return running(self._redis, Role.LLM, worker, crashes=SUSPICIOUS)
+        return []
+
+    @staticmethod
+    def _signal(pid: int, signum: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signum)
+
+    def _look(self, slot: Slot, deed: Deed) -> None:
         """Note which jobs run in this process, as soon as Redis answers: their leases last longer."""
-        task = asyncio.create_task(self._note(slot.worker, slot.role, time.time(), cause))
+        if slot.role not in {Role.LLM, Role.SYNC}:
+            return
+        task = asyncio.create_task(self._note(slot.worker, slot.role, deed))
         self._looks.add(task)
         task.add_done_callback(self._looks.discard)
 
-    async def _note(self, worker: str, role: Role, at: float, cause: str) -> None:
+    async def _note(self, worker: str, role: Role, deed: Deed) -> None:
         await asyncio.sleep(SETTLE)
         while True:
             try:
-                jobs = await asyncio.to_thread(running, self._redis, role, lambda name: worker in name)
+                deed.jobs = frozenset(await asyncio.to_thread(running, self._redis, role, worker))
             except redis.RedisError:
                 await asyncio.sleep(RETRY)
                 continue
-            self.damage.hits += [Hit(job, at, cause) for job in jobs]
             return
 
 
-def running(client: Any, role: Role, ours: Callable[[str], bool]) -> list[str]:
-    """List the jobs whose lease a worker of this pool holds."""
+def running(client: Any, role: Role, worker: str, *, crashes: int = 0) -> list[str]:
+    """List the jobs whose lease this worker of the role's pool holds, and that have so many crashes behind them."""
     if role is Role.LLM:
         ids = [job.decode() for job in client.zrange("tandem:leases:llm", 0, -1)]
     else:
         ids = [member.decode().rpartition(":")[0] for key in WIP for member in client.zrange(key, 0, -1)]
     found = []
     for job in ids:
-        worker, status = client.hmget(f"tandem:job:{job}", "worker", "status")
-        if status == b"running" and worker and ours(worker.decode()):
+        holder, status, times = client.hmget(f"tandem:job:{job}", "worker", "status", "crashes")
+        if status == b"running" and holder and worker in holder.decode() and int(times or 0) >= crashes:
             found.append(job)
     return found

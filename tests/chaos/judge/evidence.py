@@ -10,7 +10,7 @@ from tandem.shared.jobs.model import Job, Status
 from tests.chaos.judge.spans import Spans
 from tests.chaos.load.probes import Picks
 from tests.chaos.outside.records import Call, Deed, Notes, Request, Shown, StoredFile, SyncRun, Transaction
-from tests.chaos.plan.model import Submission
+from tests.chaos.plan.model import Limit, Submission
 
 LEASE = 6.0  # seconds, without a renewal
 RENEWED = 1.0  # seconds between renewals: so much earlier a lease may end, seen from a stop
@@ -113,14 +113,6 @@ class Case:
     @property
     def name(self) -> str:
         return f"{self.planned.marker} ({self.planned.task})"
-
-
-@dataclass(frozen=True)
-class Limit:
-    """What the provider allows one model, a minute."""
-
-    rpm: int
-    tpm: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from tests.chaos.judge.capacity import all_down
-from tests.chaos.judge.evidence import Case, Facts, Limit, percentile
+from tests.chaos.judge.evidence import Case, Facts, percentile
 from tests.chaos.judge.spans import Spans
 from tests.chaos.outside.records import Request
+from tests.chaos.plan.model import Limit
 from tests.chaos.row import Row
 
 UPPER, LOWER = 1.01, 0.95

@@ -9,7 +9,7 @@ import pytest
 from tandem.shared.jobs.events import Event, Kind
 from tandem.shared.jobs.model import Status
 from tests.chaos.judge import ends, health, limits, outputs, recovery, results, streams, wishes, work
-from tests.chaos.judge.evidence import Case, Facts, Hit, Limit
+from tests.chaos.judge.evidence import Case, Facts, Hit
 from tests.chaos.judge.made_up import (
     AT,
     call,
@@ -26,6 +26,7 @@ from tests.chaos.judge.made_up import (
 )
 from tests.chaos.judge.spans import Spans
 from tests.chaos.outside.records import Deed, StoredFile, Wish
+from tests.chaos.plan.model import Limit
 from tests.chaos.row import Row
 
 Judge = Callable[[Facts], Row | Iterable[Row]]

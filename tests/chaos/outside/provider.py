@@ -1,7 +1,8 @@
-"""An OpenAI-compatible provider with faults: `python -m tests.chaos.outside.provider --log FILE --seed N`.
+"""An OpenAI-compatible provider with faults: `python -m tests.chaos.outside.provider --log FILE --seed N --port N`.
 
-It numbers the requests, says the number in each answer, and writes down when each came: what a job's result says must
-be an answer to that job, asked for by the run that held its lease.
+It numbers the requests, says the number in each answer, and writes down who asked (by the API key), when, what was
+answered, and whether the answer was taken: what a job's result says must be an answer to that job, asked for by the run
+that held its lease.
 """
 
 import argparse
@@ -9,15 +10,17 @@ import asyncio
 import json
 import random
 import re
-import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from aiohttp import web
 
+from tests.chaos.outside import lines
+from tests.chaos.outside.records import Request
+from tests.chaos.outside.serving import serve
 from tests.chaos.plan.model import SLOW
 from tests.support.servers.provider_stub import chunk, refused, said
 
@@ -25,57 +28,72 @@ MARKER = re.compile(r"job-\d+-\d+\.")
 SAID = re.compile(r"answer (\d+) to (job-\d+-\d+\.)")
 DELAY = (0.02, 0.25)  # seconds
 FAULTS = {"error": 1.0, "unavailable": 0.5, "limited": 0.1, "cut": 0.5, "garbage": 0.3, "late": 0.5}  # per cent
-USAGE = {"prompt_tokens": 5, "completion_tokens": 2}
+ASKED = 5  # tokens of a request, whatever it says
+ANSWERED = (20, 60)  # tokens of an answer, at least and at most
 
 Answer = web.StreamResponse
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One request, as it is in the log."""
-
-    number: int
-    came: float
-    marker: str
-    fault: str
-
-
-def read(log: Path) -> list[Asked]:
-    return [Asked(**json.loads(line)) for line in log.read_text().splitlines() if line.endswith("}")]
+def read(log: Path) -> list[Request]:
+    """Read the log; raises ValueError if it is not one."""
+    return [Request(**entry) for entry in lines.read(log, "number")]
 
 
 class Provider:
     """Answers, or does what goes wrong with providers."""
 
-    def __init__(self, log: TextIO, seed: int) -> None:
+    def __init__(self, log: lines.Log, seed: int) -> None:
         self._log = log
         self._chance = random.Random(seed)  # noqa: S311 - the same faults for the same seed
         self._number = 0
 
     async def handle(self, request: web.Request) -> Answer:
-        """Serve a chat completion or embeddings."""
-        came = time.time()
-        body = await request.json()
-        found = MARKER.search(text := json.dumps(body))
-        marker = found[0] if found else ""
+        """Serve a chat completion or embeddings, and write down what came of it."""
+        came, body = time.time(), await request.json()
         self._number += 1
         number, fault = self._number, self._fault()
-        self._log.write(json.dumps(asdict(Asked(number, came, marker, fault))) + "\n")
-        slow = fault == "late" or " slow" in text
-        await asyncio.sleep(SLOW if slow else self._chance.uniform(*DELAY))
-        say = f"answer {number} to {marker}"
-        if faulty := FAULTY.get(fault):
-            return await faulty(request)
-        if request.path.endswith("embeddings"):
-            data = [{"index": i, "embedding": [float(number)]} for i in range(len(body["input"]))]
-            return web.json_response({"model": "m", "data": data, "usage": {"prompt_tokens": 5}})
-        if body.get("stream"):
-            return await _stream(request, say)
-        return said(_shaped(body, say), usage=USAGE)
+        found = MARKER.search(text := json.dumps(body))
+        marker = found[0] if found else ""
+        asker = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        self._log.write(number=number, asker=asker, marker=marker, model=body["model"], came=came, fault=fault)
+        slow, taken, tokens = fault == "late" or " slow" in text, False, 0
+        try:
+            await asyncio.sleep(SLOW if slow else self._chance.uniform(*DELAY))
+            if faulty := FAULTY.get(fault):
+                return await _sent(request, await faulty(request))
+            usage = {"prompt_tokens": ASKED, "completion_tokens": self._chance.randint(*ANSWERED)}
+            tokens = sum(usage.values())
+            answer = await _answer(request, body, f"answer {number} to {marker}", usage)
+            taken = _there(request)
+            return answer
+        finally:
+            self._log.write(number=number, ended=time.time(), tokens=tokens, taken=taken)
 
     def _fault(self) -> str:
         kinds = [*FAULTS, ""]
         return self._chance.choices(kinds, [*FAULTS.values(), 100 - sum(FAULTS.values())])[0]
+
+
+async def _answer(request: web.Request, body: dict[str, Any], say: str, usage: dict[str, int]) -> Answer:
+    """Answer well; returns when the whole answer is sent."""
+    if body.get("stream"):
+        return await _stream(request, say, usage)
+    if request.path.endswith("embeddings"):
+        number = float(say.split(" ")[1])
+        data = [{"index": i, "embedding": [number]} for i in range(len(body["input"]))]
+        shown = {"prompt_tokens": sum(usage.values()), "total_tokens": sum(usage.values())}
+        return await _sent(request, web.json_response({"model": body["model"], "data": data, "usage": shown}))
+    return await _sent(request, said(_shaped(body, say), usage=usage))
+
+
+async def _sent(request: web.Request, answer: Answer) -> Answer:
+    await answer.prepare(request)
+    await answer.write_eof()
+    return answer
+
+
+def _there(request: web.Request) -> bool:
+    return request.transport is not None and not request.transport.is_closing()
 
 
 def _shaped(body: dict[str, Any], say: str) -> str:
@@ -85,13 +103,14 @@ def _shaped(body: dict[str, Any], say: str) -> str:
     return json.dumps({"score": 5, "reason": say, "said": say} if "score" in json.dumps(body) else {"said": say})
 
 
-async def _stream(request: web.Request, say: str) -> Answer:
+async def _stream(request: web.Request, say: str, usage: dict[str, int]) -> Answer:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     for word in say.split(" "):
         await response.write(chunk(word + " ").encode())
         await asyncio.sleep(0.02)
-    await response.write(chunk(finish="stop", usage=USAGE).encode() + b"data: [DONE]\n\n")
+    await response.write(chunk(finish="stop", usage=usage).encode() + b"data: [DONE]\n\n")
+    await response.write_eof()
     return response
 
 
@@ -126,24 +145,15 @@ FAULTY: dict[str, Callable[[web.Request], Awaitable[Answer]]] = {
 }
 
 
-async def serve(log: Path, seed: int, port: int) -> None:
-    with log.open("a", buffering=1) as lines:
-        app = web.Application()
-        app.router.add_post("/v1/{path:.*}", Provider(lines, seed).handle)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-        await web.SockSite(runner, listener).start()
-        await asyncio.Event().wait()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
-    asyncio.run(serve(options.log, options.seed, options.port))
+    with options.log.open("a") as file, suppress(KeyboardInterrupt):
+        provider = Provider(lines.Log(file), options.seed)
+        asyncio.run(serve(provider.handle, path="/v1/{path:.*}", port=options.port))
 
 
 if __name__ == "__main__":

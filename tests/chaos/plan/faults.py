@@ -1,57 +1,99 @@
-"""The schedule of faults."""
+"""The schedule of faults.
+
+What concerns one process comes all the time, what concerns all of them (Redis, the network, the disk) in a row of its
+own, one after the other.
+"""
 
 import random
 
-from tests.chaos.plan.model import SIZES, Act, Fault, Role
+from tests.chaos.plan.model import SIZES, SLOTS, Act, Fault, Role
 
 WARM_UP = 2.0  # seconds before the first fault
-
+SHORT = 120.0  # seconds; faults of a run that is shorter are short, too
 # How often, what, of which kind, at least and at most how many seconds.
-FAULTS = [
+PROCESSES = [
     (16, Role.LLM, Act.KILL, (0.1, 1)),
     (10, Role.LLM, Act.RESTART, (0, 0.5)),
     (6, Role.LLM, Act.STOP, (8.5, 11)),  # longer than a lease
     (6, Role.LLM, Act.STOP, (0.5, 3)),
-    (14, Role.SYNC, Act.KILL, (0.1, 1)),
+    (5, Role.ISOLATION, Act.KILL, (0, 0)),
+    (9, Role.SYNC, Act.KILL, (0.1, 1)),
     (8, Role.SYNC, Act.RESTART, (0, 0.5)),
     (5, Role.SYNC, Act.STOP, (8, 11)),
-    (5, Role.SYNC, Act.STOP, (0.5, 3)),
+    (4, Role.SYNC, Act.STOP, (0.5, 3)),
+    (6, Role.HORSE, Act.KILL, (0, 0)),
+    (3, Role.SUPERVISOR, Act.KILL, (0.1, 1)),
     (8, Role.GATEWAY, Act.KILL, (0.1, 1)),
     (5, Role.GATEWAY, Act.RESTART, (0, 0.5)),
     (4, Role.GATEWAY, Act.STOP, (1, 5)),
     (6, Role.CLOCK, Act.KILL, (0.1, 2)),
     (3, Role.CLOCK, Act.STOP, (2, 8)),
+]
+SHARED = [
     (5, Role.REDIS, Act.KILL, (0.1, 2)),
     (2, Role.REDIS, Act.RESTART, (0.1, 1)),
     (3, Role.REDIS, Act.STOP, (0.5, 5)),
     (6, Role.REDIS, Act.CUT, (0, 0)),
+    (1, Role.REDIS, Act.AWAY, (15, 15)),
+    (2, Role.REDIS, Act.ROLLBACK, (0.1, 0.5)),
+    (2, Role.REDIS, Act.FULL, (1, 4)),
+    (2, Role.NETWORK, Act.PARTITION, (2, 8)),
+    (2, Role.NETWORK, Act.LATENCY, (2, 6)),
+    (2, Role.NETWORK, Act.CUT_ANSWERS, (1, 2)),
+    (2, Role.DISK, Act.DISK_FULL, (2, 5)),
 ]
 # These belong to any run, however short: each must be survived, and is needed to see what is broken.
 ALWAYS = [
     (Role.LLM, Act.STOP, 9.0),
     (Role.SYNC, Act.KILL, 0.3),
-    (Role.REDIS, Act.KILL, 0.5),
     (Role.GATEWAY, Act.KILL, 0.2),
     (Role.LLM, Act.KILL, 0.3),
+    (Role.HORSE, Act.KILL, 0.0),
     (Role.SYNC, Act.RESTART, 0.0),
     (Role.LLM, Act.RESTART, 0.0),
+    (Role.GATEWAY, Act.RESTART, 0.0),
     (Role.SYNC, Act.STOP, 9.0),
-    (Role.REDIS, Act.CUT, 0.0),
-    (Role.LLM, Act.STOP, 10.0),
+    (Role.SUPERVISOR, Act.KILL, 0.3),
+    (Role.LLM, Act.STOP, 9.0),
     (Role.CLOCK, Act.KILL, 0.2),
+    (Role.ISOLATION, Act.KILL, 0.0),
+    (Role.LLM, Act.RESTART, 0.0),
 ]
+ALWAYS_SHARED = [
+    (Role.REDIS, Act.KILL, 0.3),
+    (Role.DISK, Act.DISK_FULL, 2.0),
+    (Role.NETWORK, Act.CUT_ANSWERS, 0.5),
+    (Role.REDIS, Act.FULL, 1.0),
+    (Role.NETWORK, Act.PARTITION, 1.5),
+    (Role.REDIS, Act.ROLLBACK, 0.1),
+    (Role.NETWORK, Act.LATENCY, 1.5),
+    (Role.REDIS, Act.CUT, 0.0),
+    (Role.REDIS, Act.AWAY, 7.0),
+]
+Choice = tuple[int, Role, Act, tuple[float, float]]
+Sure = tuple[Role, Act, float]
 
 
 def faults_of(chance: random.Random, until: float, every: float) -> list[Fault]:
-    weights = [weight for weight, *_ in FAULTS]
-    sure = list(ALWAYS)
-    faults, at = [], WARM_UP
-    while at < until:
+    """Draw faults: one of a process about `every` so many seconds, and those that all share about half as often."""
+    own = _row(chance, PROCESSES, ALWAYS, until, every)
+    shared = _row(chance, SHARED, ALWAYS_SHARED, until, 2 * every)
+    return sorted([*own, *shared], key=lambda fault: fault.at)
+
+
+def _row(chance: random.Random, kinds: list[Choice], always: list[Sure], until: float, every: float) -> list[Fault]:
+    """Give first those that must be: if the run is short, in shorter intervals."""
+    sure, faults, at = list(always), [], WARM_UP
+    pace = min(every, (until - WARM_UP) / len(always))
+    while at < until or sure:
         if sure:
             role, act, seconds = sure.pop(0)
+            if act is Act.AWAY and until > SHORT:
+                seconds = 15.0
         else:
-            [(_, role, act, (least, most))] = chance.choices(FAULTS, weights)
+            [(_, role, act, (least, most))] = chance.choices(kinds, [weight for weight, *_ in kinds])
             seconds = chance.uniform(least, most)
-        faults.append(Fault(at, role, chance.randrange(SIZES[role]), act, seconds))
-        at += chance.uniform(0.4, 1.6) * every
+        which = chance.randrange(SIZES.get(SLOTS.get(role, role), 1))
+        faults.append(Fault(at, role, which, act, seconds))
+        at += chance.uniform(0.5, 1.5) * (pace if sure else every)
     return faults

@@ -1,15 +1,22 @@
 """The plan of a run: a pure function of the seed."""
 
 import random
+from collections.abc import Callable
+from dataclasses import replace
 
 from tests.chaos.plan.faults import faults_of
-from tests.chaos.plan.model import SLOW, Act, Fault, Plan, Role, Submission
-from tests.chaos.plan.submissions import body_of, poison, submission
+from tests.chaos.plan.model import Fault, Limit, Plan, Role, Submission
+from tests.chaos.plan.submissions import RPM, SHARES, TPM, journal, poison, slow_chat, submission
 
-LLM_PART = 0.75  # of the jobs
-LIMIT = 0.9  # of the LLM pool's demand that the provider's limit lets pass: jobs wait for it all the time
+LIMIT = 0.9  # of a limited model's demand that its limit lets pass: jobs wait for it all the time
+TOKENS = 45  # of a request to the model that tokens limit, on average: what the provider says
 POISONS = (3, 2000)  # of each pool in a run: at least so many, and one for so many jobs
-LONG_WORK = 6  # jobs
+LONG_SYNC = (3, 500)  # sync jobs longer than a lease, likewise
+CERTAIN = (2, 200)  # of each kind of wish, likewise
+LONG_WORK = 4  # slow chats that are under way when an LLM worker is hit
+WORK = 1.5  # seconds of a sync job that is under way when a sync worker is hit
+LLM_ROLES, SYNC_ROLES = {Role.LLM, Role.ISOLATION}, {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
+SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")
 
 
 def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
@@ -19,24 +26,57 @@ def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
     for number in range(jobs):
         at += chance.expovariate(rate)
         submissions.append(submission(chance, seed, number, at))
-    least, share = POISONS
-    places = chance.sample(range(jobs // 10, jobs * 7 // 10), 2 * max(least, jobs // share))
-    for i, place in enumerate(places):
-        submissions[place] = poison(submissions[place], "async" if i % 2 else "sync")
     faults = faults_of(chance, at, every)
-    return Plan(seed, _with_long_work(submissions, faults), faults, round(60 * rate * LLM_PART * LIMIT))
+    submissions = _with_work_to_hit(submissions, faults)
+    submissions = _with_certain(chance, submissions)
+    limits = {
+        RPM: Limit(rpm=_limit(rate, "chat rpm")),
+        TPM: Limit(rpm=2 * _limit(rate, "chat tpm"), tpm=TOKENS * _limit(rate, "chat tpm")),
+    }
+    return Plan(seed, submissions, faults, limits, SCHEDULES)
 
 
-def _with_long_work(submissions: list[Submission], faults: list[Fault]) -> list[Submission]:
-    """Before an LLM worker is stopped, let some slow answers be under way.
+def _limit(rate: float, kind: str) -> int:
+    """Give the requests a minute that are to be let pass."""
+    return round(60 * rate * SHARES[kind] / sum(SHARES.values()) * LIMIT)
 
-    They come while it is stopped, and while others have its jobs: when it goes on, it must not write them.
-    """
-    stops = [fault.at for fault in faults if (fault.role, fault.act) == (Role.LLM, Act.STOP) and fault.seconds > SLOW]
+
+def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[Submission]:
+    """Have some of all that a short run would have by chance only: poison, long sync jobs, each kind of wish."""
+    changes: list[tuple[tuple[int, int], Callable[[Submission], Submission]]] = [
+        (POISONS, lambda job: poison(job, "async")),
+        (POISONS, lambda job: poison(job, "sync")),
+        (LONG_SYNC, journal),
+        (CERTAIN, lambda job: replace(slow_chat(job), cancel=2.0, retry=True)),  # while it runs
+        (CERTAIN, lambda job: replace(job, query={"delay": "20"}, cancel=0.5, follow=False)),  # while it waits
+        (CERTAIN, lambda job: replace(slow_chat(job), watch=True, query={"stream": "true"})),
+        (CERTAIN, lambda job: replace(slow_chat(job), query={"expires_in": "30"})),  # begun in time
+        (CERTAIN, lambda job: replace(job, query={"delay": "3", "expires_in": "1"}, cancel=None, follow=True)),
+    ]
+    jobs = len(submissions)
+    counts = [max(least, jobs // share) for (least, share), _ in changes]
+    free = [i for i in range(jobs // 10, jobs * 7 // 10) if "priority" not in submissions[i].query]
+    places = chance.sample(free, sum(counts))
     changed = list(submissions)
-    for stop in stops:
-        near = [i for i, job in enumerate(changed) if stop - 1.5 < job.at < stop - 0.3 and not job.poison]
-        for i in near[:LONG_WORK]:
-            was = changed[i]
-            changed[i] = Submission(was.at, was.marker, "chat", body_of("chat slow", was.marker), {"priority": "high"})
+    for count, (_, change) in zip(counts, changes, strict=True):
+        for _ in range(count):
+            place = places.pop()
+            changed[place] = change(changed[place])
+    return changed
+
+
+def _with_work_to_hit(submissions: list[Submission], faults: list[Fault]) -> list[Submission]:
+    """Before a worker is hit, let it have work that lasts: slow answers, or a sync job.
+
+    When a stopped LLM worker goes on, such answers have come, and others have its jobs: it must not write them.
+    """
+    changed = list(submissions)
+    for fault in faults:
+        if fault.role not in LLM_ROLES | SYNC_ROLES:
+            continue
+        near = [i for i, job in enumerate(changed) if fault.at - 1.5 < job.at < fault.at - 0.3]
+        near = [i for i in near if "priority" not in changed[i].query]
+        for i in near[: LONG_WORK if fault.role in LLM_ROLES else 1]:
+            llm = fault.role in LLM_ROLES
+            changed[i] = slow_chat(changed[i]) if llm else journal(changed[i], WORK)
     return changed

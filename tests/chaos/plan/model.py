@@ -1,32 +1,56 @@
 """What a run does and when, as data."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-SLOW = 8.0  # seconds that a slow answer takes: longer than a lease
+SLOW = 8.0  # seconds that a slow answer takes, and a long sync job: longer than a lease
 
 
 class Role(StrEnum):
-    """A kind of process."""
+    """A kind of process, or what all of them share."""
 
     GATEWAY = "gateway"
     LLM = "llm worker"
+    ISOLATION = "llm isolation"  # the server that forks a process for each suspect
     SYNC = "sync worker"
+    SUPERVISOR = "sync supervisor"  # the small process before it
+    HORSE = "sync horse"  # the process of one job
     CLOCK = "clock"
     REDIS = "redis"
+    NETWORK = "network"  # between Redis and everybody
+    DISK = "disk"  # of the store of files
 
 
 class Act(StrEnum):
-    """What is done to a process."""
+    """What is done; the values are the chronicle's kinds."""
 
     KILL = "SIGKILL"
     STOP = "SIGSTOP"  # and SIGCONT after a while
     RESTART = "SIGTERM"
-    CUT = "cut"  # all its connections, at Redis
+    CUT = "cut"  # all connections to Redis
+    AWAY = "away"  # Redis is killed, and started again after longer than a lease
+    ROLLBACK = "rollback"  # Redis is killed, and the last second of its log is gone
+    PARTITION = "partition"  # what Redis answers does not arrive
+    LATENCY = "latency"
+    CUT_ANSWERS = "cut answers"  # in the middle
+    FULL = "memory full"
+    DISK_FULL = "disk full"
+    JUMP = "clock jump"  # Redis's
 
 
-SIZES = {Role.GATEWAY: 2, Role.LLM: 3, Role.SYNC: 2, Role.CLOCK: 2, Role.REDIS: 1}
+SIZES = {Role.GATEWAY: 2, Role.LLM: 3, Role.SYNC: 2, Role.CLOCK: 2}  # slots
+# Whose process is in whose slot.
+SLOTS = {Role.ISOLATION: Role.LLM, Role.SUPERVISOR: Role.SYNC, Role.HORSE: Role.SYNC}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the provider allows one model, a minute."""
+
+    rpm: int
+    tpm: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +66,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Submission:
-    """One job: what is posted at `at` seconds, and what its submitter does besides."""
+    """One job: what is posted at `at` seconds, and what its submitter does besides.
+
+    A `webhook_url` in the query is a path only: the receiver's address is not known yet.
+    """
 
     at: float
     marker: str
@@ -52,8 +79,9 @@ class Submission:
     repeats: int = 0  # of the same request with the same key, at the same time
     conflict: bool = False  # another body with the same key
     cancel: float | None = None  # seconds after it was accepted
-    retry: bool = False  # once it is cancelled
+    retry: bool = False  # once it is cancelled, or is seen to have failed or expired
     follow: bool = False  # wait for its end, and remember what was seen
+    watch: bool = False  # follow its events, leaving the connection now and then
     poison: bool = False
 
 
@@ -64,8 +92,19 @@ class Plan:
     seed: int
     submissions: list[Submission]
     faults: list[Fault]
-    rpm: int  # of the provider, over all workers
+    limits: Mapping[str, Limit] = field(default_factory=dict)  # by model; the others have none
+    schedules: tuple[str, ...] = ()  # names; each is due at every full minute
 
     @property
     def seconds(self) -> float:
         return self.submissions[-1].at
+
+    @property
+    def deadline(self) -> float:
+        """Seconds after which a run must have ended, besides its start: what still waits then is lost."""
+        return 1.5 * self.seconds + 120
+
+    @property
+    def deeds(self) -> frozenset[tuple[str, str]]:
+        """What is to be done to whom: kinds and roles of the chronicle."""
+        return frozenset((fault.act.value, fault.role.value) for fault in self.faults)

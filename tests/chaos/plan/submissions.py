@@ -3,67 +3,73 @@
 import random
 from typing import Any
 
-from tests.chaos.plan.model import Submission
+from tests.chaos.plan.model import SLOW, Submission
 
+RPM, TPM = "limited-by-requests", "limited-by-tokens"  # models
+MOST_TOKENS = 60  # of an answer of the model that tokens limit
 # Of the jobs, in per cent.
 SHARES = {
-    "chat": 32,
-    "chat slow": 3,
-    "score": 25,
-    "embed": 12,
-    "extract": 3,
+    "chat": 10,
+    "chat slow": 7,
+    "chat rpm": 23,
+    "chat tpm": 23,
+    "score": 6,
+    "embed": 5,
+    "extract": 2,
     "report": 8,
     "email": 10,
-    "cleanup": 4,
-    "sync_trouble": 3,
+    "cleanup": 2,
+    "journal": 4,
 }
 
 
 def submission(chance: random.Random, seed: int, number: int, at: float) -> Submission:
+    """Draw one job."""
     marker = f"job-{seed}-{number}."
-    task, body = _work(chance, marker)
+    kind = chance.choices(list(SHARES), list(SHARES.values()))[0]
     query: dict[str, str] = {}
     if (drawn := chance.random()) < 0.2:
         query["priority"] = "high" if drawn < 0.1 else "low"
     if chance.random() < 0.06:
         query["delay"] = f"{chance.uniform(0.3, 6):.1f}"
-    elif chance.random() < 0.02:
+    elif chance.random() < 0.03:
         query["expires_in"] = f"{chance.uniform(0.5, 4):.1f}"
-    if task == "chat" and chance.random() < 0.1:
+    if kind in {"chat", "chat slow"} and chance.random() < 0.15:
         query["stream"] = "true"
+    if chance.random() < 0.08:
+        query["webhook_url"] = marker
+    long = kind == "chat slow"
     return Submission(
         at,
         marker,
-        task,
-        body,
+        kind.partition(" ")[0],
+        body_of(kind, marker),
         query,
         repeats=chance.choices([0, 1, 3], [90, 8, 2])[0],
         conflict=chance.random() < 0.01,
-        cancel=chance.uniform(0, 3) if chance.random() < 0.04 else None,
+        cancel=chance.uniform(0, 3) if chance.random() < (0.15 if long else 0.04) else None,
         retry=chance.random() < 0.5,
-        follow=chance.random() < 0.05,
+        follow=chance.random() < 0.05 or kind == "email",
+        watch=chance.random() < 0.06,
     )
 
 
-def _work(chance: random.Random, marker: str) -> tuple[str, dict[str, Any]]:
-    """Choose a task and make its body."""
-    kind = chance.choices(list(SHARES), list(SHARES.values()))[0]
-    return kind.partition(" ")[0], body_of(kind, marker)
-
-
-def body_of(kind: str, marker: str) -> dict[str, Any]:
-    """Give the input of a task, with the marker where the provider or the mail server sees it."""
+def body_of(kind: str, marker: str, *, seconds: float = 0) -> dict[str, Any]:
+    """Give the input of a task, with the marker where whoever sees the work finds it."""
     shape = {"type": "object", "properties": {"said": {"type": "string"}}, "required": ["said"]}
+    messages = [{"role": "user", "content": f"{marker} slow" if kind == "chat slow" else marker}]
     bodies: dict[str, dict[str, Any]] = {
-        "chat": {"messages": [{"role": "user", "content": marker}]},
-        "chat slow": {"messages": [{"role": "user", "content": f"{marker} slow"}]},
+        "chat": {"messages": messages},
+        "chat slow": {"messages": messages},
+        "chat rpm": {"messages": messages, "model": RPM},
+        "chat tpm": {"messages": messages, "model": TPM, "max_output_tokens": MOST_TOKENS},
         "score": {"text": marker},
         "embed": {"texts": [marker]},
         "extract": {"text": marker, "schema": shape},
         "report": {"html": f"<p>{marker}", "title": marker},
         "email": {"to": ["ada@example.com"], "subject": marker, "text": "Hello"},
         "cleanup": {"older_than": "7d", "what": ["records"], "dry_run": True},
-        "sync_trouble": {"how": "well"},
+        "journal": {"marker": marker, "seconds": seconds},
     }
     return bodies[kind]
 
@@ -72,3 +78,14 @@ def poison(was: Submission, pool: str) -> Submission:
     """Make a job that kills its own process, whenever it runs."""
     body = {"how": "kill" if pool == "async" else "segfault"}
     return Submission(was.at, was.marker, f"{pool}_trouble", body, {}, poison=True)
+
+
+def slow_chat(was: Submission) -> Submission:
+    """Make a chat that takes longer than a lease, at once."""
+    return Submission(was.at, was.marker, "chat", body_of("chat slow", was.marker), {"priority": "high"})
+
+
+def journal(was: Submission, seconds: float = SLOW) -> Submission:
+    """Make a sync job that takes so long, at once."""
+    body = body_of("journal", was.marker, seconds=seconds)
+    return Submission(was.at, was.marker, "journal", body, {"priority": "high"})

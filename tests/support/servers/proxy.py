@@ -36,6 +36,7 @@ class Proxy:
         self._open = {way: asyncio.Event() for way in Way}
         self._left: int | None = None  # bytes of answers that are let pass before all is cut
         self._links: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -43,13 +44,14 @@ class Proxy:
         """Listen."""
         self._thread.start()
         self.partition()
-        asyncio.run_coroutine_threadsafe(asyncio.start_unix_server(self._serve, self.path), self._loop).result()
+        asyncio.run_coroutine_threadsafe(asyncio.start_unix_server(self._accept, self.path), self._loop).result()
 
     def stop(self) -> None:
         """Cut everything and end."""
-        self.cut()
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
     def partition(self, *ways: Way) -> None:
         """Let nothing pass these ways: no byte, and no end of a connection. None: all pass again."""
@@ -64,9 +66,21 @@ class Proxy:
         """Let so many bytes of answers pass, then close all connections in the midst."""
         self._left = answers
 
+    async def _end(self) -> None:
+        self._cut()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _cut(self) -> None:
         for writer in self._links:
             writer.transport.abort()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

@@ -36,6 +36,11 @@ class TellingInput(Input):
         return how
 
 
+class JournalInput(Input):
+    marker: str
+    seconds: float = 0
+
+
 class Done(Output):
     done: Any
 
@@ -98,4 +103,14 @@ SYNC_TELLING = TaskSpec(
     example={"how": "nothing", "secret": ""},
     timeout=timedelta(seconds=30),
     retry=RetryPolicy(max_attempts=1),
+)
+JOURNAL = TaskSpec(
+    name="journal",
+    queue=Queue.SYNC,
+    summary="Journal.",
+    input=JournalInput,
+    output=Done,
+    example={"marker": "one"},
+    timeout=timedelta(seconds=30),
+    retry=RetryPolicy(base=timedelta(milliseconds=100)),
 )

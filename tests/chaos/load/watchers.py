@@ -1,0 +1,50 @@
+"""A watcher of one job's events, who leaves now and then and comes again where it was, at another gateway."""
+
+import asyncio
+import time
+from random import Random
+
+from aiohttp import ClientTimeout
+
+from tests.chaos.load.client import BROKEN, Client, headers
+from tests.chaos.outside.records import Notes, Told
+from tests.chaos.plan.model import Submission
+
+STAYS = (1, 6)  # events, at least and at most, after which it leaves
+SILENCE = 20.0  # seconds without a byte after which it takes the connection for dead; gateways send a comment each 15
+
+
+async def watch(client: Client, planned: Submission, job: str, notes: Notes) -> None:
+    """Follow the events to the end; what comes is noted. Whoever waits too long cancels it."""
+    chance, connection = Random(planned.marker), 0  # noqa: S311
+    while not (notes.told and notes.told[-1].kind == "end"):
+        connection += 1
+        try:
+            await _connect(client, planned, job, notes, connection=connection, stay=chance.randint(*STAYS))
+        except BROKEN:
+            await asyncio.sleep(0.1)
+    notes.watched = True
+
+
+async def _connect(client: Client, planned: Submission, job: str, notes: Notes, *, connection: int, stay: int) -> None:
+    more = {"Last-Event-ID": str(notes.told[-1].id)} if notes.told else {}
+    url, patience = f"{client.url()}/v1/jobs/{job}/events", ClientTimeout(total=None, sock_read=SILENCE)
+    async with client.session.get(url, headers={**headers(planned), **more}, timeout=patience) as answer:
+        if answer.status != 200:
+            await asyncio.sleep(0.2)
+            return
+        event: dict[str, str] = {}
+        async for raw in answer.content:
+            line = raw.decode().rstrip("\r\n")
+            name, _, value = line.partition(": ")
+            if line and name in {"id", "event", "data"}:
+                event[name] = value
+            elif not line and "data" in event:
+                notes.told.append(_told(event, connection))
+                event, stay = {}, stay - 1
+                if stay <= 0:
+                    return
+
+
+def _told(event: dict[str, str], connection: int) -> Told:
+    return Told(at=time.time(), connection=connection, id=int(event["id"]), kind=event["event"], data=event["data"])

@@ -1,0 +1,62 @@
+"""A webhook receiver that is slow, answers 500 or closes: `python -m tests.chaos.outside.webhook_receiver …`.
+
+It writes down each request with what it answered.
+"""
+
+import argparse
+import asyncio
+import random
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from aiohttp import web
+
+from tests.chaos.outside import lines
+from tests.chaos.outside.records import Call
+from tests.chaos.outside.serving import serve
+
+WAYS = {"well": 90, "slow": 4, "error": 3, "closed": 3}  # per cent
+SLOW = 3.0  # seconds
+
+
+def read(log: Path) -> list[Call]:
+    """Read the log."""
+    return [Call(**{k: v for k, v in entry.items() if k != "number"}) for entry in lines.read(log, "number")]
+
+
+class Receiver:
+    """Takes calls, or does what goes wrong with receivers."""
+
+    def __init__(self, log: lines.Log, seed: int) -> None:
+        self._log = log
+        self._chance = random.Random(seed)  # noqa: S311 - the same faults for the same seed
+        self._number = 0
+
+    async def handle(self, request: web.Request) -> web.Response:
+        came, body = time.time(), await request.json()
+        self._number += 1
+        what = {"id": request.headers["webhook-id"], "job": body["data"]["id"], "event": body["type"], "at": came}
+        way = self._chance.choices(list(WAYS), list(WAYS.values()))[0]
+        if way == "slow":
+            await asyncio.sleep(SLOW)
+        status = {"error": 500, "closed": 0}.get(way, 204)
+        self._log.write(number=self._number, answer=status, **what)
+        if not status and request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=status or 500)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    with options.log.open("a") as file, suppress(KeyboardInterrupt):
+        receiver = Receiver(lines.Log(file), options.seed)
+        asyncio.run(serve(receiver.handle, path="/{path:.*}", port=options.port))
+
+
+if __name__ == "__main__":
+    main()
