@@ -38,6 +38,8 @@ class Pantry:
     def _prepare(self, contender: Contender, jobs: int) -> str:
         made = Lab(self.lab.folder, self.lab.stack)
         url = made.server()
+        with redis.Redis.from_url(url) as server:
+            server.config_set("repl-diskless-sync-delay", 0)  # no second replica comes
         Trial(made, contender, f"fill-{contender.module}-{contender.kind}").run("fill", jobs=jobs, patience=PATIENCE)
         return url
 

@@ -12,6 +12,9 @@ from saq import Queue, Worker
 from bench.jobs import tally, work
 from bench.peers import runner
 
+# redis-py 8 gives a client 100 connections, too few for as many jobs at once: some would fail.
+URL = f"{runner.redis_url()}?max_connections=1000"
+
 
 async def noop(ctx: dict[str, Any], *, sent: float, padding: str = "") -> int:
     del ctx
@@ -20,7 +23,7 @@ async def noop(ctx: dict[str, Any], *, sent: float, padding: str = "") -> int:
 
 def worker(options: argparse.Namespace) -> None:
     async def run() -> None:
-        queue = Queue.from_url(runner.redis_url())
+        queue = Queue.from_url(URL)
         await Worker(queue, functions=[noop], concurrency=options.concurrency).start()
 
     tally.gate()
@@ -30,7 +33,7 @@ def worker(options: argparse.Namespace) -> None:
 
 @asynccontextmanager
 async def sender() -> AsyncIterator[runner.Send]:
-    queue = Queue.from_url(runner.redis_url())
+    queue = Queue.from_url(URL)
     await queue.connect()
 
     async def send(kind: str, value: float, padding: str) -> object:
