@@ -41,7 +41,7 @@ def main() -> None:
     print(table(found))
     if whole:
         publish.publish(found)
-        subprocess.run([str(PEERS_PYTHON), "-m", "bench.report.plots"], cwd=ROOT, check=True)  # noqa: S603 - our own
+        subprocess.run([str(PEERS_PYTHON), "bench/report/plots.py"], cwd=ROOT, check=True)  # noqa: S603 - our own
 
 
 def _options() -> argparse.Namespace:

@@ -21,7 +21,7 @@ def measure(effort: Effort) -> Result:
     took: dict[str, list[float]] = {"ours": [], "bare": []}
     memory: dict[str, list[float]] = {"ours": [], "bare": []}
     with lab(effort.folder / "calls") as made:
-        for turn, who in alternating([_ours, _bare], effort.repeats):
+        for turn, who in alternating([_ours, _bare], max(1, effort.repeats - 1)):
             name = "ours" if who is _ours else "bare"
             seconds, megabytes = who(made, calls, at_once, turn)
             took[name].append(seconds)

@@ -7,7 +7,7 @@ from bench.lab.lab import Lab, lab
 from bench.report.result import Effort, Finding, Result, beside
 from bench.report.statistics import Spread, alternating, percentile
 
-SECONDS, WARM_UP = 4.0, 1.0
+SECONDS, WARM_UP = 3.0, 1.0
 RATIO, P99_RATIO = 1.5, 1.5
 MILLISECONDS = 1000
 BARE = "ten lines of FastAPI + arq"

@@ -10,7 +10,7 @@ from bench.lab.processes import until
 from bench.report.result import Effort, Finding, Result, beside
 from bench.report.statistics import Spread, alternating
 
-JOBS = 16
+JOBS = 12
 RATIO = 2.5
 
 

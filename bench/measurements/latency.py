@@ -12,7 +12,7 @@ from bench.lab.lab import Lab, lab
 from bench.report.result import Effort, Finding, Result, beside
 from bench.report.statistics import Latencies, alternating
 
-REQUESTS = 40
+REQUESTS = 30
 GOAL = "from POST to result"
 
 

@@ -17,7 +17,7 @@ from bench.report.result import Effort, Finding, Result
 
 RPM, TPM = 600, 24_000
 PROCESSES, DELAY = 4, 1.0
-SECONDS, MINUTE = 120.0, 60.0
+SECONDS, MINUTE = 110.0, 60.0
 SHARE, REFUSED, WINDOW = 0.98, 0.001, 1.01
 RESERVATIONS, LEASE = "tandem:limit:reserved", 10.0  # ids and states of what is reserved; seconds
 

@@ -12,7 +12,7 @@ from bench.lab.lab import Lab, lab
 from bench.report.result import Effort, Finding, Result, beside
 from bench.report.statistics import Latencies, alternating
 
-SECONDS, REQUESTS = 5.0, 50
+SECONDS, REQUESTS = 4.0, 40
 LOADS: dict[Contender, tuple[str, float]] = {  # endpoint, submissions a second: about a tenth of what a worker can do
     OURS_LLM: ("/v1/llm_noop", 300.0),
     OURS_SYNC: ("/v1/sync_noop", 10.0),

@@ -12,7 +12,7 @@ from bench.report.statistics import Latencies, alternating
 MILLISECONDS = 1000
 P50, P99, TIMES_ARQ = 5, 15, 40
 TIMES_BEST, TIMES_RQ = 1.2, 0.5
-JOBS = 60
+JOBS = 45
 GOAL = "1 pick-up"
 
 

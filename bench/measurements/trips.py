@@ -13,7 +13,7 @@ from bench.lab.redis_proxy import Counted, counting
 from bench.provider import process as provider
 from bench.report.result import Effort, Finding, Result
 
-JOBS, AT_ONCE, DELAY = 1000, 50, 0.5
+JOBS, AT_ONCE, DELAY = 600, 50, 0.5
 PER_JOB, PER_SUBMIT = 4, 1
 
 

@@ -1,6 +1,7 @@
 """Pictures of bench/results.json, or of another file into another folder.
 
-They are drawn in the peers' environment: `.venv-peers/bin/python -m bench.report.plots [FILE FOLDER]`.
+Drawn in the peers' environment, by `.venv-peers/bin/python bench/report/plots.py [FILE FOLDER]`: as a script, since
+this package imports what is not installed there.
 """
 
 import json
