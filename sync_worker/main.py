@@ -57,6 +57,8 @@ def main(pid: int) -> None:
     try:
         worker.work(burst=options.burst, max_jobs=options.max_jobs, max_idle_time=options.max_idle_time)
     except RedisError as error:
+        if worker.told_to_stop:  # RQ could not sign it off; its keys run out
+            return
         leave(f"Redis went away: {error}", OUTAGE)
     if worker.broken or not (options.burst or options.max_jobs or options.max_idle_time or worker.told_to_stop):
         leave("the worker ended by itself; the lines above say why", BROKEN)  # RQ's own loop would exit with 0

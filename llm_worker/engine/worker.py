@@ -29,8 +29,7 @@ from tandem.shared.jobs.retry import Fail
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.store import leases, queues
-from tandem.shared.store.leases import Claimed, Lease, Success
-from tandem.shared.store.scripts import Call
+from tandem.shared.store.leases import Claim, Claimed, Lease, Success
 
 log = logging.getLogger("tandem.llm_worker")
 
@@ -65,7 +64,7 @@ class LlmWorker(PlainArq):
         """Claim and run until told to stop, or in burst mode until nothing is left."""
         self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self.leases: dict[str, Lease] = {}
-        self.unanswered: Call[Claimed] | None = None  # the last claim
+        self.unanswered: Claim | None = None  # the last claim
         self.news = asyncio.Event()  # a reason to claim again
         self.stopping = self.retiring = self.handing_back = False
         self.ended = 0
@@ -249,15 +248,23 @@ class LlmWorker(PlainArq):
         while self.tasks and not self.stopping:
             self.news.clear()
             await self.news.wait()
-        if self.tasks:
-            await asyncio.wait(self.tasks.values(), timeout=self.settings.grace.total_seconds())
+        ending = [*self.tasks.values(), asyncio.create_task(self._disclaim(), name="disclaim")]
+        _, late = await asyncio.wait(ending, timeout=self.settings.grace.total_seconds())
         self.handing_back = True
+        if ending[-1] in late:
+            log.warning("a claim got no answer; what it took comes back when its lease is over")
+            ending[-1].cancel()
         rest = list(self.tasks.values())
         for task in rest:
             task.cancel()
         if rest:
             log.info("handing back %d jobs", len(rest))
             await asyncio.wait(rest, timeout=HAND_BACK.total_seconds())
+
+    async def _disclaim(self) -> None:
+        """Give back what the last claim took, if its answer never came."""
+        if self.unanswered:
+            await self.book.insist(leases.disclaim("llm", self.unanswered, worker=self.id))
 
     async def _leave(self) -> None:
         """Forget this worker; with the last one goes what `arq --check` looks at."""

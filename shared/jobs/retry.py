@@ -47,10 +47,14 @@ class Fail:
 
 @dataclass(frozen=True)
 class HandBack:
-    """Back to the queue, after `delay`, with the attempt given back; `throttled`: by a provider's rate limit."""
+    """Back to the queue, after `delay`, with the attempt given back.
+
+    `throttled`: by a provider's rate limit; `begun`: the job's handler ran, so that it can't expire any more.
+    """
 
     delay: timedelta
     throttled: bool = False
+    begun: bool = True
 
     def __str__(self) -> str:
         return f"put back for {self.delay.total_seconds():.1f} s"

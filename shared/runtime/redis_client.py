@@ -43,7 +43,9 @@ def _options(url: str, retry: Any, timeout: float | None) -> dict[str, Any]:
     common = {
         "socket_timeout": timeout,
         "socket_connect_timeout": TIMEOUT,
-        "health_check_interval": 30,
+        # A health check pings while it connects, and reconnects when that fails: retries within retries, without an
+        # end where something accepts connections for a Redis that is away. Keep-alives and time-outs do its work.
+        "health_check_interval": 0,
         "retry": retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
         "retry_on_error": [redis.ConnectionError, redis.TimeoutError],
     }
@@ -125,7 +127,7 @@ def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
     """Wait for Redis at start and check that it may hold jobs.
 
     Raises:
-        StoreUnavailable: it did not answer for `patience` seconds, or evicts keys without a TTL.
+        StoreUnavailable: it did not answer for `patience` seconds, is a cluster, or evicts keys without a TTL.
 
     """
     connection = client(url)
@@ -134,10 +136,16 @@ def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
         try:
             memory = cast("dict[str, Any]", connection.info("memory"))
             persistence = cast("dict[str, Any]", connection.info("persistence"))
+            cluster = cast("dict[str, Any]", connection.info("cluster"))
             break
         except RedisError as error:
             time.sleep(outage.pause(error))
     connection.close()
+    if cluster.get("cluster_enabled"):
+        raise StoreUnavailable(
+            "Redis runs in cluster mode, where one script can't reach all of a job's keys; "
+            "use a single server, or one with replicas and Sentinel"
+        )
     policy = str(memory.get("maxmemory_policy", "noeviction"))
     if policy.startswith("allkeys"):
         raise StoreUnavailable(

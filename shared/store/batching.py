@@ -81,7 +81,11 @@ class BatchingBook(AsyncBook):
     async def _deliver(self, batch: list[_Waiting]) -> None:
         for _, _, end_turn in batch:
             end_turn()
-        outcomes = await self.attempt_all([call for call, _, _ in batch])
+        calls = [call for call, _, _ in batch]
+        try:
+            outcomes = await self.attempt_all(calls)
+        except Exception as error:  # noqa: BLE001 - whatever it is, each caller has to hear of it
+            outcomes = [error for _ in calls]
         for (_, future, _), outcome in zip(batch, outcomes, strict=True):
             if future.done():
                 continue  # its caller was cancelled

@@ -74,7 +74,10 @@ class AsyncBook:
             return error
         if isinstance(answer, RedisError):
             return _outage(answer)
-        return call.parse(answer)
+        try:
+            return call.parse(answer)
+        except Exception as error:  # noqa: BLE001 - an answer that can't be read is its own call's error, and no other's
+            return error
 
     async def insist(self, call: Call[T]) -> T:
         """Run a call that must not be lost: again and again until Redis has taken it."""

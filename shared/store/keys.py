@@ -35,6 +35,7 @@ class Key(StrEnum):
     LOCK = "tandem:lock:"
     SEEN = "tandem:seen"
     ASKED = "tandem:asked:"
+    OUTAGE = "tandem:outage"  # the last token of a lease from before Redis was away
     PAUSED = "tandem:paused"
     WORKER = "tandem:worker:"
     WORKERS = "tandem:workers:"

@@ -17,6 +17,7 @@ from tandem.shared.store.signature import Foreign, ms
 
 HOST = socket.gethostname()
 UNKNOWN_KEPT = timedelta(hours=1)
+OURS = Foreign("")  # the engine of jobs that came through the API
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +28,11 @@ class Lease:
     twice and runs in a process of its own; `native` names the engine through which it came, if not through us.
     """
 
-    id: str
-    task: str
-    owner: str
-    payload: str
-    request_id: str
+    id: Foreign
+    task: Foreign
+    owner: Foreign
+    payload: Foreign
+    request_id: Foreign
     token: str
     attempt: int
     max_attempts: int
@@ -39,7 +40,7 @@ class Lease:
     stream: bool = False
     throttled: int = 0
     suspect: bool = False
-    native: str = ""
+    native: Foreign = OURS
 
 
 @dataclass(frozen=True)
@@ -76,28 +77,55 @@ class Held(NamedTuple):
     token: str
 
 
-def claim_llm(*, worker: str, limit: int, ttl: timedelta, suspects: int = 0) -> Call[Claimed]:
+@dataclass(frozen=True)
+class Claim(Call[Claimed]):
+    """A claim, with the name by which it is asked again or disclaimed when no answer came."""
+
+    claim: str = ""
+
+
+def _named(call: Call[Claimed], claim: str) -> Claim:
+    return Claim(call.name, call.args, call.parse, claim=claim)
+
+
+def claim_llm(*, worker: str, limit: int, ttl: timedelta, suspects: int = 0) -> Claim:
     """Claim up to `limit` due jobs of the asyncio pool; `suspects` says how many of them may be suspects.
 
     Without an answer run this very call again, until there is one: what it had leased unheard goes back first.
     """
-    return _claim_llm(worker=worker, lease=LEASE, ttl=ttl, limit=limit, suspects=suspects, claim=uuid4().hex)
+    claim = uuid4().hex
+    call = _claim_llm(worker=worker, lease=LEASE, ttl=ttl, limit=limit, suspects=suspects, claim=claim)
+    return _named(call, claim)
 
 
 @script("jobs/claim_llm", library=CLAIM)
 def _claim_llm(*, worker: str, lease: timedelta, ttl: timedelta, limit: int, suspects: int, claim: str) -> Claimed: ...
 
 
-def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Call[Claimed]:
+def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Claim:
     """Claim the next job of the forking pool; `queues` are further queues of plain RQ to serve.
 
     Without an answer run this very call again, as with `claim_llm`.
     """
-    return _claim_sync(worker=worker, lease=LEASE, ttl=ttl, claim=uuid4().hex, origins=queues)
+    claim = uuid4().hex
+    return _named(_claim_sync(worker=worker, lease=LEASE, ttl=ttl, claim=claim, origins=queues), claim)
 
 
 @script("jobs/claim_sync", library=CLAIM)
 def _claim_sync(*, worker: str, lease: timedelta, ttl: timedelta, claim: str, origins: Sequence[str]) -> Claimed: ...
+
+
+def disclaim(queue: str, claim: Claim, *, worker: str) -> Call[int]:
+    """Give back what a claim leased that got no answer: its worker ends. Answers how many jobs.
+
+    What can't be told so before the worker has to end comes back when its lease is over, without a burnt attempt, as
+    long as the outage was one for all (`give_back_expired` in lua/lib/transitions.lua).
+    """
+    return _disclaim(queue=queue, worker=worker, claim=claim.claim)
+
+
+@script("jobs/disclaim")
+def _disclaim(*, queue: str, worker: str, claim: str) -> int: ...
 
 
 def renew(queue: str, leases: Sequence[Lease], *, worker: str) -> Call[list[str]]:
@@ -122,9 +150,9 @@ def succeed(lease: Lease, success: Success, *, usage: Usage, ttl: timedelta) -> 
 def give_up(lease: Lease, decision: Decision, *, usage: Usage, ttl: timedelta) -> Call[bool]:
     """Write what follows from a failed attempt; False if the lease was lost and nothing was written."""
     match decision:
-        case HandBack(delay, throttled):
+        case HandBack(delay, throttled, begun):
             ending = Ending.THROTTLED if throttled else Ending.HAND_BACK
-            return _end(lease, ending, usage=usage, ttl=ttl, delay=delay)
+            return _end(lease, ending if begun else Ending.NOT_BEGUN, usage=usage, ttl=ttl, delay=delay)
         case RetryIn(delay, failure):
             return _end(lease, Ending.RETRY, usage=usage, ttl=ttl, delay=delay, failure=failure)
         case Fail(failure):

@@ -25,6 +25,7 @@ class Ending(StrEnum):
 
     RETRY = "retry"
     HAND_BACK = "hand_back"
+    NOT_BEGUN = "not_begun"
     THROTTLED = "throttled"
     CRASH = "crash"
 
@@ -42,7 +43,9 @@ REPRIEVE = timedelta(seconds=3)  # after a gap, for the holders of leases to com
 EVENTS_KEPT = 10_000  # of a job, about; older ones are dropped
 WORKER_KEPT = timedelta(seconds=15)  # after its last heartbeat
 ASKED_KEPT = timedelta(hours=1)  # an outage may be long, and the claim before it unanswered
-DELIVERY_KEPT = timedelta(hours=48)  # a webhook is tried for 24 h
+CLOCK_JUMP = timedelta(seconds=1)  # by which Redis's clock goes back; less is drift that is set right
+MOST_USAGE = 10**12  # of a run: tokens or requests; a counter holds millions of those
+LONGEST_DELAY = timedelta(days=366)  # of an attempt; plain RQ may ask for a year
 STEP = 200  # entries that a duty of the clock, or of another round, handles at most: it must block nobody
 SEARCH_TIME = timedelta(milliseconds=5)  # of searches through long lists in one call
 # Of the histograms in /metrics, in ms.
@@ -79,7 +82,9 @@ CONSTANTS = {
     "REPRIEVE_MS": REPRIEVE,
     "WORKER_KEPT_MS": WORKER_KEPT,
     "ASKED_KEPT_MS": ASKED_KEPT,
-    "DELIVERY_KEPT_MS": DELIVERY_KEPT,
+    "CLOCK_JUMP_MS": CLOCK_JUMP,
+    "MOST_USAGE": MOST_USAGE,
+    "LONGEST_DELAY_MS": LONGEST_DELAY,
     "STEP": STEP,
     "SEARCH_SECONDS": SEARCH_TIME.total_seconds(),
     "BOUNDS": BOUNDS,

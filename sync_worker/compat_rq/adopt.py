@@ -26,7 +26,7 @@ def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
         call = RqCall.read(fields, settings.rq_imports or ())
         payload = call.model_dump_json()
         RqCall.model_validate_json(payload)  # what is nested too deeply can be written, but not be read
-    except (ValueError, ResponseError) as error:  # a hash that is none is no outage
+    except (ValueError, RecursionError, ResponseError) as error:  # a hash that is none is no outage
         why = str(error) if isinstance(error, Refused) else "its record can't be read"
         log.warning("refused %s of RQ's queue %s: %s", entry.id, origin, why)
         book.run(commands.reject(entry.id, origin=origin, why=why))

@@ -5,6 +5,7 @@ Its steps are those of `shared/jobs/attempt.py`. The time limit is kept by the p
 
 import logging
 import random
+from collections.abc import Callable
 
 import structlog
 from pydantic import ByteSize
@@ -29,12 +30,17 @@ from tandem.sync_worker.engine.plan import CATALOG, plan_of
 log = logging.getLogger("tandem.sync_worker")
 
 
-def attempt(settings: Settings, lease: Lease) -> None:
-    """Run `lease` and write what became of it. Runs in the horse; a connection can't be shared with the parent."""
+def attempt(settings: Settings, lease: Lease, *, done: Callable[[], None]) -> None:
+    """Run `lease` and write what became of it. Runs in the horse; a connection can't be shared with the parent.
+
+    `done` is called between the two: the time limit is for the work, and Redis may be away.
+    """
     with structlog.contextvars.bound_contextvars(job=lease.id, task=lease.task, request=lease.request_id):
         book = Book(client(settings.redis))
         context = SyncContext(lease=lease, settings=settings, files=Artifacts(settings.files), book=book)
-        if not book.insist(_outcome(lease, context)):
+        outcome = _outcome(lease, context)
+        done()
+        if not book.insist(outcome):
             log.warning("the lease was lost, the outcome is dropped")
         elif lease.native:
             show_result(book, lease.id, ttl=settings.job_ttl)

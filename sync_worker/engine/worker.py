@@ -31,7 +31,7 @@ from tandem.shared.runtime.redis_client import Client
 from tandem.shared.store import leases, scripts
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
-from tandem.shared.store.leases import Claimed, Lease
+from tandem.shared.store.leases import Claim, Claimed, Lease
 from tandem.shared.tasks.spec import RetryPolicy
 from tandem.sync_worker.compat_rq.adopt import adopt
 from tandem.sync_worker.engine.attempt import attempt, over_memory
@@ -64,7 +64,7 @@ class SyncWorker(Worker):
         self.settings = settings
         self.book = Book(connection)
         self._wakeups = wakeups
-        self._unanswered: scripts.Call[Claimed] | None = None  # the last claim
+        self._unanswered: Claim | None = None  # the last claim
         self._horse: Horse | None = None
         self._parent = os.getppid()
         self._deadline: float | None = None  # when a draining worker hands its job back
@@ -97,6 +97,7 @@ class SyncWorker(Worker):
                 outage.over()
             except (StoreUnavailable, RedisError) as error:
                 time.sleep(outage.pause(error))
+        self._disclaim()
         return None
 
     @contextmanager
@@ -124,6 +125,16 @@ class SyncWorker(Worker):
         self._unanswered = None
         return claimed
 
+    def _disclaim(self) -> None:
+        """Give back what the last claim took, if its answer never came."""
+        if self._unanswered is None:
+            return
+        call = leases.disclaim("sync", self._unanswered, worker=self.name)
+        try:
+            self.book.insist(call, unless=self._out_of_grace)
+        except StoreUnavailable as error:
+            log.warning("a claim got no answer; what it took comes back when its lease is over: %s", error)
+
     def execute_job(self, job: Job | Lease, _queue: Queue) -> None:
         """Run one lease in a horse and see it to its end."""
         with self._noting():
@@ -147,7 +158,9 @@ class SyncWorker(Worker):
         except FinalError as error:
             return self._gave_up(lease, RetryPolicy(), error)
         name = f"{lease.task} {lease.id}"
-        self._horse = Horse(lambda: attempt(self.settings, lease), name=name, memory=self.settings.sync_memory)
+        self._horse = Horse(
+            lambda done: attempt(self.settings, lease, done=done), name=name, memory=self.settings.sync_memory
+        )
         self.set_state(WorkerStatus.BUSY)  # for those who look; the job has begun
         return self._watch(lease, plan, self._horse)
 
@@ -164,7 +177,7 @@ class SyncWorker(Worker):
         started = renewed = time.monotonic()
         while not horse.wait(LOOK_EVERY):
             now = time.monotonic()
-            if now - started > plan.timeout.total_seconds():
+            if not horse.done and now - started > plan.timeout.total_seconds():
                 horse.kill()
                 return self._timed_out(lease, plan)
             if used := horse.excess():
@@ -177,7 +190,8 @@ class SyncWorker(Worker):
             if now - renewed > scripts.RENEW_EVERY.total_seconds():
                 if not self._renewed(lease):
                     horse.kill()
-                    return None
+                    # Writes nothing; but who retries a cancelled job waits until its run is over.
+                    return leases.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
                 renewed = now
         if horse.exit != "exited with 0":
             log.warning("the process of %s %s", lease.id, horse.exit)

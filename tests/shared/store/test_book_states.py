@@ -75,9 +75,11 @@ class Life(RuleBasedStateMachine):
         job_id = self._some(data)
         before = get(self.book, job_id).status
         assert self.book.run(commands.retry(job_id)) is before
+        after = get(self.book, job_id).status
         if Status.QUEUED in TRANSITIONS[before] and before in FINAL:
-            self.last[job_id] = Status.QUEUED
-        assert get(self.book, job_id).status is self.last[job_id]
+            waits = before is Status.CANCELLED and after is Status.SCHEDULED  # until the cancelled run has ended
+            self.last[job_id] = Status.SCHEDULED if waits else Status.QUEUED
+        assert after is self.last[job_id]
 
     @rule()
     def claim(self) -> None:

@@ -15,6 +15,7 @@ class Life(StrEnum):
     ALWAYS = "it is one of a fixed number"
     TTL = "its time to live"
     JOB = "its job's record, and a time to live when that job is finished"
+    DELIVERY = "the queue of deliveries, which names it"
     LISTED = "its job's record, a time to live, or the engine's queue that names it"
 
 
@@ -64,6 +65,7 @@ PATTERNS = [
     Pattern("tandem:workers:<queue>", "zset"),
     Pattern("tandem:metrics", "hash"),
     Pattern("tandem:seen", "string"),
+    Pattern("tandem:outage", "string", Life.TTL),
     Pattern("tandem:unknown:<id>", "string", Life.TTL),
     Pattern("tandem:asked:<id>", "string", Life.TTL),
     Pattern("tandem:trimmed", "string", Life.TTL),
@@ -73,7 +75,7 @@ PATTERNS = [
     Pattern("tandem:sent:<id>", "string", Life.TTL),
     Pattern("tandem:adopting", "zset"),
     Pattern("tandem:origins", "set"),
-    Pattern("tandem:delivery:<id>", "hash", Life.TTL),
+    Pattern("tandem:delivery:<id>", "hash", Life.DELIVERY),
     Pattern("tandem:limit:level:<name>", "hash", Life.TTL),
     Pattern("tandem:limit:held:<name>", "zset", Life.TTL),
     Pattern("tandem:limit:queue:<name>", "zset", Life.TTL),

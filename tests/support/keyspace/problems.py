@@ -102,7 +102,7 @@ def _lifeless(space: Space, name: str, life: Life, job_id: str | None, listed: s
     match life:
         case Life.TTL:
             return "" if mortal else "has no time to live"
-        case Life.ALWAYS:
+        case Life.ALWAYS | Life.DELIVERY:
             return "has a time to live" if mortal else ""
         case Life.JOB if status is None:
             return "its job has no record"
@@ -140,9 +140,8 @@ def _entries(space: Space) -> Iterator[str]:
     first = set(space.scores("tandem:expiring"))
     # One that has begun can't expire any more; it leaves the set when it begins.
     yield from (f"tandem:expiring: names {id_}, which is {space.status(id_)}" for id_ in sorted(first - expiring))
-    for delivery in space.scores("arq:queue:webhooks"):
-        if f"tandem:delivery:{delivery}" not in space.types:
-            yield f"arq:queue:webhooks: names {delivery}, which has no record"
+    deliveries = {name.removeprefix("tandem:delivery:") for name in space.named("tandem:delivery:")}
+    yield from _compare("arq:queue:webhooks", set(space.scores("arq:queue:webhooks")), deliveries)
     for registry in RQ_REGISTRIES:
         for name in space.named(f"rq:{registry}:"):
             gone = [id_ for id_ in space.scores(name) if f"rq:job:{id_}" not in space.types]

@@ -87,7 +87,10 @@ class Proxy:
             far_reader, far_writer = await asyncio.open_unix_connection(self._upstream)
             self._links |= {writer, far_writer}
             ways = self._pump(Way.UP, reader, far_writer), self._pump(Way.DOWN, far_reader, writer)
-            await asyncio.wait([asyncio.create_task(way) for way in ways], return_when=asyncio.FIRST_COMPLETED)
+            pumps = [asyncio.create_task(way) for way in ways]
+            _, rest = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            for pump in rest:
+                pump.cancel()
             self._links -= {writer, far_writer}
             far_writer.transport.abort()
         writer.transport.abort()

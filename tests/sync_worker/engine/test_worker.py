@@ -53,10 +53,11 @@ def test_burst_max_jobs_and_name(toys: Pool) -> None:
 
 @pytest.mark.parametrize("option", [(), ("--burst",), ("--max-jobs", "9")])
 def test_an_error_that_nobody_foresaw_is_no_success(toys: Pool, option: tuple[str, ...]) -> None:
-    job_id = put(toys.book, "report")
-    connection: Any = toys.book.client
-    connection.hset(f"tandem:job:{job_id}", "created_at", "9" * 18)  # no year has so many
-    process = toys.start(*option)
+    toys.enqueue("slow", 2, str(toys.folder))
+    process = toys.start(*option, "default")
+    until(lambda: toys.marks("ran"), what="the run")
+    worker_of(process).rlimit(psutil.RLIMIT_NOFILE, (3, 3))  # the next horse gets no pipe
+    toys.enqueue("add", 1)
     assert process.popen.wait(60) == 1
     assert "Error: " in process.output
 
@@ -88,8 +89,9 @@ def test_no_record_ends_a_worker(toys: Pool, worker: Process) -> None:
     fields = {"timeout": "inf", "retries_left": "9" * 40, "retry_intervals": "[1e300]"}
     for name, value in fields.items():
         connection.hset(f"rq:job:{name}", mapping={"data": good, name: value})
+    connection.hset("rq:job:nested", mapping={"data": good, "retries_left": "1", "retry_intervals": "[" * 100_000})
     connection.set("rq:job:no-hash", "x")
-    bad = ["surrogate", "deep", "nan", *fields]
+    bad = ["surrogate", "deep", "nan", "nested", *fields]
     connection.rpush("rq:queue:default", "no-hash", "gone", b"\xff", *bad)
     assert toys.ended(toys.enqueue("add", 1)).result == 2
     assert {connection.hget(f"rq:job:{name}", "status") for name in bad} == {b"failed"}

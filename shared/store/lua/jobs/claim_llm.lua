@@ -8,8 +8,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0,
   local job = load_job(id)
   if not job or job.status ~= RUNNING then
     redis.call('ZREM', LEASES, id)
-  elseif not crashed(job, false, now, ttl) then
-    requeue(job, job.token, now, now, true)
+  else
+    give_back_expired(job, now, ttl)
   end
 end
 if is_paused(LLM) then return Claimed{leases = {}, unknown = {}} end

@@ -11,11 +11,14 @@ local function is_anew(id, status)
   return shown == RQ_STATUS[QUEUED] or shown == RQ_STATUS[SCHEDULED]
 end
 
+-- Queues of plain RQ have a turn of their own, the first of each five, and each of them in its turn.
+local priorities, turn = next_priorities(SYNC)
 local names = {}
-for _, priority in ipairs(next_priorities(SYNC)) do names[#names + 1] = RQ_NAMES[priority] end
-for _, origin in ipairs(origins) do
+for _, priority in ipairs(priorities) do names[#names + 1] = RQ_NAMES[priority] end
+for i = 0, #origins - 1 do
+  local origin = origins[(math.floor(turn / 5) + i) % #origins + 1]
   redis.call('SADD', ORIGINS, origin)
-  names[#names + 1] = origin
+  table.insert(names, turn % 5 == 1 and i + 1 or #names + 1, origin)
 end
 for _, name in ipairs(names) do
   local id = redis.call('LPOP', RQ_QUEUE .. name)

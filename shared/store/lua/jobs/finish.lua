@@ -1,27 +1,36 @@
 -- Write what became of an attempt, if its lease still holds. `attempt` is the failed one as a JSON object, `fields` are
 -- field, value, … of the record.
 -- Answers true if written (also by an earlier call with this token), false if the lease was lost.
-local key, job = job_key(id), load_job(id)
-local f = redis.call('HMGET', key, 'done', 'stopped')
-if f[1] == token then return f[2] ~= token end
-local holds = job and job.status == RUNNING and job.token == token
-if not holds and f[2] ~= token then return false end
-redis.call('HSET', key, 'done', token)
+local now, key, job = now_ms(), job_key(id), load_job(id)
+if not job then return false end
+local f = redis.call('HMGET', key, 'done', 'stopped', 'spent')
+if f[1] == token then return true end
+if f[3] == token then return false end
+local holds = job.status == RUNNING and job.token == token
+redis.call('HSET', key, holds and 'done' or 'spent', token)
 
+-- Also of a run that was cancelled or has lost its lease: what it cost counts.
 local function spend(field, kind, amount)
-  if amount == 0 then return end
+  amount = math.floor(math.min(amount or 0, MOST_USAGE))
+  if amount <= 0 then return end
   redis.call('HINCRBY', key, field, amount)
-  tally('usage|' .. job.task .. '|' .. kind, amount)
+  tally('usage|' .. task_of(job) .. '|' .. kind, amount)
 end
 
 spend('usage_input', 'input_tokens', input_tokens)
 spend('usage_output', 'output_tokens', output_tokens)
 spend('usage_requests', 'requests', requests)
-if not holds then return false end  -- it was cancelled meanwhile: what it cost still counts
+if not holds then
+  -- A retry has waited for the end of the run that was cancelled.
+  if f[2] == token and job.status == SCHEDULED and not job.started_at then
+    engine[job.queue].unschedule(job)
+    requeue(job, nil, now, now)
+  end
+  return false
+end
 
-local now = now_ms()
 -- Somebody ran it: the count of those who don't know its task begins anew.
-if ending ~= HAND_BACK then redis.call('DEL', UNKNOWN .. id) end
+if ending ~= NOT_BEGUN then redis.call('DEL', UNKNOWN .. id) end
 if ending == CRASH and crashed(job, true, now, ttl) then return true end
 if attempt then record_attempt(id, attempt, now) end
 if ending == SUCCEEDED then redis.call('HDEL', key, 'error') end
@@ -31,8 +40,9 @@ if LEGAL[RUNNING][ending] then
 else
   local given_back = ending == HAND_BACK or ending == THROTTLED
   if given_back then redis.call('HINCRBY', key, 'attempt', -1) end
+  if ending == NOT_BEGUN then unbegin(job) end
   if ending == THROTTLED then redis.call('HINCRBY', key, 'throttled', 1) end
-  if ending == RETRY then tally('retries|' .. job.task .. '|' .. job.queue) end
-  requeue(job, token, now, now + delay, given_back)
+  if ending == RETRY then tally('retries|' .. label_of(job)) end
+  requeue(job, token, now, now + math.min(delay, LONGEST_DELAY_MS), given_back or ending == NOT_BEGUN)
 end
 return true

@@ -1,11 +1,16 @@
 -- Prolong leases, and say what the worker does. Answers the ids whose lease is lost.
 local now, lost, running, missed = now_ms(), {}, {}, 0
 extend_leases_after_outage(now)
+local _, unheard = last_claim(worker)
 for _, mine in ipairs(held) do
   local job = load_job(mine.id)
   if job and job.status == RUNNING and job.token == mine.token then
     engine[queue].lease(job, mine.token, now, lease)
     running[#running + 1] = mine.id
+    if unheard and tonumber(mine.token) > unheard then
+      redis.call('DEL', ASKED .. worker)
+      unheard = nil
+    end
   else
     lost[#lost + 1] = mine.id
     -- A run that was cancelled, or has just written its outcome, has lost nothing.

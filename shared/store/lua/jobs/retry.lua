@@ -4,17 +4,25 @@ local now, key, job = now_ms(), job_key(job_id), load_job(job_id)
 if not job then return false end
 if UNFINISHED[job.status] or not LEGAL[job.status][QUEUED] then return job.status end
 if only and only ~= job.status then return job.status end
+local f = redis.call('HMGET', key, 'stopped', 'spent', 'finished_at')
+local due, status = now, QUEUED
+-- The run that was cancelled may be under way still: until it says what it cost (jobs/finish.lua), or as long as a lease.
+if job.status == CANCELLED and f[1] and f[1] ~= f[2] then due = math.max(now, f[3] + LEASE_MS) end
+engine[job.queue].revive(job, now)
 redis.call('HDEL', key, 'result', 'error', 'attempts', 'crashes', 'losses', 'throttled', 'started_at', 'finished_at',
-  'progress', 'estimated_start', 'file', 'provider', 'expires_at', 'stopped', 'done', 'front')
-redis.call('HSET', key, 'attempt', 0, 'status', QUEUED, 'ready_at', now)
+  'progress', 'estimated_start', 'file', 'provider', 'expires_at', 'begun', 'front')
+if due > now then
+  status = SCHEDULED
+  redis.call('HSET', key, 'run_at', due)
+end
+redis.call('HSET', key, 'attempt', 0, 'status', status, 'ready_at', due)
 redis.call('PERSIST', key)
 redis.call('UNLINK', EVENTS .. job_id)
 redis.call('DEL', UNKNOWN .. job_id)
 redis.call('ZREM', FAILURES .. job.queue, job_id)
 job.crashes, job.front = nil, nil
-engine[job.queue].revive(job, now)
-engine[job.queue].enqueue(job, now, now)
-count(job, nil, QUEUED)
-emit_status(job_id, QUEUED, 0, now)
+engine[job.queue].enqueue(job, due, now)
+count(job, nil, status)
+emit_status(job_id, status, 0, now)
 wake(job.queue)
 return job.status

@@ -37,6 +37,7 @@ function arq.lease(job, token, now, lease)
 end
 
 function arq.start() end
+function arq.unschedule() end
 
 function arq.running() return redis.call('ZRANGE', LEASES, 0, -1) end
 

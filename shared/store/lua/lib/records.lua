@@ -2,16 +2,18 @@
 
 local function job_key(id) return JOB .. id end
 
-local FIELDS = {'status', 'queue', 'task', 'owner', 'priority', 'token', 'attempt', 'created_at', 'started_at',
-  'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front'}
+local FIELDS = {'status', 'queue', 'task', 'owner', 'priority', 'token', 'worker', 'attempt', 'created_at', 'started_at',
+  'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front', 'idempotency'}
 
--- What the transitions need to know of a job; nil if there is no record.
+-- What the transitions need to know of a job; nil if there is no record, or one that is none of ours.
 local function load_job(id)
   local values = redis.call('HMGET', job_key(id), unpack(FIELDS))
   if not values[1] then return nil end
   local job = {id = id}
   for i, name in ipairs(FIELDS) do job[name] = values[i] end
-  return job
+  local is_ours = (job.queue == LLM or job.queue == SYNC) and job.task and job.owner and job.attempt and job.created_at
+    and (job.priority == NORMAL or job.priority == HIGH or job.priority == LOW)
+  return is_ours and job or nil
 end
 
 -- Every job of a queue by status, and of each owner those that wait.
@@ -35,8 +37,12 @@ local function is_paused(queue) return redis.call('SISMEMBER', PAUSED, queue) ==
 -- Counters for /metrics, kept here so that forked processes and several gateways give right totals.
 local function tally(name, by) redis.call('HINCRBY', METRICS, name, by or 1) end
 
+-- A job in metrics. Plain arq and RQ name functions as they like: as labels they would grow without bound.
+local function task_of(job) return job.native and 'plain ' .. job.native or job.task end
+local function label_of(job) return task_of(job) .. '|' .. job.queue end
+
 local function observe(name, job, ms)
-  local label = name .. '|' .. job.task .. '|' .. job.queue
+  local label = name .. '|' .. label_of(job)
   local bucket = 'inf'
   for _, bound in ipairs(BOUNDS) do
     if ms <= bound then bucket = bound break end

@@ -51,6 +51,8 @@ function rq.start(job, worker, now)
     'ended_at', '', 'worker_name', worker)
 end
 
+function rq.unschedule(job) redis.call('ZREM', RQ_SCHEDULED .. rq_queue(job), job.id) end
+
 function rq.release(job, token)
   redis.call('ZREM', RQ_WIP .. rq_queue(job), rq_lease(job, token or ''))
 end
@@ -84,7 +86,7 @@ function rq.finish(job, token, status, now, ttl)
   local queue = rq_queue(job)
   rq.release(job, token)
   if job.status == QUEUED and not job.popped then remove_from_rq_list(job) end
-  if job.status == SCHEDULED then redis.call('ZREM', RQ_SCHEDULED .. queue, job.id) end
+  if job.status == SCHEDULED then rq.unschedule(job) end
   redis.call('ZADD', RQ_REGISTRIES[status] .. queue, (now + ttl) / 1000, job.id)
   redis.call('HSET', RQ_JOB .. job.id, 'status', RQ_STATUS[status], 'ended_at', iso(now), 'worker_name', '')
   if status == FAILED then rq_error(job) end

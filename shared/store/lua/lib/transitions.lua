@@ -14,7 +14,6 @@ local function deliver(job, status, now)
   local key = DELIVERY .. delivery
   redis.call('HSET', key, 'id', delivery, 'job', job.id, 'owner', job.owner, 'url', job.webhook,
     'event', 'job.' .. status, 'at', now, 'attempt', 0)
-  redis.call('PEXPIRE', key, DELIVERY_KEPT_MS)
   show_delivery(job.id, {id = delivery, event = 'job.' .. status, url = job.webhook, status = PENDING, attempt = 0,
     at = iso(now)})
   redis.call('ZADD', DELIVERIES, now, delivery)
@@ -24,6 +23,8 @@ end
 -- The end of a job: final status, TTL, no queue entry, and whoever waits is told.
 local function finish_job(job, status, token, now, ttl)
   local key = job_key(job.id)
+  -- An Idempotency-Key leads to its job as long as it lives.
+  if job.idempotency then ttl = math.max(ttl, redis.call('PTTL', IDEMPOTENCY .. job.idempotency)) end
   redis.call('HSET', key, 'status', status, 'finished_at', now)
   redis.call('HDEL', key, 'token', 'worker', 'run_at', 'appended')
   engine[job.queue].finish(job, token, status, now, ttl)
@@ -31,8 +32,8 @@ local function finish_job(job, status, token, now, ttl)
   count_end(job.queue, now)
   if job.expires_at then redis.call('ZREM', EXPIRING, job.id) end
   if status == FAILED then redis.call('ZADD', FAILURES .. job.queue, now + ttl, job.id) end
-  tally('jobs|' .. job.task .. '|' .. job.queue .. '|' .. status)
-  if job.status == RUNNING then observe('run', job, now - job.started_at) end
+  tally('jobs|' .. label_of(job) .. '|' .. status)
+  if job.status == RUNNING and job.started_at then observe('run', job, now - job.started_at) end
   emit_status(job.id, status, redis.call('HGET', key, 'attempt'), now)
   emit(job.id, 'end', '{}')
   if job.webhook then deliver(job, status, now) end
@@ -46,6 +47,7 @@ local function requeue(job, token, now, due, front)
   redis.call('HSET', key, 'status', status, 'ready_at', math.max(due, now))
   redis.call('HDEL', key, 'token', 'worker', 'run_at', 'appended')
   if due > now then redis.call('HSET', key, 'run_at', due) end
+  if job.status == RUNNING and job.started_at then redis.call('HSET', key, 'begun', 1) end
   engine[job.queue].release(job, token)
   if front and due <= now then
     job.front = '1'
@@ -86,11 +88,26 @@ end
 local function crashed(job, alone, now, ttl)
   local key = job_key(job.id)
   record_attempt(job.id, cjson.encode({attempt = tonumber(job.attempt), type = WORKER_CRASH.type, message = WORKER_CRASH.message}), now)
-  tally('crashes|' .. job.task .. '|' .. job.queue)
+  tally('crashes|' .. label_of(job))
   local out = counts_out(job, alone)
   redis.call('HSET', key, 'error', cjson.encode(out and CRASH_LOOP or WORKER_CRASH))
   if out then finish_job(job, FAILED, job.token, now, ttl) end
   return out
+end
+
+-- Redis's clock went back by `last - now`. What was due, or a lease, by the clock as it was is so by the clock as it is,
+-- and in the same order; later times are dates, and stay. All at once: who comes later must not find a half of it.
+local function follow_clock_back(now, last)
+  local function follow(key, unit)
+    local moved = redis.call('ZRANGEBYSCORE', key, string.format('(%.3f', now / unit), (last + LEASE_MS) / unit, 'WITHSCORES')
+    for i = 1, #moved, 2 do redis.call('ZADD', key, tonumber(moved[i + 1]) - (last - now) / unit, moved[i]) end
+  end
+  for _, key in ipairs({LEASES, SUSPECTS, DELIVERIES}) do follow(key, 1) end
+  for _, priority in ipairs(PRIORITIES) do follow(ARQ_QUEUES[priority], 1) end
+  for _, queue in ipairs(rq_queues()) do
+    follow(RQ_WIP .. queue, 1000)
+    follow(RQ_SCHEDULED .. queue, 1000)
+  end
 end
 
 local function extend(key, unit, now)
@@ -103,7 +120,9 @@ end
 local function extend_leases_after_outage(now)
   local last = tonumber(redis.call('GET', SEEN))
   redis.call('SET', SEEN, now)
+  if last and last - now > CLOCK_JUMP_MS then follow_clock_back(now, last) end
   if not last or now - last < GAP_MS then return end
+  redis.call('SET', OUTAGE, redis.call('GET', FENCE) or 0, 'PX', ASKED_KEPT_MS)
   extend(LEASES, 1, now)
   for _, queue in ipairs(rq_queues()) do extend(RQ_WIP .. queue, 1000, now) end
 end
@@ -111,6 +130,19 @@ end
 -- Only what has never begun: one that was handed back began in time.
 local function has_expired(job, now)
   return job.expires_at and not job.started_at and now >= tonumber(job.expires_at)
+end
+
+local function is_count(text) return text and #text < 15 and string.find(text, '^%d+$') end
+
+-- A record that somebody else has spoilt: failed, and its fields such that it can be shown.
+local function fail_unreadable(job, now, ttl)
+  local key = job_key(job.id)
+  redis.call('HSET', key, 'attempt', 0, 'max_attempts', 1, 'error',
+    '{"type": "unreadable_record", "message": "its record in Redis can not be read", "retryable": false}')
+  redis.call('HDEL', key, 'throttled')
+  if not is_count(job.created_at) then redis.call('HSET', key, 'created_at', now) end
+  job.popped = true
+  finish_job(job, FAILED, nil, now, ttl)
 end
 
 -- Take a waiting job. Returns the lease as the fields of Python's `Lease`, or nil and why not.
@@ -122,6 +154,12 @@ local function claim_job(id, worker, now, lease, ttl)
     job.popped = true  -- RQ's list has it no more: nothing to search
     finish_job(job, EXPIRED, nil, now, ttl)
     return nil, EXPIRED
+  end
+  local f = redis.call('HMGET', key, 'payload', 'request_id', 'max_attempts', 'stream', 'throttled')
+  local is_readable = f[1] and is_count(f[3]) and is_count(f[5] or '0') and is_count(job.attempt) and is_count(job.created_at)
+  if not is_readable then
+    fail_unreadable(job, now, ttl)
+    return nil, FAILED
   end
   local token = tostring(redis.call('INCR', FENCE))
   local attempt = redis.call('HINCRBY', key, 'attempt', 1)
@@ -139,24 +177,59 @@ local function claim_job(id, worker, now, lease, ttl)
   observe('wait', job, now - (job.ready_at or job.created_at))
   emit_status(id, RUNNING, attempt, now)
   emit(id, 'attempt', '{"attempt":' .. attempt .. '}')
-  local f = redis.call('HMGET', key, 'payload', 'request_id', 'max_attempts', 'stream', 'throttled')
   return {id = id, task = job.task, owner = job.owner, payload = f[1], request_id = f[2] or '', token = token,
     attempt = attempt, max_attempts = f[3], created_at = job.created_at, stream = f[4], throttled = f[5],
     suspect = is_suspect(job), native = job.native}
 end
 
+-- This attempt of a running job never began: it is as it was before the claim, and may still expire.
+local function unbegin(job)
+  local key = job_key(job.id)
+  redis.call('HINCRBY', key, 'attempt', -1)
+  if redis.call('HEXISTS', key, 'begun') == 1 then return end
+  redis.call('HDEL', key, 'started_at')
+  job.started_at = nil
+  if job.expires_at then redis.call('ZADD', EXPIRING, job.expires_at, job.id) end
+end
+
+-- A worker's last claim that leased something, and the token before its first, until the worker shows that it has heard
+-- of it: by its next claim, or by renewing one of those leases.
+local function last_claim(worker)
+  local claim, fence = string.match(redis.call('GET', ASKED .. worker) or '', '^(%S+) (%d+)$')
+  return claim, tonumber(fence)
+end
+
 -- A claim is asked again, by the same name, when its answer got lost: what it leased goes back as if never begun.
+-- Returns how many jobs.
 local function undo_unanswered_claim(queue, worker, claim, now)
-  local kept, fence = string.match(redis.call('GET', ASKED .. worker) or '', '^(%S+) (%d+)$')
-  if kept ~= claim then return end
+  local asked, fence = last_claim(worker)
+  if not asked then return 0 end
+  redis.call('DEL', ASKED .. worker)
+  if asked ~= claim then return 0 end
+  local undone = 0
   for _, id in ipairs(engine[queue].running()) do
     local job = load_job(id)
-    if job and job.status == RUNNING and tonumber(job.token) > tonumber(fence)
-      and redis.call('HGET', job_key(id), 'worker') == worker then
-      redis.call('HINCRBY', job_key(id), 'attempt', -1)
+    if job and job.status == RUNNING and job.worker == worker and tonumber(job.token) > fence then
+      unbegin(job)
       requeue(job, job.token, now, now, true)
+      undone = undone + 1
     end
   end
+  return undone
+end
+
+-- The lease of a running job is over: the worker died, or never heard of its claim because Redis went away with the
+-- answer. Returns whether the job waits again.
+local function give_back_expired(job, now, ttl)
+  local outage = tonumber(redis.call('GET', OUTAGE) or 0)
+  local _, fence = last_claim(job.worker or '')
+  if fence and tonumber(job.token) > fence and tonumber(job.token) <= outage then
+    unbegin(job)
+  elseif crashed(job, false, now, ttl) then
+    return false
+  end
+  requeue(job, job.token, now, now, true)
+  return true
 end
 
 -- The tokens of what a claim leased, from `first` on, in case that its answer gets lost.

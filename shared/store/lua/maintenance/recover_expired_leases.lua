@@ -8,7 +8,7 @@ local function recover(member, queue)
   local job = id and load_job(id)
   if job then redis.call('ZREM', RQ_WIP .. queue, member) end
   if not job or job.status ~= RUNNING or job.token ~= token then return 0 end
-  if not crashed(job, false, now, ttl) then requeue(job, token, now, now, true) end
+  give_back_expired(job, now, ttl)
   return 1
 end
 

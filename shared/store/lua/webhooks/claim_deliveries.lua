@@ -4,7 +4,7 @@ if is_paused(WEBHOOKS) then return Due{deliveries = {}} end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DELIVERIES, '-inf', now, 'LIMIT', 0, limit)) do
   local key = DELIVERY .. id
   local f = redis.call('HMGET', key, 'job', 'event', 'url', 'at', 'body')
-  if f[1] then
+  if f[1] and f[2] and f[3] and f[4] and string.find(f[4], '^%d+$') then
     local token = tostring(redis.call('INCR', FENCE))
     local attempt = redis.call('HINCRBY', key, 'attempt', 1)
     redis.call('HSET', key, 'token', token)
@@ -13,6 +13,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', DELIVERIES, '-inf', now, 'LIMIT'
       body = f[5] or '', token = token}
   else
     redis.call('ZREM', DELIVERIES, id)
+    redis.call('DEL', key)
   end
 end
 if #claimed < limit then redis.call('DEL', WAKEUP .. WEBHOOKS) end

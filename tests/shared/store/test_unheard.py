@@ -1,0 +1,160 @@
+"""Claims whose answers get lost, and outages of Redis: nothing is burnt, nothing is left behind."""
+
+from datetime import timedelta
+from typing import Any
+
+from tandem.shared.jobs.model import Status, Usage
+from tandem.shared.jobs.retry import HandBack
+from tandem.shared.store import leases, scripts
+from tandem.shared.store.executor import Book
+from tests.support.jobs import NOTHING, TASKS, TTL, both, claim, expire_lease, get, put, tick
+
+
+def claim_of(queue: str, worker: str = "w") -> leases.Claim:
+    if queue == "sync":
+        return leases.claim_sync(worker=worker, ttl=TTL)
+    return leases.claim_llm(worker=worker, limit=1, ttl=TTL)
+
+
+def outage(book: Book) -> None:
+    """What an outage of Redis leaves: nobody called for a while. Who comes first sees it."""
+    book.client.set("tandem:seen", 1)
+    book.run(leases.renew("llm", [], worker="somebody"))
+
+
+@both
+def test_a_worker_that_ends_gives_its_unanswered_claim_back(book: Book, queue: str) -> None:
+    put(book, TASKS[queue])
+    put(book, TASKS[queue])
+    [running] = book.run(claim_of(queue)).leases
+    call = claim_of(queue)
+    [unheard] = book.run(call).leases
+    assert book.run(leases.disclaim(queue, call, worker="w")) == 1
+    assert book.run(leases.disclaim(queue, call, worker="w")) == 0
+    job = get(book, unheard.id)
+    assert (job.status, job.attempt, job.attempts, job.started_at) == (Status.QUEUED, 0, [], None)
+    assert get(book, running.id).status is Status.RUNNING
+    [again] = claim(book, queue)
+    assert (again.id, again.attempt) == (unheard.id, 1)
+
+
+@both
+def test_a_claim_that_was_heard_of_is_not_disclaimed(book: Book, queue: str) -> None:
+    put(book, TASKS[queue])
+    first, second = claim_of(queue), claim_of(queue)
+    [lease] = book.run(first).leases
+    assert book.run(leases.disclaim(queue, second, worker="w")) == 0
+    assert get(book, lease.id).status is Status.RUNNING
+
+
+@both
+def test_a_claim_that_was_never_heard_of_burns_no_attempt(book: Book, queue: str) -> None:
+    """Redis went away with the answer, and was away until the worker had ended."""
+    job_id = put(book, TASKS[queue], expires_in=timedelta(hours=1))
+    [lease] = book.run(claim_of(queue)).leases
+    outage(book)
+    expire_lease(book, lease)
+    tick(book)
+    if queue == "llm":
+        book.run(leases.claim_llm(worker="v", limit=0, ttl=TTL))
+    job = get(book, job_id)
+    assert (job.status, job.attempt, job.attempts, job.error) == (Status.QUEUED, 0, [], None)
+    assert book.client.zscore("tandem:expiring", job_id), "it has not begun, and may still expire"
+    [again] = claim(book, queue)
+    assert (again.id, again.attempt) == (job_id, 1)
+
+
+@both
+def test_who_has_renewed_or_claimed_again_has_heard(book: Book, queue: str) -> None:
+    """Its worker was killed in an outage: that is a crash as ever."""
+    for hear in (
+        lambda lease: book.run(leases.renew(queue, [lease], worker="w")),
+        lambda _lease: book.run(claim_of(queue)),
+    ):
+        job_id = put(book, TASKS[queue])
+        [lease] = book.run(claim_of(queue)).leases
+        hear(lease)
+        outage(book)
+        expire_lease(book, lease)
+        tick(book)
+        [again] = claim(book, queue)
+        assert (again.id, again.attempt) == (job_id, 2)
+        book.run(leases.give_up(again, HandBack(timedelta(hours=1)), usage=Usage(), ttl=TTL))
+
+
+@both
+def test_a_renewal_of_older_leases_is_no_sign_of_having_heard(book: Book, queue: str) -> None:
+    put(book, TASKS[queue])
+    [running] = book.run(claim_of(queue)).leases
+    job_id = put(book, TASKS[queue])
+    [lease] = book.run(claim_of(queue)).leases
+    book.run(leases.renew(queue, [running], worker="w"))
+    outage(book)
+    book.run(leases.renew(queue, [running], worker="w"))
+    expire_lease(book, lease)
+    tick(book)
+    [again] = book.run(claim_of(queue, worker="v")).leases
+    assert (again.id, again.attempt) == (job_id, 1)
+
+
+@both
+def test_a_claim_without_an_outage_is_a_crash(book: Book, queue: str) -> None:
+    """A job that kills its worker at once must not go on for ever."""
+    put(book, TASKS[queue])
+    [lease] = book.run(claim_of(queue)).leases
+    expire_lease(book, lease)
+    tick(book)
+    [again] = claim(book, queue)
+    assert again.attempt == 2
+
+
+@both
+def test_what_a_worker_does_not_know_may_still_expire(book: Book, queue: str) -> None:
+    job_id = put(book, TASKS[queue], expires_in=timedelta(milliseconds=300))
+    [lease] = claim(book, queue)
+    book.run(leases.give_up(lease, HandBack(timedelta(hours=1), begun=False), usage=Usage(), ttl=TTL))
+    job = get(book, job_id)
+    assert (job.status, job.attempt, job.started_at) == (Status.SCHEDULED, 0, None)
+    _wait(book, 300)
+    tick(book)
+    assert get(book, job_id).status is Status.EXPIRED
+
+
+@both
+def test_what_once_began_does_not_expire_by_a_worker_that_does_not_know_it(book: Book, queue: str) -> None:
+    job_id = put(book, TASKS[queue], expires_in=timedelta(milliseconds=300))
+    for begun in (True, False):
+        [lease] = claim(book, queue)
+        book.run(leases.give_up(lease, HandBack(NOTHING, begun=begun), usage=Usage(), ttl=TTL))
+    _wait(book, 300)
+    tick(book)
+    assert get(book, job_id).status is Status.QUEUED
+
+
+def _wait(book: Book, milliseconds: int) -> None:
+    """Let Redis's clock go on by so much."""
+    book.client.execute_command("BLPOP", "nothing", (milliseconds + 50) / 1000)  # type: ignore[no-untyped-call]  # redis-py has no types here
+
+
+@both
+def test_a_clock_that_goes_back_delays_nothing_that_was_due(book: Book, queue: str) -> None:
+    """The clock was an hour ahead when they came, and was set right."""
+    client: Any = book.client
+    first, second = put(book, TASKS[queue]), put(book, TASKS[queue])
+    later = put(book, TASKS[queue], delay=timedelta(hours=3))
+    [dead] = book.run(claim_of(queue)).leases
+    assert dead.id == first
+    hour = 3_600_000
+    for key in ("arq:queue:high", "arq:queue", "arq:queue:low", "tandem:leases:llm"):
+        for member in client.zrange(key, 0, -1):
+            client.zincrby(key, hour, member)
+    for member in client.zrange("rq:wip:sync", 0, -1):
+        client.zincrby("rq:wip:sync", hour / 1000, member)
+    [seconds, micros] = client.time()
+    client.set("tandem:seen", seconds * 1000 + micros // 1000 + hour)
+    tick(book)
+    assert [lease.id for lease in claim(book, queue)] == [second]
+    assert get(book, later).status is Status.SCHEDULED
+    ends = client.zscore("tandem:leases:llm", first) if queue == "llm" else None
+    ends = ends or client.zscore("rq:wip:sync", f"{first}:{dead.token}") * 1000
+    assert ends <= (seconds + 2) * 1000 + scripts.LEASE / timedelta(milliseconds=1)
