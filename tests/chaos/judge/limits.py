@@ -1,6 +1,6 @@
 """The provider's limits: never exceeded, used up while work waits, and the urgent first."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -135,7 +135,7 @@ def priorities(facts: Facts) -> Row:
         if not low or low[len(low) // 2] < WAITED:
             continue
         for high in waits["high"]:
-            pairs, first = pairs + len(low), first + len(low) - bisect_left(low, high)
+            pairs, first = pairs + len(low), first + len(low) - bisect_right(low, high)
     shown = f"in {100 * first / pairs:.0f} % of {pairs:,} pairs" if pairs else "no pair"
     faults = [f"the high one was asked first {shown}"] if pairs and first < FIRST * pairs else []
     return Row(
