@@ -7,6 +7,7 @@ from tests.chaos.judge.spans import Spans, all_at_once
 
 STARTS = 2.0  # seconds in which a successor is ready, where the chronicle does not say when
 LONGEST = 10.0  # seconds of a journal run whose end is not known
+FULL = 0.9  # of the places of a worker: jobs between two requests, or at a limit, hold the others
 Busy = dict[str, list[tuple[float, float]]]  # by slot
 
 
@@ -15,7 +16,22 @@ def all_down(facts: Facts, role: str) -> Spans:
     return _everybody(facts, role, _down(facts, role))
 
 
-def all_busy(facts: Facts) -> Spans:
+def llm_busy(facts: Facts) -> Spans:
+    """Give the times in which all LLM workers were dead, stopped, or had requests open for nearly all their places."""
+    busy = _down(facts, "llm worker")
+    edges: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for request in facts.requests:
+        edges[request.asker] += [(request.came, 1), (request.ended or request.came + LONGEST, -1)]
+    for asker, steps in edges.items():
+        open_now, since = 0, 0.0
+        for at, step in sorted(steps):
+            if open_now >= FULL * facts.places:
+                busy[slot(asker)].append((since, at))
+            open_now, since = open_now + step, at
+    return _everybody(facts, "llm worker", busy)
+
+
+def sync_busy(facts: Facts) -> Spans:
     """Give the times in which all sync workers were dead, stopped, or at a journal task, which may take long."""
     busy = _down(facts, "sync worker")
     hits = defaultdict[str, list[float]](list)

@@ -13,9 +13,9 @@ BURNS_NOTHING = frozenset({"", "late", "limited"})  # faults of the provider tha
 def finished(facts: Facts) -> Row:
     """Everything accepted has ended, and the book holds nothing else."""
     faults = [f"{marker} was never accepted" for marker in facts.refused]
-    faults += ["the driver gave up waiting"] if not facts.ended else []
+    faults += ["the run did not end before its deadline"] if not facts.ended else []
     faults += [f"{stray}" for stray in facts.strays]
-    lost, apart = [], 0
+    lost, apart, gave_up = [], 0, set(facts.gave_up)
     for case in facts.cases:
         if case.job is None and facts.unpromised(case):
             apart += 1
@@ -26,8 +26,9 @@ def finished(facts: Facts) -> Row:
             faults.append(f"{case.id} is {case.job.status}: {case.name}")
         if case.job is not None and case.id not in facts.listed:
             faults.append(f"{case.id} is not listed")
-    ids = {job for case in facts.cases for job in case.notes.ids}
-    faults += [f"{job} was not accepted, but is there" for job in sorted(facts.listed - ids)]
+        if case.planned.marker in gave_up and not facts.unpromised(case):
+            faults.append(f"{case.id} {case.name}: its end was not shown to its submitter")
+    faults += _unknown(facts)
     ended = sum(case.job is not None and case.job.finished for case in facts.cases)
     shown = f"{len(facts.cases):,} accepted, {ended:,} finished, {len(lost)} lost"
     return Row(
@@ -38,6 +39,17 @@ def finished(facts: Facts) -> Row:
         least=max(1, len(facts.cases) + len(facts.refused)),
         apart=f"{apart} accepted in a second that Redis lost" if facts.rolled_back else "",
     )
+
+
+def _unknown(facts: Facts) -> list[str]:
+    """List the jobs that nobody was told of.
+
+    If Redis has lost a job, another body with its key is a new job, whose id the driver does not keep.
+    """
+    ids = {job for case in facts.cases for job in case.notes.ids}
+    new = sum(case.notes.conflict in {200, 202} and facts.unpromised(case) for case in facts.cases)
+    unknown = sorted(facts.listed - ids)
+    return [f"{job} was not accepted, but is there" for job in unknown] if len(unknown) > new else []
 
 
 def outcomes(facts: Facts) -> Row:

@@ -15,6 +15,8 @@ from tests.chaos.plan.model import Limit, Submission
 LEASE = 6.0  # seconds, without a renewal
 RENEWED = 1.0  # seconds between renewals: so much earlier a lease may end, seen from a stop
 LLM_TASKS = frozenset({"chat", "score", "embed", "extract", "async_trouble"})
+FLUSHED = 0.1  # seconds that Redis may take to write down what it has answered
+WRITTEN = 1.0  # seconds from what is seen outside to the job book's having it
 SHORT = 2_000  # jobs; a shorter run has fewer samples of each goal
 LOSING = frozenset({"SIGKILL", "SIGSTOP", "SIGTERM", "died"})  # kinds of deeds that take a job from its worker
 
@@ -105,6 +107,18 @@ class Case:
         return sorted(found)
 
     @property
+    def changes(self) -> list[float]:
+        """Give the times at which something of it was written, or may have been: what was seen outside begins or ends.
+
+        An end is written a moment after it is seen.
+        """
+        wishes = [wish for wish in (self.notes.cancel, self.notes.retry) if wish]
+        found = [self.notes.accepted or self.notes.sent, *(wish.answered for wish in wishes)]
+        found += [sign.at for sign in self.signs] + [request.ended or request.came for request in self.requests]
+        found += [run.ended or run.began for run in self.runs] + [event.at for event in self.notes.told]
+        return found if self.job is None or not self.job.finished_at else [*found, self.job.finished_at.timestamp()]
+
+    @property
     def last_seen(self) -> float:
         """Give the time of the last thing that was seen of it."""
         ends = [request.ended or request.came for request in self.requests] + [sign.at for sign in self.signs]
@@ -125,11 +139,13 @@ class Facts:
     cases: Sequence[Case]
     refused: Sequence[str] = ()  # markers that were never accepted
     sent_again: int = 0  # requests without an answer, or with 503 or 429
-    ended: bool = True  # all waits ended before their deadlines
+    ended: bool = True  # the run ended before its deadline
+    gave_up: Sequence[str] = ()  # markers of those whose submitters did not see the end in time
     deeds: Sequence[Deed] = ()
     planned_deeds: frozenset[tuple[str, str]] = frozenset()  # (kind, role) that the plan says to do
     outages: Spans = field(default_factory=Spans)  # Redis was away
     slots: dict[str, int] = field(default_factory=dict)  # processes of each role
+    places: int = 20  # jobs at once in one LLM worker
     limits: dict[str, Limit] = field(default_factory=dict)  # by model
     requests: Sequence[Request] = ()  # all, in the order of time
     listed: frozenset[str] = frozenset()  # ids that the API lists, without the schedules'
@@ -155,7 +171,8 @@ class Facts:
     @cached_property
     def rolled_back(self) -> Spans:
         """Give the times whose writes Redis has lost: nothing acknowledged in them is promised."""
-        return self.spans("rollback")
+        kept = self.spans("rollback")
+        return Spans((start - FLUSHED, end) for start, end in kept)
 
     @cached_property
     def jumps(self) -> Spans:
@@ -164,12 +181,11 @@ class Facts:
 
     def unpromised(self, case: Case) -> bool:
         """Say whether a job was accepted in a second that Redis has lost."""
-        accepted = case.notes.accepted
-        return accepted is not None and self.rolled_back.touch(case.notes.sent, accepted)
+        return case.notes.accepted is not None and self.rolled_back.touch(case.notes.accepted, case.notes.accepted)
 
     def unsettled(self, case: Case) -> bool:
-        """Say whether anything was known of a job in a second that Redis has lost: it may have run again for that."""
-        return self.rolled_back.touch(case.notes.sent, case.last_seen + 1)
+        """Say whether anything of a job was written in a second that Redis has lost: it may have run again for that."""
+        return any(self.rolled_back.touch(at, at + WRITTEN) for at in case.changes)
 
 
 def percentile(values: Iterable[float], part: float) -> float:

@@ -18,7 +18,7 @@ from tests.chaos.load.submitters import Seen
 from tests.chaos.outside import files, journal, mail_server, provider, webhook_receiver
 from tests.chaos.outside.records import SyncRun
 from tests.chaos.plan.model import SIZES, Plan
-from tests.chaos.platform import ADMIN_KEY, Platform
+from tests.chaos.platform import ADMIN_KEY, CONCURRENCY, Platform
 from tests.support.keyspace.problems import problems
 
 T = TypeVar("T")
@@ -48,7 +48,9 @@ class Gatherer:
             cases=list(cases.values()),
             refused=self._seen.refused,
             sent_again=self._seen.sent_again,
-            ended=ended and not self._seen.gave_up,
+            ended=ended,
+            gave_up=self._seen.gave_up,
+            places=CONCURRENCY,
             deeds=chronicle.deeds,
             planned_deeds=self._plan.deeds,
             outages=Spans(outages.spans),

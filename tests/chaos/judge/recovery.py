@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from tests.chaos.judge.capacity import all_busy, all_down
+from tests.chaos.judge.capacity import llm_busy, sync_busy
 from tests.chaos.judge.evidence import LEASE, Case, Facts, Hit, Sign, percentile
 from tests.chaos.judge.hits import SETTLE
 from tests.chaos.judge.spans import Spans
@@ -33,7 +33,7 @@ def recovery(facts: Facts) -> Iterator[Row]:
     """One row for each pool and cause."""
     took: dict[tuple[str, str, str], list[tuple[float, str]]] = defaultdict(list)
     apart: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
-    idle = {"llm": all_down(facts, "llm worker"), "sync": all_busy(facts)}
+    idle = {"llm": llm_busy(facts), "sync": sync_busy(facts)}
     for case in facts.cases:
         pool = "llm" if case.llm else "sync"
         for hit in case.hits:
@@ -42,7 +42,7 @@ def recovery(facts: Facts) -> Iterator[Row]:
             if isinstance(found, str):
                 apart[cause][found] += 1
             else:
-                nobody = _without(facts, idle[pool], hit.at, found.at)
+                nobody = _without(facts, idle[pool], hit, found.at)
                 took[cause].append((found.at - hit.at - nobody, f"{case.id} {case.name}"))
     for pool, kind, role, short, long in CAUSES:
         if (kind, role) not in facts.planned_deeds and kind != "died":
@@ -120,7 +120,8 @@ def _alone(hit: Hit) -> float:
     return GRACE if hit.deed.kind == "SIGTERM" else ITSELF
 
 
-def _without(facts: Facts, idle: Spans, start: float, end: float) -> float:
-    """Count the seconds that Redis was away, and those after the lease in which no worker of the pool was free."""
-    free = Spans((max(since, start + LEASE), until) for since, until in idle if until > start + LEASE)
-    return Spans([*facts.outages, *free]).within(start, end)
+def _without(facts: Facts, idle: Spans, hit: Hit, end: float) -> float:
+    """Count the seconds in which Redis was away, and those after the lease in which no worker of the pool was free."""
+    start = hit.at + (LEASE if hit.deed.role in {"llm worker", "sync worker"} and hit.burns else 0)
+    free = Spans((max(since, start), until) for since, until in idle if until > start)
+    return Spans([*facts.outages, *free]).within(hit.at, end)

@@ -17,9 +17,9 @@ def delays(facts: Facts) -> Row:
     """Nothing starts before its `delay` or its `run_at`."""
     faults, late, apart = [], [], 0
     for case in facts.cases:
-        due = _due(case)
-        if due is None or not case.signs:
-            continue
+        due, retry = _due(case), case.notes.retry
+        if due is None or not case.signs or (retry and case.signs[0].at >= retry.sent):
+            continue  # a retry starts at once
         if facts.jumps.touch(case.notes.sent, due + 1):
             apart += 1
             continue
@@ -180,7 +180,8 @@ def one_per_key(facts: Facts) -> Row:
         for case in facts.cases
         if len(case.notes.ids) != 1 and not facts.unpromised(case)
     ]
-    conflicts = [case.notes.conflict for case in facts.cases if case.notes.conflict not in {None, 0}]
+    told = [case.notes.conflict for case in facts.cases if not facts.unpromised(case)]
+    conflicts = [status for status in told if status not in {None, 0}]
     faults += [f"another body with a used key was answered {status}" for status in conflicts if status != 422]
     repeats = sum(case.planned.repeats for case in facts.cases)
     shown = f"{repeats:,} repeats, {facts.sent_again:,} sent again, {len(conflicts)} conflicts"

@@ -14,6 +14,10 @@ STAYS = (1, 6)  # events, at least and at most, after which it leaves
 SILENCE = 20.0  # seconds without a byte after which it takes the connection for dead; gateways send a comment each 15
 
 
+class Gone(Exception):
+    """There is no such job."""
+
+
 async def watch(client: Client, planned: Submission, job: str, notes: Notes) -> None:
     """Follow the events to the end; what comes is noted. Whoever waits too long cancels it."""
     chance, connection = Random(planned.marker), 0  # noqa: S311
@@ -23,6 +27,8 @@ async def watch(client: Client, planned: Submission, job: str, notes: Notes) -> 
             await _connect(client, planned, job, notes, connection=connection, stay=chance.randint(*STAYS))
         except BROKEN:
             await asyncio.sleep(0.1)
+        except Gone:
+            break
     notes.watched = True
 
 
@@ -30,6 +36,8 @@ async def _connect(client: Client, planned: Submission, job: str, notes: Notes, 
     more = {"Last-Event-ID": str(notes.told[-1].id)} if notes.told else {}
     url, patience = f"{client.url()}/v1/jobs/{job}/events", ClientTimeout(total=None, sock_read=SILENCE)
     async with client.session.get(url, headers={**headers(planned), **more}, timeout=patience) as answer:
+        if answer.status == 404:
+            raise Gone
         if answer.status != 200:
             await asyncio.sleep(0.2)
             return
