@@ -61,9 +61,12 @@ class ModelClient:
             return await route.provider.chat(route.model, request, attempt=self._attempt)
         async with Deltas(self._attempt.emit) as deltas:
             completion = await route.provider.chat(route.model, request, attempt=self._attempt, on_text=deltas.add)
-            if not deltas.begun:
-                deltas.add(completion.text)
-            return completion
+            if deltas.text == completion.text:
+                return completion
+        # It did not stream, or what it thought first could be told apart only at its end: readers begin anew.
+        async with Deltas(self._attempt.emit) as whole:
+            whole.add(completion.text)
+        return completion
 
     async def embed(self, texts: Sequence[str], *, model: str | None = None, dimensions: int | None = None) -> Vectors:
         """Turn each text into a vector, in order, all of one length, which the provider decides."""

@@ -27,7 +27,7 @@ class Deltas:
     """
 
     def __init__(self, emit: Emit, *, every: timedelta = EVERY, patience: timedelta = PATIENCE) -> None:
-        self.begun = False
+        self._added: list[str] = []
         self._emit = emit
         self._every = every.total_seconds()
         self._patience = patience.total_seconds()
@@ -41,12 +41,17 @@ class Deltas:
         """Take a piece of text."""
         if not text:
             return
-        self.begun = True
+        self._added.append(text)
         if self._silent:
             return
         self._texts.append(text)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
+
+    @property
+    def text(self) -> str:
+        """All that was added."""
+        return "".join(self._added)
 
     async def _write(self) -> None:
         while self._texts and not self._silent:

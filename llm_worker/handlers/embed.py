@@ -16,14 +16,13 @@ AT_ONCE = 4
 
 @handles(EMBED)
 async def embed(ctx: LlmContext, job: EmbedInput) -> EmbedOutput:
-    gate = asyncio.Semaphore(AT_ONCE)
+    batcher = _Batcher(ctx, job)
     parts = batches(job.texts)
     done = 0
 
     async def one(texts: list[str]) -> list[list[float]]:
         nonlocal done
-        async with gate:
-            vectors = await _vectors(ctx, job, texts)
+        vectors = await batcher.vectors(texts)
         done += len(texts)
         if len(parts) > 1:
             await ctx.progress(done, len(job.texts), "texts embedded")
@@ -34,15 +33,27 @@ async def embed(ctx: LlmContext, job: EmbedInput) -> EmbedOutput:
     return EmbedOutput(embeddings=vectors, dimensions=len(vectors[0]))
 
 
-async def _vectors(ctx: LlmContext, job: EmbedInput, texts: list[str]) -> list[list[float]]:
-    """Embed one batch, in halves where the provider says that it is too large."""
-    try:
-        return await ctx.provider.embed(texts, model=job.model, dimensions=job.dimensions)
-    except ContextTooLong:
-        if len(texts) == 1:
-            raise
-    half = len(texts) // 2
-    return [*await _vectors(ctx, job, texts[:half]), *await _vectors(ctx, job, texts[half:])]
+class _Batcher:
+    """Asks for the vectors of batches, a few at a time, and remembers how many texts the provider finds too many."""
+
+    def __init__(self, ctx: LlmContext, job: EmbedInput) -> None:
+        self._ctx = ctx
+        self._job = job
+        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._most = MOST_TEXTS
+
+    async def vectors(self, texts: list[str]) -> list[list[float]]:
+        """Embed one batch, in halves where the provider says that it is too large."""
+        async with self._gate:
+            if len(texts) <= self._most:
+                try:
+                    return await self._ctx.provider.embed(texts, model=self._job.model, dimensions=self._job.dimensions)
+                except ContextTooLong:
+                    if len(texts) == 1:
+                        raise
+                    self._most = min(self._most, len(texts) - 1)
+        half = -(-len(texts) // 2)
+        return [*await self.vectors(texts[:half]), *await self.vectors(texts[half:])]
 
 
 def batches(texts: list[str]) -> list[list[str]]:

@@ -129,7 +129,7 @@ class Provider(Protocol):
     def chat(self, model: Model, request: ChatRequest, can: Capabilities) -> Call[Completion]:
         """Write a chat request with nothing in it that the model can't do."""
 
-    def embed(self, model: Model, request: EmbedRequest) -> Call[Vectors]:
+    def embed(self, model: Model, request: EmbedRequest, can: Capabilities) -> Call[Vectors]:
         """Write a request for one vector a text, in order, all of one length."""
 
     async def send(self, call: Call[Any], exchange: Exchange) -> bytes:

@@ -6,6 +6,7 @@ from typing import Literal
 MOST_MODELS = 1000  # that are remembered: jobs may name any
 
 OutputLimit = Literal["max_completion_tokens", "max_tokens"]
+VectorFormat = Literal["base64", "float"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,13 +14,15 @@ class Capabilities:
     """All of it, until the model has refused something.
 
     `output_limit` is the parameter that limits output tokens, where a provider has had two names for it;
-    `stream_usage` is whether a streamed answer can tell its usage.
+    `stream_usage` is whether a streamed answer can tell its usage, `vectors` the form of embeddings to ask for, if the
+    server lets itself be asked.
     """
 
     json_schema: bool = True
     output_limit: OutputLimit = "max_completion_tokens"
     streaming: bool = True
     stream_usage: bool = True
+    vectors: VectorFormat | None = "base64"
 
 
 class CapabilityMemory:

@@ -74,15 +74,45 @@ class ProviderSession:
             JobError: anything else; see the class.
 
         """
-        can = self._memory.of(model.alias)
-        refused: dict[Capabilities, BadRequest] = {}
-        while True:
+
+        def write(can: Capabilities) -> Call[Completion]:
             if request.schema is not None and not can.json_schema:
                 self._memory.remember(model.alias, can)
                 raise SchemaRefused(f"{model.alias} of {self.name} takes no JSON Schema")
-            call = self._provider.chat(model, request, can)
+            return self._provider.chat(model, request, can)
+
+        return await self._ask(write, model, request, attempt=attempt, on_text=on_text)
+
+    async def embed(self, model: Model, request: EmbedRequest, *, attempt: Attempt) -> Vectors:
+        """Turn each text into a vector, in order, all of one length, which the provider decides.
+
+        Raises:
+            Snooze: the gate is closed.
+            JobError: see the class.
+
+        """
+
+        def write(can: Capabilities) -> Call[Vectors]:
+            return self._provider.embed(model, request, can)
+
+        return await self._ask(write, model, request, attempt=attempt)
+
+    async def _ask(
+        self,
+        write: Callable[[Capabilities], Call[T]],
+        model: Model,
+        request: ChatRequest | EmbedRequest,
+        *,
+        attempt: Attempt,
+        on_text: OnText | None = None,
+    ) -> T:
+        """Send what `write` makes of what the model can do, until nothing of it is refused."""
+        can = self._memory.of(model.alias)
+        refused: dict[Capabilities, BadRequest] = {}
+        while True:
+            call = write(can)
             try:
-                completion = await self._send(call, model, request, attempt=attempt, on_text=on_text)
+                answer = await self._send(call, model, request, attempt=attempt, on_text=on_text)
             except BadRequest as error:
                 refused[can] = error
                 less = self._provider.learn(error, call, can)
@@ -95,17 +125,7 @@ class ProviderSession:
                 can = less
             else:
                 self._memory.remember(model.alias, can)
-                return completion
-
-    async def embed(self, model: Model, request: EmbedRequest, *, attempt: Attempt) -> Vectors:
-        """Turn each text into a vector, in order, all of one length, which the provider decides.
-
-        Raises:
-            Snooze: the gate is closed.
-            JobError: see the class.
-
-        """
-        return await self._send(self._provider.embed(model, request), model, request, attempt=attempt)
+                return answer
 
     async def _send(
         self,

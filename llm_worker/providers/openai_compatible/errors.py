@@ -1,13 +1,15 @@
 """What a provider's HTTP error is: pure, and independent of the SDK's exception classes.
 
 invalid_credentials  final      401, 403
-insufficient_quota   final      402, or a 429 that says that the account is empty
+insufficient_quota   final      402, or any error that says that the account is empty
 unknown_model        final      404, or the code model_not_found
-context_too_long     final      413, or a 4xx that says so            ContextTooLong
-content_filtered     final      a 4xx with the code of a content filter
+context_too_long     final      413, or a 4xx or 500 that says so      ContextTooLong
+content_filtered     final      a 4xx, also 403, of a content filter
 bad_request          final      any other 4xx                         BadRequest, SchemaRefused
 rate_limited         transient  429                                   RateLimited, with the provider's retry_after
 provider_unavailable transient  408, 409, 5xx                         with the provider's retry_after
+
+How servers say so is in `wordings.py`, when to come back in `waits.py`.
 
 What follows from them:
 - 429: `rate_limit/rate_limited.py` parks the model, for every worker, for `retry_after` or a time that doubles;
@@ -23,61 +25,17 @@ What follows from them:
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import Any, Self
-
-from pydantic_core import from_json
 
 from tandem.llm_worker.providers.errors import BadRequest, ContextTooLong, SchemaRefused
+from tandem.llm_worker.providers.openai_compatible import wordings
+from tandem.llm_worker.providers.openai_compatible.error_response import ErrorResponse
+from tandem.llm_worker.providers.openai_compatible.waits import retry_after
 from tandem.shared.errors import FinalError, JobError, RateLimited, TransientError
 
-LONGEST_WAIT = timedelta(days=1)
 SHOWN = 300
-
-TOO_LONG = frozenset(
-    {
-        "context_length_exceeded",
-        "max_tokens_per_request",
-        "request_too_large",
-        "string_above_max_length",
-        "array_above_max_length",
-    }
-)
-# Codes come first; these sentences are for servers that send none (vLLM, Anthropic, OpenAI's embeddings).
-TOO_LONG_WORDS = re.compile(
-    r"maximum context length|context window|(prompt|input) is too long|maximum input length"
-    r"|max(imum)? \d+ tokens per request|longer than the maximum model length|exceeds? the context",
-    re.IGNORECASE,
-)
-FILTERED = frozenset({"content_filter", "content_policy_violation"})
-NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-Classify = Callable[["ErrorResponse"], JobError]
-PARAMETERS = re.compile(r"\b(max_completion_tokens|max_tokens|response_format|stream_options)\b")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErrorResponse:
-    """An HTTP error as the provider sent it; `body` is the decoded error object, or text that is no JSON."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: object
-
-    @classmethod
-    def of(cls, status: int, headers: Mapping[str, str], content: bytes) -> Self:
-        """Decode a body: OpenAI's error object is under `error`, other servers send it bare."""
-        try:
-            body = from_json(content)
-        except ValueError:
-            body = content.decode(errors="replace").strip()
-        return cls(status=status, headers=headers, body=body.get("error", body) if isinstance(body, dict) else body)
-
-    def field(self, name: str) -> str:
-        """Read a field of the error object as text, empty if it is missing."""
-        value = self.body.get(name) if isinstance(self.body, Mapping) else None
-        return "" if value is None or isinstance(value, (dict, list)) else str(value)
+Classify = Callable[[ErrorResponse], JobError]
+PARAMETERS = re.compile(r"\b(max_completion_tokens|max_tokens|response_format|stream_options|encoding_format)\b")
+NO_JSON = "json_validate_failed"  # Groq: the model wrote no JSON, asked for by schema
 
 
 def classify(error: ErrorResponse, *, private: tuple[str, ...], schema: bool = False) -> JobError:
@@ -91,38 +49,59 @@ def classify(error: ErrorResponse, *, private: tuple[str, ...], schema: bool = F
         return ContextTooLong(message)
     if kind == BadRequest.type:
         parameter = _parameter(error)
-        of_schema = schema and ("response_format" in (parameter or "") or "schema" in message.lower())
+        named = "response_format" in (parameter or "") or "schema" in message.lower() or NO_JSON in error.codes
+        of_schema = schema and named
         return (SchemaRefused if of_schema else BadRequest)(message, parameter=parameter)
     if kind:
         return FinalError(message, type=kind)
-    wait = retry_after(error.headers)
+    wait = retry_after(error)
     if error.status == 429:  # noqa: PLR2004
         return RateLimited(message, retry_after=wait)
     return TransientError(message, type="provider_unavailable", retry_after=wait)
 
 
 def _final_kind(error: ErrorResponse) -> str | None:
-    """Name what makes another attempt pointless, None if nothing does."""
-    status, codes = error.status, {error.field("code"), error.field("type")}
-    if status == 402 or (status == 429 and codes & NO_MONEY):  # noqa: PLR2004
+    """Name what makes another attempt pointless, None if nothing does. Words count more than the status."""
+    status = error.status
+    if status == 402 or _says(error, wordings.NO_MONEY, wordings.NO_MONEY_WORDS):  # noqa: PLR2004
         return "insufficient_quota"
+    if status in {400, 413, 422, 429, 500} and _is_too_long(error):
+        return ContextTooLong.type
     if not 400 <= status < 500 or status in {408, 409, 429}:  # noqa: PLR2004
         return None
-    if status == 404 or "model_not_found" in codes:  # noqa: PLR2004
+    if status == 404 or "model_not_found" in error.codes:  # noqa: PLR2004
         return "unknown_model"
-    if status in {401, 403}:
-        return "invalid_credentials"
-    if status == 413 or codes & TOO_LONG or TOO_LONG_WORDS.search(error.field("message")):  # noqa: PLR2004
-        return ContextTooLong.type
-    return "content_filtered" if codes & FILTERED else BadRequest.type
+    if _says(error, wordings.FILTERED, wordings.FILTERED_WORDS) or _moderated(error):
+        return "content_filtered"
+    return "invalid_credentials" if status in {401, 403} else BadRequest.type
+
+
+def _is_too_long(error: ErrorResponse) -> bool:
+    """Tell whether less may pass. A 429 is a limit a minute, unless one request alone is beyond it."""
+    if error.status == 429:  # noqa: PLR2004
+        return "request too large for" in error.field("message").lower()
+    words = wordings.TOO_LONG_WORDS, wordings.TOO_MANY_WORDS
+    return error.status == 413 or any(_says(error, wordings.TOO_LONG, each) for each in words)  # noqa: PLR2004
+
+
+def _says(error: ErrorResponse, codes: frozenset[str], words: re.Pattern[str]) -> bool:
+    return bool(error.codes & codes or words.search(error.field("message")))
+
+
+def _moderated(error: ErrorResponse) -> bool:
+    """Find OpenRouter's word on what was flagged, and Azure's on what its filter found."""
+    inner = [value for name in ("metadata", "innererror") if isinstance(value := error.body.get(name), Mapping)]
+    return any(part.keys() & {"flagged_input", "reasons", "content_filter_result"} for part in inner)
 
 
 def _parameter(error: ErrorResponse) -> str | None:
     """Name the parameter that was refused: by `param`, else one of ours that the error's text names."""
     if param := error.field("param"):
         return param
-    named = PARAMETERS.search(json.dumps(error.body, default=str))
-    return named[1] if named else None
+    said = json.dumps(error.body, default=str)
+    if named := PARAMETERS.search(said):
+        return named[1]
+    return "encoding_format" if "base64" in said.lower() else None
 
 
 def describe(error: ErrorResponse, private: tuple[str, ...]) -> str:
@@ -148,41 +127,3 @@ def quotes(said: str, private: tuple[str, ...], width: int = 16) -> bool:
     return any(
         (width // 2 <= len(text) and text in said) or any(window in text for window in windows) for text in private
     )
-
-
-def retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    """Read the provider's word on when to come back: `retry-after-ms`, else `retry-after` (RFC 9110)."""
-    wait = _number(headers.get("retry-after-ms"), timedelta(milliseconds=1))
-    if wait is None:
-        wait = _number(headers.get("retry-after"), timedelta(seconds=1))
-    if wait is None:
-        wait = _date(headers.get("retry-after"))
-    return wait
-
-
-def _number(value: str | None, unit: timedelta) -> timedelta | None:
-    try:
-        number = float(value or "")
-    except ValueError:
-        return None
-    most = LONGEST_WAIT / unit
-    return unit * min(number, most) if number >= 0 else None  # NaN compares false
-
-
-def _date(value: str | None) -> timedelta | None:
-    try:
-        moment = parsedate_to_datetime(value or "")
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max(moment - datetime.now(UTC), timedelta()), LONGEST_WAIT)
-
-
-def error_in_body(body: Any, headers: Mapping[str, str]) -> ErrorResponse | None:
-    """Find the error that some gateways send with HTTP 200: an `error` object instead of an answer."""
-    found = body.get("error") if isinstance(body, dict) else None
-    if not isinstance(found, dict):
-        return None
-    code = found.get("code")
-    status = code if isinstance(code, int) and 400 <= code < 600 else 502  # noqa: PLR2004
-    return ErrorResponse(status=status, headers=headers, body=found)

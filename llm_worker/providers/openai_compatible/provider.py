@@ -17,7 +17,8 @@ from tandem.llm_worker.providers.capabilities import Capabilities
 from tandem.llm_worker.providers.errors import BadRequest
 from tandem.llm_worker.providers.openai_compatible import requests
 from tandem.llm_worker.providers.openai_compatible.client import Client
-from tandem.llm_worker.providers.openai_compatible.errors import ErrorResponse, classify
+from tandem.llm_worker.providers.openai_compatible.error_response import ErrorResponse
+from tandem.llm_worker.providers.openai_compatible.errors import classify
 from tandem.llm_worker.providers.openai_compatible.responses import read_completion, read_embeddings
 from tandem.llm_worker.providers.openai_compatible.stream import CompletionReader
 from tandem.llm_worker.rate_limit.gate import Exchange
@@ -52,13 +53,14 @@ class OpenAICompatible:
             reader=partial(CompletionReader, requested=model.name, classify=meaning) if streamed else None,
         )
 
-    def embed(self, model: Model, request: EmbedRequest) -> Call[Vectors]:
+    def embed(self, model: Model, request: EmbedRequest, can: Capabilities) -> Call[Vectors]:
         private = (self._key, *request.texts)
+        meaning = partial(classify, private=private)
         return Call(
             path=requests.EMBEDDINGS,
-            body=requests.embed_body(model, request),
+            body=requests.embed_body(model, request, can),
             private=private,
-            parse=partial(read_embeddings, count=len(request.texts), classify=partial(classify, private=private)),
+            parse=partial(read_embeddings, count=len(request.texts), base64=can.vectors == "base64", classify=meaning),
         )
 
     async def send(self, call: Call[Any], exchange: Exchange) -> bytes:

@@ -33,15 +33,19 @@ def chat_body(model: Model, request: ChatRequest, can: Capabilities) -> dict[str
     return body
 
 
-def embed_body(model: Model, request: EmbedRequest) -> dict[str, Any]:
-    # Base64 is a quarter of the bytes of plain numbers; servers that don't know it send numbers.
-    body: dict[str, Any] = {"model": model.name, "input": list(request.texts), "encoding_format": "base64"}
+def embed_body(model: Model, request: EmbedRequest, can: Capabilities) -> dict[str, Any]:
+    # Base64 is a quarter of the bytes of plain numbers; most servers that don't know it send numbers.
+    body: dict[str, Any] = {"model": model.name, "input": list(request.texts)}
+    if can.vectors:
+        body["encoding_format"] = can.vectors
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
     return body
 
 
-def learn(error: BadRequest, body: Mapping[str, Any], can: Capabilities) -> Capabilities | None:
+def learn(  # noqa: PLR0911 - one a parameter
+    error: BadRequest, body: Mapping[str, Any], can: Capabilities
+) -> Capabilities | None:
     """Give what the model can do, by its refusal of a parameter of `body`; None if that says nothing of it.
 
     A limit on output tokens is refused for its value as well as for its name: try the other name.
@@ -55,6 +59,8 @@ def learn(error: BadRequest, body: Mapping[str, Any], can: Capabilities) -> Capa
         return replace(can, output_limit="max_tokens")
     if "max_tokens" in refused:
         return replace(can, output_limit="max_completion_tokens")
+    if "encoding_format" in refused:
+        return replace(can, vectors="float" if can.vectors == "base64" else None)
     if "response_format" in refused and not any(hint in error.message.lower() for hint in OF_ONE_SCHEMA):
         return replace(can, json_schema=False)
     return None

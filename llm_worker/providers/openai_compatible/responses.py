@@ -1,8 +1,11 @@
 """What a provider's 200 says, checked: pure.
 
+Only the answer itself decides. Of what stands around it (usage, model, index) odd values count as not told.
+
 provider_garbage     transient  not JSON, or not in the shape of the API
 empty_answer         transient  no choice, or a choice without text
 output_limit         final      the limit on output tokens was used up before the first word
+provider_unavailable transient  finish_reason error: it broke off
 content_filtered     final      finish_reason content_filter
 refused              final      the model declined
 """
@@ -10,14 +13,18 @@ refused              final      the model declined
 from array import array
 from base64 import b64decode
 from collections.abc import Mapping
-from math import isfinite
-from typing import TypeVar
+from math import ceil, isfinite
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import from_json
 
 from tandem.llm_worker.providers.base import Completion, Vectors
-from tandem.llm_worker.providers.openai_compatible.errors import Classify, error_in_body, request_id
+from tandem.llm_worker.providers.errors import BadRequest
+from tandem.llm_worker.providers.openai_compatible.error_response import error_in_body
+from tandem.llm_worker.providers.openai_compatible.errors import Classify, request_id
+from tandem.llm_worker.providers.openai_compatible.reasoning import answer_in
+from tandem.llm_worker.providers.openai_compatible.wordings import finish_reason
 from tandem.llm_worker.rate_limit.gate import Exchange
 from tandem.shared.errors import FinalError, TransientError
 from tandem.shared.jobs.model import Usage
@@ -25,66 +32,118 @@ from tandem.shared.jobs.model import Usage
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
-class TokenCount(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+MOST_TOKENS = 100_000_000  # of one request; a larger number is an error of the provider
 
-    def usage(self) -> Usage:
-        return Usage(self.prompt_tokens or 0, self.completion_tokens or 0)
+
+def _tokens(value: object) -> int | None:
+    """Read a count: a fraction is rounded up; what can't be one is not told."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return ceil(value) if 0 <= value <= MOST_TOKENS else None  # NaN compares false
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _texts(value: object) -> object:
+    """Join the parts of a content that is a list: those that are text, and not what the model thought."""
+    if not isinstance(value, list):
+        return value
+    return "".join(filter(None, map(_part, value)))
+
+
+def _part(part: object) -> str | None:
+    if isinstance(part, dict) and part.get("type", "text") in {"text", "output_text"}:
+        return _word(part.get("text"))
+    return _word(part)
+
+
+Tokens = Annotated[int | None, BeforeValidator(_tokens)]
+Word = Annotated[str | None, BeforeValidator(_word)]
+Content = Annotated[str | None, BeforeValidator(_texts)]
+
+
+class TokenCount(BaseModel):
+    prompt_tokens: Tokens = Field(None, validation_alias=AliasChoices("prompt_tokens", "input_tokens"))
+    completion_tokens: Tokens = Field(None, validation_alias=AliasChoices("completion_tokens", "output_tokens"))
+    total_tokens: Tokens = None
+
+    def usage(self) -> Usage | None:
+        """Give what was told; None if that is nothing. Some servers tell the total of embeddings alone."""
+        if self.prompt_tokens is None and self.completion_tokens is None and self.total_tokens is None:
+            return None
+        output = self.completion_tokens or 0
+        total = self.total_tokens or 0
+        return Usage(max(total - output, 0) if self.prompt_tokens is None else self.prompt_tokens, output)
+
+
+def _count(value: object) -> object:
+    return value if isinstance(value, dict) else None
 
 
 class ResponseBody(BaseModel):
     """What all answers have."""
 
-    usage: TokenCount | None = None
+    usage: Annotated[TokenCount | None, BeforeValidator(_count)] = None
+    error: Any = None
 
     def count(self, exchange: Exchange) -> None:
         """Put the usage into the exchange, if the provider tells it."""
-        if self.usage:
-            exchange.usage = self.usage.usage()
+        if self.usage and (usage := self.usage.usage()):
+            exchange.usage = usage
 
 
 class ChatMessage(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
+    content: Content = None
+    refusal: Word = None
 
 
 class Choice(BaseModel):
     message: ChatMessage
-    finish_reason: str | None = None
+    finish_reason: Word = None
+    error: Any = None  # OpenRouter's
 
 
 class ChatCompletion(ResponseBody):
     """The body of a chat completion, as much of it as is used."""
 
     choices: list[Choice] | None  # required: an object without it is something else
-    model: str | None = None
+    model: Word = None
 
-    def completion(self, requested: str) -> Completion:
-        """Take the first choice; `requested` is the model that was asked.
+    def completion(self, requested: str, headers: Mapping[str, str]) -> Completion:
+        """Take the first choice; `requested` is the model that was asked, `headers` came with the answer.
 
         Raises:
-            TransientError: nothing was answered.
+            TransientError: nothing was answered, or not all.
             FinalError: the model or a filter declined.
 
         """
         if not self.choices:
             raise TransientError("the provider's answer has no choices", type="empty_answer")
         choice = self.choices[0]
-        if choice.finish_reason == "content_filter":
+        finish = finish_reason(choice.finish_reason or "stop")
+        if finish == "content_filter":
             raise FinalError("the provider's content filter stopped the answer", type="content_filtered")
-        if choice.message.refusal:
+        if choice.message.refusal or finish == "refusal":
             raise FinalError("the model refused to answer", type="refused")
-        text = choice.message.content or ""
+        if finish == "error":
+            why = "the provider broke its answer off" + request_id(headers)
+            raise TransientError(why, type="provider_unavailable")
+        text = answer_in(choice.message.content or "")
         if text.strip():
-            return Completion(text, self.model or requested, choice.finish_reason or "stop")
-        if choice.finish_reason == "length":
+            return Completion(text, self.model or requested, finish)
+        if finish == "length":
             raise FinalError("max_output_tokens was used up before the first word", type="output_limit")
         raise TransientError("the provider's answer has no text", type="empty_answer")
 
 
+def _index(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 class _Embedding(BaseModel):
-    index: int
+    index: Annotated[int | None, BeforeValidator(_index)] = None
     embedding: str | list[float]
 
     def vector(self) -> list[float]:
@@ -102,16 +161,18 @@ class EmbeddingList(ResponseBody):
     data: list[_Embedding]
 
     def vectors(self, count: int) -> Vectors:
-        """List `count` vectors of one length in the order of the texts.
+        """List `count` vectors of one length in the order of the texts, which is that of the list if none is told.
 
         Raises:
             TransientError: that is not what the provider sent.
 
         """
-        if sorted(item.index for item in self.data) != list(range(count)):
+        told = [item.index for item in self.data]
+        places = list(range(len(told))) if all(index is None for index in told) else [index or 0 for index in told]
+        if sorted(places) != list(range(count)):
             raise garbage(f"the answer does not hold one vector for each of {count} texts")
         try:
-            vectors = [item.vector() for item in sorted(self.data, key=lambda item: item.index)]
+            vectors = [self.data[number].vector() for number in sorted(range(count), key=places.__getitem__)]
         except ValueError as error:
             raise garbage("a vector can't be decoded") from error
         if len({len(vector) for vector in vectors}) != 1 or not vectors[0]:
@@ -126,13 +187,24 @@ def read_completion(content: bytes, exchange: Exchange, *, requested: str, class
     """Read a chat completion's body. Raises JobError as `parse` and `ChatCompletion.completion`."""
     body = parse(ChatCompletion, content, headers=exchange.headers, classify=classify)
     body.count(exchange)
-    return body.completion(requested)
+    for error in (body.error, *(choice.error for choice in (body.choices or [])[:1])):
+        raise_error({"error": error}, exchange.headers, classify)
+    return body.completion(requested, exchange.headers)
 
 
-def read_embeddings(content: bytes, exchange: Exchange, *, count: int, classify: Classify) -> Vectors:
-    """Read an embeddings answer's body. Raises JobError as `parse` and `EmbeddingList.vectors`."""
+def read_embeddings(content: bytes, exchange: Exchange, *, count: int, base64: bool, classify: Classify) -> Vectors:
+    """Read an embeddings answer's body; `base64` was asked for.
+
+    Raises:
+        BadRequest: nothing came, as of servers that have nothing for a format that they don't know.
+        JobError: as `parse` and `EmbeddingList.vectors`.
+
+    """
     body = parse(EmbeddingList, content, headers=exchange.headers, classify=classify)
     body.count(exchange)
+    raise_error({"error": body.error}, exchange.headers, classify)
+    if base64 and not body.data:
+        raise BadRequest("the provider sent no vectors in base64", parameter="encoding_format")
     return body.vectors(count)
 
 
@@ -149,12 +221,17 @@ def parse(shape: type[Shape], content: bytes, *, headers: Mapping[str, str], cla
     except ValidationError as error:
         where = error.errors(include_input=False, include_url=False)[0]
     try:
-        refusal = error_in_body(from_json(content), headers)
+        body = from_json(content)
     except ValueError:
         raise garbage("the body is not JSON" + request_id(headers)) from None
-    if refusal:
-        raise classify(refusal)
+    raise_error(body, headers, classify)
     raise garbage(f"{'.'.join(map(str, where['loc'])) or 'the body'}: {where['msg']}" + request_id(headers))
+
+
+def raise_error(body: object, headers: Mapping[str, str], classify: Classify) -> None:
+    """Raise the error that stands in a body, if one does. Raises JobError."""
+    if refusal := error_in_body(body, headers):
+        raise classify(refusal)
 
 
 def garbage(why: str) -> TransientError:

@@ -1,7 +1,8 @@
 """A streamed answer, read piece by piece: pure.
 
 The form is that of OpenAI's `chat.completion.chunk` in server-sent events (WHATWG HTML, 9.2). An answer is whole when
-it has a `finish_reason` and the stream its `[DONE]`; anything less is an error, not a short answer.
+it has a `finish_reason` and the stream its `[DONE]`; anything less is an error, not a short answer. Events that are no
+chunks (empty ones, pings, usage alone) are skipped.
 
 provider_garbage      transient  what is not in the form
 provider_unavailable  transient  the stream ended too early, or says that the server failed
@@ -11,17 +12,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import from_json
 
 from tandem.llm_worker.providers.base import Completion
-from tandem.llm_worker.providers.openai_compatible.errors import Classify, error_in_body, request_id
+from tandem.llm_worker.providers.openai_compatible.errors import Classify, request_id
+from tandem.llm_worker.providers.openai_compatible.reasoning import AnswerFilter
 from tandem.llm_worker.providers.openai_compatible.responses import (
     ChatCompletion,
     ChatMessage,
     Choice,
     ResponseBody,
     TokenCount,
+    Word,
     garbage,
     parse,
+    raise_error,
 )
 from tandem.llm_worker.rate_limit.gate import Exchange
 from tandem.shared.errors import TransientError
@@ -63,15 +68,15 @@ class SseDecoder:
 
 
 class _Choice(BaseModel):
-    index: int = 0
+    index: Any = 0
     delta: ChatMessage | None = None
-    finish_reason: str | None = None
+    finish_reason: Word = None
+    error: Any = None
 
 
 class _Chunk(ResponseBody):
-    choices: list[_Choice] | None  # required: an object without it is something else
-    model: str | None = None
-    error: Any = None
+    choices: list[_Choice] | None = None
+    model: Word = None
 
 
 class CompletionReader:
@@ -83,6 +88,7 @@ class CompletionReader:
         self._exchange = exchange
         self._requested = requested
         self._classify = classify
+        self._answer = AnswerFilter()
         self._texts: list[str] = []
         self._refusals: list[str] = []
         self._finish: str | None = None
@@ -96,23 +102,27 @@ class CompletionReader:
         """Read one event; gives the text in it."""
         if self.done or data.strip() == DONE:
             self.done = True
+            return self._answer.end()
+        if not data.strip():
             return ""
         headers = self._exchange.headers
         chunk = parse(_Chunk, data.encode(), headers=headers, classify=self._classify)
-        if refusal := error_in_body({"error": chunk.error}, headers):
-            raise self._classify(refusal)
-        self._model = chunk.model or self._model
         self._usage = chunk.usage or self._usage
-        return "".join(self._said(choice) for choice in chunk.choices or [] if choice.index == 0)
+        if self._usage:
+            self._exchange.usage = self._usage.usage()
+        raise_error({"error": chunk.error} if chunk.choices else from_json(data), headers, self._classify)
+        self._model = chunk.model or self._model
+        return "".join(self._said(choice) for choice in chunk.choices or [] if choice.index in {0, None})
 
     def _said(self, choice: _Choice) -> str:
+        raise_error({"error": choice.error}, self._exchange.headers, self._classify)
         self._finish = choice.finish_reason or self._finish
         said = choice.delta or ChatMessage()
         if said.refusal:
             self._refusals.append(said.refusal)
         if said.content:
             self._texts.append(said.content)
-        return said.content or ""
+        return self._answer.feed(said.content) if said.content else ""
 
     def result(self) -> Completion:
         """Put the answer together, as it would have come in one piece.
@@ -122,12 +132,11 @@ class CompletionReader:
             JobError: as `ChatCompletion.completion`.
 
         """
-        if not self.done or self._finish is None or self._finish == "error":
+        if not self.done or self._finish is None:
             missing = "[DONE]" if not self.done else "finish_reason"
             why = f"the provider's stream broke off without its {missing}" + request_id(self._exchange.headers)
             raise TransientError(why, type="provider_unavailable")
         message = ChatMessage(content="".join(self._texts), refusal="".join(self._refusals) or None)
         choice = Choice(message=message, finish_reason=self._finish)
-        body = ChatCompletion(choices=[choice], model=self._model, usage=self._usage)
-        body.count(self._exchange)
-        return body.completion(self._requested)
+        body = ChatCompletion(choices=[choice], model=self._model)
+        return body.completion(self._requested, self._exchange.headers)

@@ -316,7 +316,7 @@ async def test_a_write_that_fails_is_the_last(fault: str) -> None:
             deltas.add(text)
             await asyncio.sleep(0.15)
     assert written == ["a", "b"]
-    assert deltas.begun
+    assert deltas.text == "abc"
 
 
 async def test_an_answer_that_failed_waits_for_no_write() -> None:

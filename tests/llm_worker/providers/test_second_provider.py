@@ -95,7 +95,7 @@ class Messages:
         reader = MessageReader if request.stream else None
         return Call(path="/messages", body=body, private=request.texts, parse=read_message, reader=reader)
 
-    def embed(self, model: Model, request: EmbedRequest) -> Call[Vectors]:
+    def embed(self, model: Model, request: EmbedRequest, can: Capabilities) -> Call[Vectors]:  # noqa: ARG002
         raise FinalError(f"{self.name} has no embeddings: {model.name}, {len(request.texts)}", type="unknown_model")
 
     async def send(self, call: Call[Any], exchange: Exchange) -> bytes:
