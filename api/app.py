@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from tandem.api.jobs import actions, events
@@ -13,6 +14,7 @@ from tandem.api.links import job_url
 from tandem.api.ops import health, metrics, queues
 from tandem.api.server import error_responses
 from tandem.api.server.body_limit import BodyLimit
+from tandem.api.server.head import HeadAsGet
 from tandem.api.server.request_id import RequestId
 from tandem.api.server.traffic import Counted, Traffic
 from tandem.api.submission import catalogue
@@ -55,6 +57,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:
     app.state.metrics_public = settings.metrics_public
     error_responses.install(app)
     _add_middleware(app)
+    app.add_api_route("/", to_the_docs, include_in_schema=False)
     for router in ROUTERS:
         app.include_router(router)
     app.router.routes += task_routes.routes(app.state.catalog)
@@ -84,8 +87,14 @@ async def _opened(app: FastAPI) -> AsyncIterator[None]:
     await book.aclose()
 
 
+async def to_the_docs(request: Request) -> RedirectResponse:
+    """Lead to the API's pages."""
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
+
+
 def _add_middleware(app: FastAPI) -> None:
     """The last one added sees a request first."""
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, limit=int(app.state.settings.max_body))
     app.add_middleware(RequestId)
     app.add_middleware(Counted, traffic=app.state.traffic)

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from tandem.api.server.errors import Forbidden, Unauthorized, raises
+from tandem.api.server.errors import Forbidden, Invalid, Unauthorized, raises
+from tandem.api.server.routing import refuse_unknown
 from tandem.shared.config.api_keys import ApiKey, Role, find
 
 bearer = HTTPBearer(auto_error=False, description="An API key, role user or admin.")
@@ -22,7 +23,15 @@ async def authenticate(
     return key
 
 
-Caller = Annotated[ApiKey, Depends(authenticate)]
+@raises(Invalid)
+async def _understood(request: Request, key: Annotated[ApiKey, Depends(authenticate)]) -> ApiKey:
+    """Look at the query only once it is known who asks."""
+    if request.scope["query_string"]:
+        refuse_unknown(request)
+    return key
+
+
+Caller = Annotated[ApiKey, Depends(_understood)]
 
 
 @raises(Forbidden)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from tandem.api.auth.job_token import Watcher
 from tandem.api.auth.keys import Caller
 from tandem.api.dependencies import TheBook
 from tandem.api.jobs.parameters import JobId
@@ -21,9 +22,9 @@ def may_see(caller: ApiKey, job: Job) -> bool:
     return caller.role is Role.ADMIN or job.owner == caller.name
 
 
-async def find(job_id: str, caller: ApiKey, book: AsyncBook) -> Job:
-    """Read a job that the caller may see. Raises NotFound."""
-    job = await book.run(commands.fetch(job_id))
+async def find(job_id: str, caller: ApiKey, book: AsyncBook, *, result: bool = True) -> Job:
+    """Read a job that the caller may see; its result may be huge, and not all need it. Raises NotFound."""
+    job = await book.run(commands.fetch(job_id) if result else commands.fetch_bounded(job_id, most=0))
     if job is None or not may_see(caller, job):
         raise NotFound(NO_JOB)
     return job
@@ -31,7 +32,15 @@ async def find(job_id: str, caller: ApiKey, book: AsyncBook) -> Job:
 
 @raises(NotFound)
 async def _named(job_id: JobId, caller: Caller, book: TheBook) -> Job:
-    return await find(job_id, caller, book)
+    return await find(job_id, caller, book, result=False)
 
 
 VisibleJob = Annotated[Job, Depends(_named)]
+
+
+@raises(NotFound)
+async def _watched(job_id: JobId, watcher: Watcher, book: TheBook) -> Job:
+    return await find(job_id, watcher, book, result=False)
+
+
+WatchedJob = Annotated[Job, Depends(_watched)]  # also with a token for it; without its result, as VisibleJob

@@ -32,7 +32,7 @@ async def cancel_job(job: VisibleJob, caller: Caller, book: TheBook, settings: T
     was = await book.run(commands.cancel(job.id, ttl=settings.job_ttl))
     if was in FINAL:
         raise Conflict(f"the job has ended already: it is {was}")
-    return answer(await find(job.id, caller, book))
+    return answer(await find(job.id, caller, book), caller=caller)
 
 
 @router.post(
@@ -45,7 +45,7 @@ async def retry_job(job: VisibleJob, caller: Caller, book: TheBook) -> Response:
     was = await book.run(commands.retry(job.id))
     if was is not None and was not in RETRIED:
         raise Conflict(f"only failed, cancelled and expired jobs are run again; this one is {was}")
-    return answer(await find(job.id, caller, book))
+    return answer(await find(job.id, caller, book), caller=caller)
 
 
 @router.delete(
@@ -57,13 +57,13 @@ async def retry_job(job: VisibleJob, caller: Caller, book: TheBook) -> Response:
 async def delete_job(job: VisibleJob, caller: Caller, book: TheBook, files: TheArtifacts) -> Response:
     # What is there before the job is seen to be finished is not of a run that a retry begins meanwhile.
     owned = await artifacts.keys_of(files, owner=job.owner, job=job.id)
-    job = await find(job.id, caller, book)
+    job = await find(job.id, caller, book, result=False)
     if not job.finished:
         raise Conflict(f"the job is {job.status}: cancel it first")
     # The record goes last: whatever ends this half-way, nothing is left that no record owns.
     await artifacts.erase(files, owned)
     if not await book.run(commands.erase(job.id)):
-        job = await find(job.id, caller, book)  # another request has erased it: 404
+        job = await find(job.id, caller, book, result=False)  # another request has erased it: 404
         raise Conflict(f"the job was run again meanwhile: it is {job.status}")
     return Response(status_code=204)
 

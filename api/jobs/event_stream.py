@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tandem.api.jobs.subscriptions import Feed, Subscriptions
-from tandem.api.jobs.view import show
+from tandem.api.jobs.view import write
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.jobs.events import Event, Extent, Kind
+from tandem.shared.jobs.view import PUSHED
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.store import commands, events
 from tandem.shared.store.executor import AsyncBook
@@ -82,9 +83,9 @@ class EventStream:
 
     async def _finished(self) -> str | None:
         """Give the finished job as JSON; None if somebody let it run again meanwhile: then more follows."""
-        answer = await self._ask([commands.fetch(self._id)])
+        answer = await self._ask([commands.fetch_bounded(self._id, most=PUSHED)])
         job = answer[0] if answer else None
-        return show(job).model_dump_json() if job and job.finished else None
+        return b"".join(write(job)).decode(errors="replace") if job and job.finished else None
 
     async def _ask(self, calls: list[Any]) -> list[Any] | None:
         """Ask the job book, through outages; None if the process shuts down."""

@@ -12,7 +12,7 @@ from sse_starlette.sse import AppStatus, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from tandem.api.dependencies import TheBook
-from tandem.api.jobs.access import NO_JOB, VisibleJob
+from tandem.api.jobs.access import NO_JOB, WatchedJob
 from tandem.api.jobs.event_stream import EventStream, Gap
 from tandem.api.jobs.subscriptions import TheSubscriptions
 from tandem.api.links import JOBS
@@ -68,7 +68,7 @@ class EventResponse(EventSourceResponse):
 )
 @raises(BadRequest, NotFound, ServiceError)
 async def watch_job(
-    job: VisibleJob,
+    job: WatchedJob,
     book: TheBook,
     subscriptions: TheSubscriptions,
     last_event_id: Annotated[str | None, Header(description="The last event that you have.")] = None,

@@ -1,34 +1,53 @@
 """Reading jobs and their files."""
 
-from typing import Annotated
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel
 
+from tandem.api.auth import job_token
 from tandem.api.auth.keys import Caller
 from tandem.api.dependencies import TheArtifacts, TheBook, TheCatalog
 from tandem.api.jobs import cursor as cursors
 from tandem.api.jobs import download
-from tandem.api.jobs.access import VisibleJob
-from tandem.api.jobs.parameters import Wait
+from tandem.api.jobs.access import VisibleJob, WatchedJob, find
+from tandem.api.jobs.parameters import JobId, Wait
 from tandem.api.jobs.subscriptions import TheSubscriptions
-from tandem.api.jobs.view import answer, show
+from tandem.api.jobs.view import answer, json_answer, write
 from tandem.api.links import JOBS
-from tandem.api.server.errors import Invalid, NotFound, raises
+from tandem.api.server.errors import Forbidden, Invalid, NotFound, raises
 from tandem.api.server.routing import ApiRoute
 from tandem.shared.config.api_keys import Role
 from tandem.shared.jobs.model import Status
-from tandem.shared.jobs.view import AnyJob, JobPage
+from tandem.shared.jobs.view import CallersJob, JobPage, Time
 from tandem.shared.store import commands, listing
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.listing import Filter, Page
 from tandem.shared.tasks.spec import Queue
 
+INLINE = 2048  # bytes of a result that a listing carries
+LOOKS = 100  # stretches of a listing looked at for one page
+SHOWN = 100  # characters of a name that there is not
+
 router = APIRouter(prefix=JOBS, tags=["jobs"], route_class=ApiRoute)
 
-LOOKS = 100  # stretches of a listing looked at for one page
+
+class JobToken(BaseModel):
+    """A token and when it ends; it is no other key than the one that it was made with, for one job."""
+
+    token: str
+    expires_at: Time
 
 
-@router.get("", summary="Jobs, newest first: an owner's own, for an admin all.")
+@router.get(
+    "",
+    summary="Jobs, newest first: an owner's own, for an admin all.",
+    description=f"A result of more than {INLINE} bytes is left out, with `result_omitted: true`: the job has it.",
+    response_model=JobPage,
+)
+@raises(Forbidden)
 async def list_jobs(
     caller: Caller,
     book: TheBook,
@@ -36,23 +55,25 @@ async def list_jobs(
     status: Status | None = None,
     task: str | None = None,
     queue: Queue | None = None,
+    owner: Annotated[str | None, Query(min_length=1, max_length=100, description="For admins.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=500)] = None,
-) -> JobPage:
+) -> Response:
     if task is not None and task not in catalog:
-        raise Invalid("query", "task", f"no such task: {task}")
-    owner = "" if caller.role is Role.ADMIN else caller.name
-    which = Filter(owner=owner, task=task or "", queue=queue or "", status=status or "")
+        raise Invalid("query", "task", f"no such task: {task[:SHOWN]}")
+    if caller.role is not Role.ADMIN and owner is not None:
+        raise Forbidden("owner: this filter needs a key of role admin")
+    whose = owner or "" if caller.role is Role.ADMIN else caller.name
+    which = Filter(owner=whose, task=task or "", queue=queue or "", status=status or "")
     try:
         after = cursors.decode(cursor, which) if cursor else listing.START
     except cursors.BadCursor as error:
         raise Invalid("query", "cursor", str(error)) from None
     page = await _collect(book, which, after, limit)
-    jobs = await book.run_all([commands.fetch(job_id) for job_id in page.ids])
-    return JobPage(
-        jobs=[show(job) for job in jobs if job],
-        next=cursors.encode(page.next, which) if page.next else None,
-    )
+    jobs = await book.run_all([commands.fetch_bounded(job_id, most=INLINE) for job_id in page.ids])
+    shown = b",".join(b"".join(write(job, caller)) for job in jobs if job)
+    following = json.dumps(cursors.encode(page.next, which) if page.next else None)
+    return json_answer([b'{"jobs":[', shown, b'],"next":', following.encode(), b"}"])
 
 
 async def _collect(book: AsyncBook, which: Filter, after: listing.Position, limit: int) -> Page:
@@ -66,11 +87,33 @@ async def _collect(book: AsyncBook, which: Filter, after: listing.Position, limi
     return Page(ids, after)
 
 
-@router.get("/{job_id}", summary="A job.", response_model=AnyJob)
-async def get_job(job: VisibleJob, subscriptions: TheSubscriptions, wait: Wait = 0) -> Response:
+@router.get("/{job_id}", summary="A job.", response_model=CallersJob)
+@raises(NotFound)
+async def get_job(
+    job_id: JobId,
+    caller: Caller,
+    book: TheBook,
+    subscriptions: TheSubscriptions,
+    wait: Wait = 0,
+    include: Annotated[Literal["input"] | None, Query(description="`input`: what was submitted, too.")] = None,
+) -> Response:
+    job = await find(job_id, caller, book)
     if wait and not job.finished:
         job = await subscriptions.wait(job, wait)
-    return answer(job)
+    if include is None:
+        return answer(job, caller=caller)
+    stored = await book.run(commands.read_input(job_id))
+    return answer(job, caller=caller, more={"input": stored or b"null"})
+
+
+@router.post(
+    "/{job_id}/token",
+    summary="A token for this job's events and file alone, as `?token=`: browsers' EventSource can send no key.",
+)
+async def make_token(job: VisibleJob, caller: Caller, response: Response) -> JobToken:
+    response.headers["Cache-Control"] = "no-store"
+    expires = datetime.now(UTC).replace(microsecond=0) + job_token.VALID
+    return JobToken(token=job_token.make(caller, job.id, expires), expires_at=expires)
 
 
 @router.get(
@@ -86,7 +129,7 @@ async def get_job(job: VisibleJob, subscriptions: TheSubscriptions, wait: Wait =
 )
 @raises(NotFound)
 async def get_file(
-    job: VisibleJob,
+    job: WatchedJob,
     files: TheArtifacts,
     range_: Annotated[str | None, Header(alias="Range")] = None,
     if_range: Annotated[str | None, Header()] = None,

@@ -16,13 +16,11 @@ class Health(BaseModel):
     status: str = "ok"
 
 
-@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="The process lives.")
 async def healthz() -> Health:
     return Health()
 
 
-@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Redis answers.")
 async def readyz(book: TheBook) -> Health:
     await book.run(PING)

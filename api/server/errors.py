@@ -43,6 +43,10 @@ class BodyTooLarge(ApiError):
     http_status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
+class UnsupportedMediaType(ApiError):
+    http_status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
 class RangeNotSatisfiable(ApiError):
     http_status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fastapi import params
+from fastapi import Request, params
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_dependant
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from tandem.api.server.error_responses import describe
 from tandem.api.server.errors import Invalid, declared
+
+SHOWN = 100  # characters of a name that there is not
 
 
 class ApiRoute(APIRoute):
@@ -35,3 +38,33 @@ def _statuses(path: str, endpoint: Callable[..., Any], dependencies: Sequence[pa
 
 def _takes_parameters(found: Dependant) -> bool:
     return any((found.path_params, found.query_params, found.header_params, found.cookie_params, found.body_params))
+
+
+def refuse_unknown(request: Request) -> None:
+    """Refuse a query parameter that the route does not know, or one given twice: neither must pass as understood.
+
+    Raises:
+        RequestValidationError: names it.
+
+    """
+    given = [name for name, _ in request.query_params.multi_items()]
+    known = _query_names(request.scope["route"])
+    for name in given:
+        if name not in known:
+            raise Invalid("query", name[:SHOWN], f"no such parameter; there are {', '.join(sorted(known)) or 'none'}")
+        if given.count(name) > 1:
+            raise Invalid("query", name, "given more than once")
+
+
+def _query_names(route: APIRoute) -> frozenset[str]:
+    names, waiting = set[str](), [route.dependant]
+    while waiting:
+        found = waiting.pop()
+        waiting += found.dependencies
+        for param in found.query_params:
+            kind = param.field_info.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                names |= set(kind.model_fields)
+            else:
+                names.add(param.alias)
+    return frozenset(names)

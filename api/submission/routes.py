@@ -15,7 +15,7 @@ from tandem.api.jobs.parameters import JobId, Wait, preferred_wait
 from tandem.api.jobs.subscriptions import TheSubscriptions
 from tandem.api.jobs.view import answer
 from tandem.api.links import job_url, task_path
-from tandem.api.server.errors import BodyTooLarge, Forbidden, NotFound, raises
+from tandem.api.server.errors import BodyTooLarge, Forbidden, NotFound, UnsupportedMediaType, raises
 from tandem.api.server.quota_headers import HEADERS, rate_headers
 from tandem.api.server.routing import ApiRoute
 from tandem.api.submission.idempotency import REPLAYED, replay_headers
@@ -91,7 +91,7 @@ class SubmitRoute(ApiRoute):
 
 
 def _acceptor(spec: AnySpec) -> Any:
-    @raises(Forbidden, BodyTooLarge, KeyReused, RateExceeded, StoreUnavailable)
+    @raises(Forbidden, BodyTooLarge, UnsupportedMediaType, KeyReused, RateExceeded, StoreUnavailable)
     async def accept(
         request: Request,
         caller: Caller,
@@ -105,7 +105,7 @@ def _acceptor(spec: AnySpec) -> Any:
         if wait := preferred_wait(headers.prefer):
             sent["Preference-Applied"] = f"wait={wait}"
             job = await state.subscriptions.wait(job, wait)
-        return answer(job, 200 if job.finished or receipt.replayed else 202, sent)
+        return answer(job, 200 if job.finished or receipt.replayed else 202, sent, caller=caller)
 
     example = Example(summary=spec.summary, value=spec.example)
     accept.__annotations__["payload"] = Annotated[spec.input, Body(openapi_examples={"example": example})]
@@ -122,6 +122,6 @@ def _reader(spec: AnySpec) -> Any:
             raise NotFound(f"no {spec.name} job with this id")
         if wait and not job.finished:
             job = await subscriptions.wait(job, wait)
-        return answer(job)
+        return answer(job, caller=caller)
 
     return read

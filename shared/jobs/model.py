@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Self
 
 
@@ -55,6 +56,8 @@ class Artefact:
     sha256: str
 
 
+TOO_DEEP = "nested too deep to be shown here"
+
 # The fields of the record's hash that are shown. The input is not: it may be huge.
 RECORD = (
     "id",
@@ -89,7 +92,8 @@ RECORD = (
 class Job:
     """A job's record. Times are UTC by Redis's clock, to the millisecond; JSON fields are decoded.
 
-    `url` is its page in the API, known only where a webhook has to name it.
+    The result stays the JSON that was stored: it may be huge, and most readers pass it on. `result_bytes` is its
+    length, also where it was not read. `url` is its page in the API, known only where a webhook has to name it.
     """
 
     id: str
@@ -106,7 +110,8 @@ class Job:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     progress: dict[str, Any] | None = None
-    result: Any = None
+    result_json: bytes | None = None
+    result_bytes: int = 0
     error: dict[str, Any] | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
@@ -124,10 +129,20 @@ class Job:
     def waiting(self) -> bool:
         return self.status in WAITING
 
+    @property
+    def result_omitted(self) -> bool:
+        return self.result_json is None and self.result_bytes > 0
+
+    @cached_property
+    def result(self) -> Any:
+        return None if self.result_json is None else _decode(self.result_json.decode(errors="replace"))
+
     @classmethod
-    def from_values(cls, values: Sequence[bytes | None]) -> Self:
+    def from_values(cls, values: Sequence[bytes | None], result_bytes: int | None = None) -> Self:
         """Read the values of RECORD from the record's Redis hash; None where it has no such field."""
-        text = {name: value.decode() for name, value in zip(RECORD, values, strict=True) if value is not None}
+        stored = {name: value for name, value in zip(RECORD, values, strict=True) if value is not None}
+        result = stored.pop("result", None)
+        text = {name: value.decode() for name, value in stored.items()}
         return cls(
             id=text["id"],
             task=text["task"],
@@ -143,7 +158,8 @@ class Job:
             started_at=_time(text, "started_at"),
             finished_at=_time(text, "finished_at"),
             progress=_json(text, "progress"),
-            result=_json(text, "result"),
+            result_json=result,
+            result_bytes=len(result or b"") if result_bytes is None else result_bytes,
             error=_json(text, "error"),
             attempts=[_attempt(entry) for entry in json.loads(f"[{text.get('attempts', '')}]")],
             usage=Usage(*(int(text.get(f"usage_{name}", 0)) for name in ("input", "output", "requests"))),
@@ -165,7 +181,18 @@ def _time(fields: Mapping[str, str], name: str) -> datetime | None:
 
 
 def _json(fields: Mapping[str, str], name: str) -> Any:
-    return json.loads(fields[name]) if name in fields else None
+    return _decode(fields[name]) if name in fields else None
+
+
+def _decode(text: str) -> Any:
+    """Decode what is to be shown; half a character, a lone surrogate, becomes a question mark."""
+    try:
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+    except RecursionError:
+        return TOO_DEEP
+    return value
 
 
 def _attempt(entry: dict[str, Any]) -> dict[str, Any]:

@@ -1,23 +1,26 @@
 """What follows from an attempt that raised: one pure decision for both pools."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from tandem.shared.errors import MAX_MESSAGE, JobError, RateLimited, Snooze
+from tandem.shared.jobs.errors import trace
 from tandem.shared.tasks.spec import RetryPolicy
 from tandem.shared.types.backoff import Backoff
 
 UNFORESEEN = "an error that nobody foresaw; the worker's log has its traceback"
+MAX_TRACE = 4000  # characters, the end: there is where it was raised
 MAX_THROTTLED = 20  # times that a rate limit burns no attempt of a job; then it counts like any failure
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What is recorded of an attempt that failed."""
+    """What is recorded of an attempt that failed; admins see the `trace`, where an unforeseen error was raised."""
 
     type: str
     message: str
     retryable: bool
+    trace: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         """Say its type, for logs: the message was written for the job's owner, and may name what is theirs."""
@@ -72,7 +75,7 @@ def describe(error: BaseException, *, own_words: bool = False) -> Failure:
         return Failure(error.type, _carried(error.message), error.retryable)
     name = type(error).__name__
     message = (_words(error) or name) if own_words else UNFORESEEN
-    return Failure(name, _carried(message[:MAX_MESSAGE]), retryable=True)
+    return Failure(name, _carried(message[:MAX_MESSAGE]), retryable=True, trace=_carried(trace(error)[-MAX_TRACE:]))
 
 
 def _words(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """The job book's calls as data (executor.py runs them): what anybody may do with a job, workers and clock apart."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,21 @@ from tandem.shared.store.scripts import ENGINES, Call, script
 def fetch(job_id: str) -> Call[Job | None]:
     """Read a job's record."""
     return Call("HMGET", [Key.JOB + job_id, *RECORD], _job, command=True)
+
+
+def fetch_bounded(job_id: str, *, most: int) -> Call[Job | None]:
+    """Read a job's record, without a result of more than `most` bytes."""
+    call = _read(job_id, most, RECORD)
+    return Call(call.name, call.args, lambda answer: _bounded(call.parse(answer)))
+
+
+@script("jobs/read", library=())
+def _read(id: str, most: int, fields: Sequence[str]) -> list[bytes | None]: ...
+
+
+def _bounded(answer: list[bytes | None]) -> Job | None:
+    *values, size = answer
+    return Job.from_values(values, int(size or 0)) if values[0] is not None else None
 
 
 def _job(answer: Any) -> Job | None:
@@ -36,6 +52,11 @@ def retry(job_id: str, *, only: Status | None = None) -> Status | None:
 @script("jobs/erase", library=ENGINES)
 def erase(job_id: str) -> bool:
     """Erase the record of a finished job, with its events; False: there is none, or it is unfinished."""
+
+
+def read_input(job_id: str) -> Call[bytes | None]:
+    """Read a job's input as it was stored, JSON."""
+    return Call("HGET", [Key.JOB + job_id, "payload"], lambda answer: answer, command=True)
 
 
 def drop_file(job_id: str) -> Call[bool]:

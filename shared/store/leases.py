@@ -176,8 +176,11 @@ def _end(
 ) -> Call[bool]:
     attempt = None
     if failure:
-        attempt = json.dumps({"attempt": lease.attempt, "type": failure.type, "message": failure.message})
-        fields = ["error", json.dumps(asdict(failure))]
+        said = asdict(failure)
+        trace = said.pop("trace")
+        entry = {"attempt": lease.attempt, "type": failure.type, "message": failure.message}
+        attempt = json.dumps({**entry, "trace": trace} if trace else entry)
+        fields = ["error", json.dumps(said)]
     return _finish(
         id=lease.id,
         token=lease.token,

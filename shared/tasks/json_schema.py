@@ -12,6 +12,8 @@ from typing import Any
 
 import jsonschema_rs
 
+from tandem.shared.tasks.look_ahead import LOOKS_AHEAD, without_look_aheads
+
 MAX_BYTES = 64 * 1024
 MAX_PATTERNS = 20
 MAX_PATTERN_SIZE = 2_000_000  # bytes of one compiled pattern
@@ -24,8 +26,9 @@ MAX_ERRORS = 10
 def check_schema(schema: dict[str, Any]) -> None:
     """Raise ValueError if `schema` is not a usable JSON Schema."""
     try:
-        _check_size(schema)
-        _compile(schema)
+        plain = _plain(schema)
+        _check_size(plain)
+        _compile(plain)
     except (jsonschema_rs.ValidationError, ValueError, RecursionError) as error:
         raise ValueError(f"not a usable JSON Schema: {str(error).splitlines()[0]}") from None
 
@@ -45,8 +48,15 @@ def errors(schema: dict[str, Any], value: Any) -> list[str]:
         return [f"the value: nested deeper than {MAX_DEPTH} levels"]
     return [
         f"{'/'.join(map(str, error.instance_path)) or 'the value'}: {error.message}"
-        for error in islice(_compile(schema).iter_errors(value), MAX_ERRORS)
+        for error in islice(_compile(_plain(schema)).iter_errors(value), MAX_ERRORS)
     ]
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """Write the schema for an engine without look-aheads."""
+    looks_ahead = any(str(node.get("pattern")).startswith(LOOKS_AHEAD) for node, _ in _nodes(schema, follow=False))
+    plain: dict[str, Any] = without_look_aheads(schema) if looks_ahead else schema
+    return plain
 
 
 def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:

@@ -10,6 +10,7 @@ import aiohttp
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.jobs.errors import trace
+from tandem.shared.jobs.view import PUSHED
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import AsyncClient
 from tandem.shared.store import commands, deliveries
@@ -110,7 +111,7 @@ class Deliverer:
 
     async def _render(self, delivery: Delivery) -> str | None:
         """Write the body from the record; None if that has moved on."""
-        job = await self._book.run(commands.fetch(delivery.job))
+        job = await self._book.run(commands.fetch_bounded(delivery.job, most=PUSHED))
         if job is None or delivery.event != f"job.{job.status}":
             return None
         return request.body(delivery, job)

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from tandem.shared.errors import FinalError
 from tandem.shared.jobs.model import Job, iso
-from tandem.shared.jobs.view import links_of, show
+from tandem.shared.jobs.view import links_of, render
 from tandem.shared.net.resolver import refusal, resolve_soon
 from tandem.shared.net.ssrf import RefusedUrl, check_url
 from tandem.shared.store.deliveries import Delivery, Outcome, Verdict
@@ -66,8 +66,9 @@ def session(*, allow_private: bool) -> aiohttp.ClientSession:
 def body(delivery: Delivery, job: Job) -> str:
     """Write what a receiver gets: the job as it ended."""
     links = links_of(job.url or FORMERLY + job.id, file=job.file is not None)
-    data = json.loads(show(job, links).model_dump_json(exclude={"deliveries"}))
-    return json.dumps({"type": delivery.event, "timestamp": iso(delivery.at), "data": data}, ensure_ascii=False)
+    head = json.dumps({"type": delivery.event, "timestamp": iso(delivery.at)}).removesuffix("}")
+    data = b"".join(render(job, links, without={"deliveries": True})).decode(errors="replace")
+    return f'{head}, "data": {data}}}'
 
 
 def headers(delivery: Delivery, content: str, secret: str) -> dict[str, str]:

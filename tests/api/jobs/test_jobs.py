@@ -1,18 +1,21 @@
 import asyncio
 import base64
+import json
 from datetime import timedelta
 
 import pytest
 
 from tandem.api.jobs import cursor as cursors
 from tandem.shared.jobs.model import Usage
-from tandem.shared.jobs.retry import Fail, Failure, RetryIn
+from tandem.shared.jobs.retry import Fail, Failure, RetryIn, describe
 from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store import leases, listing
 from tandem.shared.store.events import channel
 from tandem.shared.store.executor import Book
 from tests.support.gateway import CHAT, Gateway, is_problem
 from tests.support.jobs import TTL, claim_one, finish
+
+NOTHING: dict[str, str] = {}
 
 
 async def test_a_finished_job(gateway: Gateway, worker: Book) -> None:
@@ -169,3 +172,46 @@ async def _commands_in(book: Book, seconds: float) -> int:
     before = await asyncio.to_thread(count)
     await asyncio.sleep(seconds)
     return await asyncio.to_thread(count) - before - 1
+
+
+async def test_the_input_is_shown_to_owner_and_admin_who_ask_for_it(gateway: Gateway, worker: Book) -> None:
+    job_id = await gateway.submit()
+    path = f"/v1/jobs/{job_id}"
+    for client in (gateway.ann, gateway.admin):
+        assert "input" not in (await client.get(path)).json()
+        assert (await client.get(f"{path}?include=input")).json()["input"]["messages"] == CHAT["messages"]
+    finish(worker, claim_one(worker))
+    job = (await gateway.ann.get(f"{path}?include=input")).json()
+    assert (job["input"]["messages"], job["result"]) == (CHAT["messages"], {"text": "hi"})
+    is_problem(await gateway.bob.get(f"{path}?include=input"), 404)
+    is_problem(await gateway.ann.get(f"{path}?include=output"), 422)
+
+
+async def test_admins_see_and_filter_by_owner(gateway: Gateway) -> None:
+    job_id = await gateway.submit()
+    assert (await gateway.bob.post("/v1/chat", json=CHAT)).status_code == 202
+    [job] = (await gateway.admin.get("/v1/jobs?owner=ann")).json()["jobs"]
+    assert (job["id"], job["owner"]) == (job_id, "ann")
+    assert (await gateway.admin.get(f"/v1/jobs/{job_id}")).json()["owner"] == "ann"
+    assert (await gateway.admin.get("/v1/jobs?owner=nobody")).json()["jobs"] == []
+    assert "owner" not in (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()
+    assert "owner" not in (await gateway.ann.get("/v1/jobs")).json()["jobs"][0]
+    is_problem(await gateway.ann.get("/v1/jobs?owner=bob"), 403)
+
+
+async def test_admins_alone_see_where_an_unforeseen_error_was_raised(gateway: Gateway, worker: Book) -> None:
+    job_id = await gateway.submit()
+    lease = claim_one(worker)
+    try:
+        NOTHING[lease.payload]
+    except KeyError as error:
+        failure = describe(error)
+    worker.run(leases.give_up(lease, Fail(failure), usage=Usage(), ttl=TTL))
+    path = f"/v1/jobs/{job_id}"
+    [attempt] = (await gateway.admin.get(path)).json()["error"]["attempts"]
+    assert "NOTHING[lease.payload]" in attempt["trace"]
+    assert attempt["trace"].endswith("KeyError")
+    assert CHAT["messages"][0]["content"] not in attempt["trace"]
+    mine = (await gateway.ann.get(path)).json()
+    assert "trace" not in mine["error"]["attempts"][0]
+    assert "lease.payload" not in json.dumps(mine)

@@ -17,7 +17,7 @@ from tandem.shared.jobs.attempt import (
 )
 from tandem.shared.jobs.model import Job, Status, at
 from tandem.shared.jobs.retry import Fail, HandBack, decide
-from tandem.shared.jobs.view import links_of, show
+from tandem.shared.jobs.view import links_of, render
 from tandem.shared.tasks.spec import Input, Output, Queue, RetryPolicy, TaskSpec
 
 
@@ -105,9 +105,9 @@ def test_what_can_be_stored_can_be_shown(value: Any) -> None:
         attempt=1,
         max_attempts=1,
         created_at=at(0),
-        result=json.loads(check_output(ASK, Answer(value=value))),
+        result_json=check_output(ASK, Answer(value=value)).encode(),
     )
-    shown = show(job, links_of("/v1/jobs/1", file=False)).model_dump_json()
+    shown = b"".join(render(job, links_of("/v1/jobs/1", file=False)))
     assert json.loads(json.dumps({"data": [json.loads(shown)]}))["data"][0]["result"] == {"value": value}
 
 

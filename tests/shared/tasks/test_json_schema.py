@@ -37,6 +37,31 @@ def test_each_error_is_a_line_with_its_place() -> None:
     assert len(errors({"const": "a\nb"}, "c\nd")[0].splitlines()) == 1
 
 
+PYDANTIC_DECIMAL = r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"
+PASSWORD = r"^(?=.*\d)(?=.*[A-Z)|(])(?!.*\()[^ ]{4,}$"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "good", "bad"),
+    [
+        (PYDANTIC_DECIMAL, ["1.50", "-7", "+.5", 3], ["+", ".", "-.", "", "1e5", "1,5"]),
+        (PASSWORD, ["abC1", "9999|", "1)xx"], ["abcd1", "ABCD", "C1(xx", "C1 xx", "C1"]),
+    ],
+)
+def test_a_leading_look_ahead_is_a_condition_of_its_own(pattern: str, good: list[Any], bad: list[str]) -> None:
+    schema = {"properties": {"a": {"anyOf": [{"type": "number"}, {"type": "string", "pattern": pattern}]}}}
+    check_schema(schema)
+    assert [value for value in good if errors(schema, {"a": value})] == []
+    assert [value for value in bad if not errors(schema, {"a": value})] == []
+
+
+def test_what_looks_like_a_pattern_and_is_data_stays() -> None:
+    data = {"pattern": PYDANTIC_DECIMAL}
+    schema = {"properties": {"const": {"const": data}, "pattern": {"pattern": "^a"}}}
+    assert errors(schema, {"const": data, "pattern": "ab"}) == []
+    assert len(errors(schema, {"const": {"pattern": "^"}, "pattern": "b"})) == 2
+
+
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
@@ -50,7 +75,10 @@ def test_each_error_is_a_line_with_its_place() -> None:
         ({"$id": "::::"}, "URI"),
         ({"pattern": "("}, "regex"),
         ({"pattern": r"(a)\1"}, "regex"),  # a backreference needs backtracking
-        ({"pattern": "(?=a)b"}, "regex"),  # and so does looking ahead
+        ({"pattern": "(?=a)b"}, "regex"),  # and so does looking ahead, unless it is a condition of its own
+        ({"pattern": "^(?!a)b|c"}, "regex"),
+        ({"pattern": "^(?!a"}, "regex"),
+        ({"pattern": "^a(?!b)"}, "regex"),
         ({"pattern": "a{1000000000}"}, "regex"),
         ({"pattern": "((a{100}){100}){100}"}, "regex"),
         ({"patternProperties": {"(": {}}}, "regex"),

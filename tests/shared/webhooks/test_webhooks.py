@@ -16,6 +16,7 @@ from standardwebhooks import Webhook
 from tandem.shared.config.settings import Settings
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail
+from tandem.shared.jobs.view import PUSHED
 from tandem.shared.runtime.redis_client import async_client
 from tandem.shared.store import commands, leases, queues
 from tandem.shared.store.deliveries import Delivery, Outcome
@@ -23,7 +24,7 @@ from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.queues import QueueName
 from tandem.shared.webhooks import request
 from tandem.shared.webhooks.deliverer import Deliverer
-from tests.support.jobs import FAILURE, TTL, claim, get, put, succeed
+from tests.support.jobs import FAILURE, TTL, claim, finish, get, put, succeed
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwaGlq9Ye0Xyz0"
 
@@ -119,6 +120,17 @@ async def test_a_webhook_is_signed_and_holds_the_job(book: Book, receiver: Recei
     assert sent["data"]["links"]["self"] == f"/v1/jobs/{job_id}", "also of a job that was stored without its URL"
     assert job_id in headers["webhook-id"]
     assert not list(book.client.scan_iter("tandem:delivery:*"))
+
+
+async def test_a_result_larger_than_is_pushed_is_left_out(book: Book, receiver: Receiver, delivering: Deliver) -> None:
+    job_id = put(book, webhook_url=f"{receiver.url}/takes")
+    finish(book, claim(book)[0], json.dumps("x" * PUSHED))
+    async with delivering():
+        await shown(book, job_id, "delivered")
+    [(_, body)] = receiver.to("/takes")
+    sent = json.loads(body)["data"]
+    assert (sent["result"], sent["result_omitted"], sent["id"]) == (None, True, job_id)
+    assert "deliveries" not in sent
 
 
 @pytest.mark.slow
