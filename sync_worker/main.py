@@ -4,8 +4,6 @@ import argparse
 import gc
 import logging
 import os
-from collections.abc import Sequence
-from importlib import import_module
 
 from redis.exceptions import RedisError
 
@@ -19,7 +17,7 @@ from tandem.sync_worker.context import HANDLERS
 from tandem.sync_worker.engine.plan import CATALOG
 from tandem.sync_worker.engine.worker import SyncWorker
 from tandem.sync_worker.reports import pdf
-from tandem.sync_worker.startup_checks import check
+from tandem.sync_worker.startup_checks import check, preload
 
 log = logging.getLogger("tandem.sync_worker")
 
@@ -37,10 +35,10 @@ def main(pid: int) -> None:
         # Imports WeasyPrint, Alembic and the rest once, before the first fork.
         HANDLERS.load("tandem.sync_worker.handlers", CATALOG)
         check(settings)
+        preload(settings.rq_imports or ())
     except (BindingError, SettingsError) as error:
         leave(str(error), BAD_SETTING)
     pdf.preload(settings)
-    _preload(settings.rq_imports or ())
     # What is here now is shared with every horse: keep the collector's hands off its pages.
     gc.collect()
     gc.freeze()
@@ -75,12 +73,3 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--max-idle-time", type=int, metavar="S", help="end after S seconds without a job")
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
     return parser.parse_args()
-
-
-def _preload(prefixes: Sequence[str]) -> None:
-    """Import what jobs of plain RQ call, so that no horse has to. What can't be imported fails when it is called."""
-    for prefix in prefixes:
-        try:
-            import_module(prefix)
-        except Exception as error:  # noqa: BLE001 - it is anybody's module, or the name of a function
-            log.warning("%s was not imported ahead: %s", prefix, error)

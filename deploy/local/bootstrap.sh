@@ -44,13 +44,25 @@ make_venv() {
 
 install_packages() {
     say "installing the packages of $lock (once)"
-    if ! "$venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r "$lock"; then
-        say "The packages could not be installed. If one had to be compiled, it needs a compiler and Python's headers:"
-        say "  sudo apt-get install -y build-essential python3-dev"
+    said=$(mktemp)
+    trap 'rm -f "$said"' EXIT
+    # The warnings too: by them alone pip tells that it reached nobody.
+    if ! "$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$lock" >/dev/null 2>"$said"; then
+        cat "$said" >&2
+        explain_failure
         exit 1
     fi
     { grep -v " $lock\$" "$stamp" 2>/dev/null || true; cksum "$lock"; } > "$stamp.new"
     mv "$stamp.new" "$stamp"
+}
+
+explain_failure() {
+    if grep -qiE 'from versions: none|connection broken|NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError' "$said"; then
+        say "The package index can't be reached. Look at the network, a proxy (HTTPS_PROXY) and pip's settings (pip config list)."
+    else
+        say "The packages could not be installed. If one had to be compiled, it needs a compiler and Python's headers:"
+        say "  sudo apt-get install -y build-essential python3-dev"
+    fi
 }
 
 have_libraries() { "$venv/bin/python" deploy/local/libraries.py; }

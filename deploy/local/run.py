@@ -2,19 +2,20 @@
 
 import asyncio
 import base64
+import errno
 import fcntl
 import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 from pathlib import Path
 
 from tandem.deploy.local.parts import parts
-from tandem.deploy.local.ports import is_free
 from tandem.deploy.local.supervisor import STOPPED, StartFailed, Supervisor
 from tandem.shared.config.api_keys import make_key_files, make_secret_file
-from tandem.shared.config.settings import WEBHOOK_SECRET_FILE, Settings, load_or_exit
+from tandem.shared.config.settings import BAD_SETTING, WEBHOOK_SECRET_FILE, Settings, SettingsError, load_or_exit
 
 EXAMPLE = Path(__file__).parent / "alembic"
 
@@ -28,14 +29,14 @@ def prepare(settings: Settings) -> None:
 
     Raises:
         Blocked: another platform runs here, or a port is taken.
+        SettingsError: this machine can't listen on HOST.
 
     """
     run_dir = settings.run_dir.resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
     _lock(run_dir)
     for name, port in (("PORT", settings.port), ("DASHBOARD_PORT", settings.dashboard_port)):
-        if not is_free(settings.host, port):
-            raise Blocked(f"{name}={port} is in use on {settings.host}; stop what listens there or set {name}")
+        _check_place(settings.host, name, port)
     make_local_files(settings)
 
 
@@ -49,6 +50,15 @@ def make_local_files(settings: Settings) -> None:
         make_secret_file(run_dir / WEBHOOK_SECRET_FILE, "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
     if not settings.database_url and not settings.alembic and not (run_dir / "alembic").exists():
         shutil.copytree(EXAMPLE, run_dir / "alembic", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _check_place(host: str, name: str, port: int) -> None:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Blocked(f"{name}={port} is in use on {host}; stop what listens there or set {name}") from None
+        raise SettingsError(f"HOST={host!r}, {name}={port}: can't listen there: {error.strerror}") from None
 
 
 def _lock(run_dir: Path) -> None:
@@ -73,11 +83,14 @@ def welcome(settings: Settings) -> str:
     folder = nearby(settings.run_dir.resolve())
     key = f"$(cat {folder}/user.key)" if not settings.has_keys else "YOUR-KEY"
     keys = f"{folder}/user.key, {folder}/admin.key" if not settings.has_keys else "as declared in the settings"
+    if not settings.has_keys and settings.config and any(key.role for key in settings.config.keys.values()):
+        keys += ", and those of TANDEM_CONFIG"
     lines = [
         f"ready {url}",
         f"  API docs   {url}/docs",
         f"  dashboard  http://{settings.host}:{settings.dashboard_port}  (password: the admin key)",
         f"  keys       {keys}",
+        *([] if settings.has_provider else ["  LLM        a stand-in, which makes its answers up; set OPENAI_API_KEY"]),
         *([f"  mails      {folder}/outbox"] if not settings.smtp_url else []),
         "  try it:",
         f"  curl -s {url}/v1/chat -H \"Authorization: Bearer {key}\" -H 'Prefer: wait=30' \\",
@@ -114,6 +127,9 @@ def main() -> None:
     except Blocked as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(BAD_SETTING) from None
     raise SystemExit(asyncio.run(supervise(settings)))
 
 

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from tandem.llm_worker.providers.base import Endpoint, Provider
 from tandem.llm_worker.providers.openai_compatible.provider import OpenAICompatible
+from tandem.shared.config.environment import environment
 from tandem.shared.config.file import ProviderConfig
 from tandem.shared.config.key_ring import secret_of
-from tandem.shared.config.settings import Settings, SettingsError, environment
+from tandem.shared.config.settings import STAND_IN, Settings, SettingsError
 
 NO_KEY = "none"  # for servers that ask for none; the SDK insists on something
 
@@ -38,7 +39,8 @@ def endpoints(settings: Settings) -> list[Endpoint]:
     part = ProviderConfig(base_url=base_url) if base_url else ProviderConfig()
     host = _host(part.base_url, "OPENAI_BASE_URL")
     _check(key, "OPENAI_API_KEY")
-    return [_endpoint(host if base_url else "openai", part, key, host, settings)]
+    name = (host if base_url else "openai") if settings.has_provider else STAND_IN
+    return [_endpoint(name, part, key, host, settings)]
 
 
 def _declared(name: str, part: ProviderConfig, settings: Settings) -> Endpoint:

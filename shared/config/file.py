@@ -19,7 +19,7 @@ from tandem.shared.config.api_keys import NAME, Role
 from tandem.shared.tasks.registry import load as load_catalog
 from tandem.shared.types.duration import Duration
 from tandem.shared.types.share import Share
-from tandem.shared.types.urls import HttpUrl
+from tandem.shared.types.urls import ApiUrl, HttpUrl
 
 # Upper case only, as such variables are named: a key that was pasted here is no name.
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
@@ -45,7 +45,7 @@ class Limits(_Part):
 class ProviderConfig(Limits):
     """An OpenAI-compatible server. `timeout` is for one whole answer, None is TANDEM_LLM_TIMEOUT."""
 
-    base_url: HttpUrl = "https://api.openai.com/v1"
+    base_url: ApiUrl = "https://api.openai.com/v1"
     api_key_env: Variable | None = None
     timeout: Annotated[Duration, Field(ge=timedelta(milliseconds=10))] | None = None
     stall_timeout: Annotated[Duration, Field(ge=timedelta(milliseconds=10))] = timedelta(seconds=8)
@@ -118,7 +118,7 @@ class Schedule(_Part):
     def _input(self) -> Self:
         specs = {spec.name: spec for spec in load_catalog()}
         if self.task not in specs:
-            raise ValueError(f"task {_unknown(self.task, specs)}")
+            raise ValueError(f"task {unknown(self.task, specs)}")
         try:
             specs[self.task].input.model_validate(self.input)
         except ValidationError as error:
@@ -140,10 +140,10 @@ class Config(_Part):
         for title, model in self.models.items():
             place = _place(("models", title))
             if model.provider is not None and model.provider not in self.providers:
-                raise ValueError(f"{place}.provider: {_unknown(model.provider, self.providers)}")
+                raise ValueError(f"{place}.provider: {unknown(model.provider, self.providers)}")
             for fallback in model.fallbacks:
                 if fallback not in self.models:
-                    raise ValueError(f"{place}.fallbacks: {_unknown(fallback, self.models)}")
+                    raise ValueError(f"{place}.fallbacks: {unknown(fallback, self.models)}")
             if len({title, *model.fallbacks}) <= len(model.fallbacks):
                 raise ValueError(f"{place}.fallbacks: each model may stand only once, and not {title} itself")
         return self
@@ -181,7 +181,7 @@ def _explain(item: Any) -> str:
         return str(said)
     if item["type"] == "extra_forbidden":
         above = _place(item["loc"][:-1])
-        return (f"{above}: " if above else "") + _unknown(str(item["loc"][-1]), _fields(item["loc"][:-1]))
+        return (f"{above}: " if above else "") + unknown(str(item["loc"][-1]), _fields(item["loc"][:-1]))
     if item["loc"][-1] in {"api_key_env", "key_env"}:
         # What stands there may be the key itself.
         return f"{_place(item['loc'])}: must name an environment variable, in capitals such as OPENAI_API_KEY"
@@ -192,7 +192,7 @@ def _explain(item: Any) -> str:
     return f"{_place(item['loc'])}{shown}: {said}"
 
 
-def _unknown(name: str, known: Any) -> str:
+def unknown(name: str, known: Any) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known) or 'none'}"
     return f"{name!r:.{SHOWN}}: no such name; {hint}"

@@ -1,10 +1,10 @@
 """The API keys of all sources together: TANDEM_API_KEYS or the local set-up's files, and the config file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from tandem.shared.config.api_keys import ApiKey, Role, check_once, unfit
-from tandem.shared.config.file import KeyConfig
+from tandem.shared.config.file import KeyConfig, Schedule, unknown
 
 Lookup = Callable[[str], str | None]
 
@@ -34,6 +34,13 @@ def _key(name: str, part: KeyConfig, lookup: Lookup) -> ApiKey:
     if why := unfit(secret):
         raise ValueError(f"keys.{name}.key_env: {part.key_env}: {why}")
     return ApiKey(name, part.role or Role.USER, secret)
+
+
+def check_owners(schedules: Sequence[Schedule], names: Collection[str]) -> None:
+    """See to it that each schedule's owner is the name of a key. Raises ValueError."""
+    for schedule in schedules:
+        if schedule.owner not in {None, *names}:
+            raise ValueError(f"schedules.{schedule.name}.owner: {unknown(str(schedule.owner), names)}")
 
 
 def secret_of(place: str, variable: str | None, lookup: Lookup) -> str:

@@ -1,25 +1,24 @@
 """All settings: environment variables, also from `.env`, validated at start."""
 
-import difflib
-import os
 import re
 import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from dotenv import dotenv_values
 from pydantic import ByteSize, DirectoryPath, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tandem.shared.config.api_keys import ApiKey, parse_keys, read_key_files
+from tandem.shared.config.environment import DOTENV, ENCODING, check_names, cleaned, environment
 from tandem.shared.config.file import Config
 from tandem.shared.config.file import read as read_config
-from tandem.shared.config.key_ring import merge_keys
+from tandem.shared.config.key_ring import check_owners, merge_keys
 from tandem.shared.types.duration import Duration
 from tandem.shared.types.share import Percentage
-from tandem.shared.types.urls import FilesUrl, HttpUrl, RedisUrl, SmtpUrl
+from tandem.shared.types.urls import ApiUrl, FilesUrl, RedisUrl, SmtpUrl
 
+MOST_BYTES = 2**50
 RQ_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 WEBHOOK_SECRET_FILE = "webhook.secret"  # noqa: S105 - a file's name
 SIGNING_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}")
@@ -29,7 +28,8 @@ class Settings(BaseSettings):
     """Every setting of the platform; a field's alias is its environment variable."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
+        env_file=DOTENV,
+        env_file_encoding=ENCODING,
         dotenv_filtering="only_existing",
         extra="ignore",
         frozen=True,
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     sync_workers: int = Field(default=1, ge=0, le=256)
 
     openai_api_key: SecretStr | None = None
-    openai_base_url: HttpUrl | None = Field(default=None, repr=False)
+    openai_base_url: ApiUrl | None = Field(default=None, repr=False)
     model: str = Field(default="gpt-5.4-mini", validation_alias="TANDEM_MODEL")
     embed_model: str = Field(default="text-embedding-3-small", validation_alias="TANDEM_EMBED_MODEL")
     llm_concurrency: int = Field(default=100, ge=1, le=10_000, validation_alias="TANDEM_LLM_CONCURRENCY")
@@ -54,9 +54,11 @@ class Settings(BaseSettings):
     llm_tpm: int | None = Field(default=None, ge=1, le=10**9, validation_alias="TANDEM_LLM_TPM")
     llm_timeout: Duration = Field(default=timedelta(seconds=60), validation_alias="TANDEM_LLM_TIMEOUT")
     llm_max_block: Duration = Field(default=timedelta(seconds=30), validation_alias="TANDEM_LLM_MAX_BLOCK")
-    llm_max_jobs: int | None = Field(default=None, ge=1, validation_alias="TANDEM_LLM_MAX_JOBS")
-    llm_max_memory: ByteSize | None = Field(default=None, ge=64 * 1024**2, validation_alias="TANDEM_LLM_MAX_MEMORY")
-    context_window: int = Field(default=128_000, ge=256, validation_alias="TANDEM_CONTEXT_WINDOW")
+    llm_max_jobs: int | None = Field(default=None, ge=1, le=10**9, validation_alias="TANDEM_LLM_MAX_JOBS")
+    llm_max_memory: ByteSize | None = Field(
+        default=None, ge=64 * 1024**2, le=MOST_BYTES, validation_alias="TANDEM_LLM_MAX_MEMORY"
+    )
+    context_window: int = Field(default=128_000, ge=256, le=10**9, validation_alias="TANDEM_CONTEXT_WINDOW")
 
     config: Annotated[Config | None, NoDecode] = Field(default=None, validation_alias="TANDEM_CONFIG", repr=False)
     api_keys: Annotated[tuple[ApiKey, ...] | None, NoDecode] = Field(
@@ -73,7 +75,7 @@ class Settings(BaseSettings):
     rq_queues: Annotated[tuple[str, ...], NoDecode] = Field(default=("default",), validation_alias="TANDEM_RQ_QUEUES")
 
     job_ttl: Duration = Field(default=timedelta(days=7), validation_alias="TANDEM_JOB_TTL")
-    queue_max: int = Field(default=100_000, ge=1, validation_alias="TANDEM_QUEUE_MAX")
+    queue_max: int = Field(default=100_000, ge=1, le=10**9, validation_alias="TANDEM_QUEUE_MAX")
     key_rpm: int | None = Field(default=None, ge=1, le=10**9, validation_alias="TANDEM_KEY_RPM")
     key_share: Percentage = Field(default=1.0, validation_alias="TANDEM_KEY_SHARE")
     idempotency_ttl: Duration = Field(default=timedelta(hours=24), validation_alias="TANDEM_IDEMPOTENCY_TTL")
@@ -81,8 +83,10 @@ class Settings(BaseSettings):
     metrics_public: bool = Field(default=False, validation_alias="TANDEM_METRICS_PUBLIC")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TANDEM_ALLOW_PRIVATE_WEBHOOKS")
     grace: Duration = Field(default=timedelta(seconds=25), validation_alias="TANDEM_GRACE")
-    max_body: ByteSize = Field(default=ByteSize(1024 * 1024), ge=1024, validation_alias="TANDEM_MAX_BODY")
-    sync_memory: ByteSize = Field(default=ByteSize(1024**3), ge=128 * 1024**2, validation_alias="TANDEM_SYNC_MEMORY")
+    max_body: ByteSize = Field(default=ByteSize(1024 * 1024), ge=1024, le=2**30, validation_alias="TANDEM_MAX_BODY")
+    sync_memory: ByteSize = Field(
+        default=ByteSize(1024**3), ge=128 * 1024**2, le=MOST_BYTES, validation_alias="TANDEM_SYNC_MEMORY"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", validation_alias="TANDEM_LOG_LEVEL")
     log_format: Literal["auto", "console", "json"] = Field(default="auto", validation_alias="TANDEM_LOG_FORMAT")
 
@@ -91,13 +95,14 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
+        env_settings: Any,  # pydantic's own type of these two does not tell that they have `env_vars`
+        dotenv_settings: Any,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Code may use a field's name, the environment only its variable: LOG_LEVEL or MODEL are somebody else's."""
         for source in (env_settings, dotenv_settings):
             source.config = {**source.config, "populate_by_name": False}
+            source.env_vars = cleaned(source.env_vars)
         return init_settings, env_settings, dotenv_settings
 
     @field_validator("config", mode="before")
@@ -145,8 +150,8 @@ class Settings(BaseSettings):
 
     @property
     def has_keys(self) -> bool:
-        """Whether API keys are declared; else the local set-up makes some, and the config file may limit these."""
-        return bool(self.api_keys) or any(key.key_env for key in (self.config.keys if self.config else {}).values())
+        """Whether TANDEM_API_KEYS declares keys; else the local set-up makes some, beside those of the config file."""
+        return bool(self.api_keys)
 
     @property
     def webhook_key(self) -> str | None:
@@ -163,19 +168,41 @@ class Settings(BaseSettings):
 
     @property
     def keys(self) -> tuple[ApiKey, ...]:
-        """The API keys: the setting and the config file's, or the local set-up's key files.
+        """The API keys: the setting's, or those of the local set-up's key files; and the config file's.
 
         Raises:
-            SettingsError: none is there, or the variable of one is unset.
+            SettingsError: none is there, the variable of one is unset, or a schedule's owner has none.
 
         """
-        keys = self.api_keys or (() if self.has_keys else read_key_files(self.run_dir))
+        config = self.config or Config()
         try:
-            if merged := merge_keys(keys, self.config.keys if self.config else {}, environment):
+            if merged := merge_keys(self._own_keys, config.keys, environment):
+                check_owners(config.schedules, {key.name for key in merged})
                 return merged
         except ValueError as error:
             raise SettingsError(f"TANDEM_CONFIG: {error}") from None
         raise SettingsError("TANDEM_API_KEYS is unset: give name:role:key, comma-separated; role user or admin")
+
+    @property
+    def _own_keys(self) -> tuple[ApiKey, ...]:
+        """Keys that are not the config file's, which counts where it declares a name of the local set-up."""
+        declared = {name for name, key in (self.config or Config()).keys.items() if key.role}
+        local = () if self.api_keys else read_key_files(self.run_dir)
+        return self.api_keys or tuple(key for key in local if key.name not in declared)
+
+    def check_owners(self) -> None:
+        """Check the owners of schedules, in a process that is told all names of keys.
+
+        Raises:
+            SettingsError: one has no key.
+
+        """
+        config = self.config or Config()
+        if names := {key.name for key in self._own_keys}:
+            try:
+                check_owners(config.schedules, names | config.keys.keys())
+            except ValueError as error:
+                raise SettingsError(f"TANDEM_CONFIG: {error}") from None
 
     def _recorded(self, name: str, missing: str) -> str:
         """Read an address that a local helper wrote under RUN_DIR."""
@@ -191,6 +218,13 @@ class Settings(BaseSettings):
         if names and not all(RQ_NAME.fullmatch(name) for name in names):
             raise ValueError("must be names such as shop.tasks, comma-separated")
         return names
+
+    @field_validator("run_dir")
+    @classmethod
+    def _folder(cls, value: Path) -> Path:
+        if value.exists() and not value.is_dir():
+            raise ValueError("must be a folder, or a path where one can be made")
+        return value
 
     @field_validator("webhook_secret")
     @classmethod
@@ -214,10 +248,10 @@ class Settings(BaseSettings):
         return value
 
 
-PREFIX = "TANDEM_"
 SECRET = frozenset({"webhook_secret", "redis_url", "openai_api_key", "api_keys", "smtp_url", "database_url"})
 HINTS = {"byte_size": "must be a size such as 512 KiB, 1 MiB or 2MB"}  # where pydantic does not say what is allowed
 BAD_SETTING = 2
+STAND_IN = "stand-in"  # the provider's name in jobs that the local stand-in answered
 
 
 class SettingsError(Exception):
@@ -230,11 +264,6 @@ def variable(field: str) -> str:
     return alias if isinstance(alias, str) else field.upper()
 
 
-def environment(name: str) -> str | None:
-    """Look a variable up as the settings do: in the environment, else in `.env`."""
-    return os.environ.get(name) or dotenv_values(str(Settings.model_config["env_file"])).get(name)
-
-
 def load() -> Settings:
     """Read and validate the environment and `.env`.
 
@@ -242,11 +271,13 @@ def load() -> Settings:
         SettingsError: names the variable, the value (unless secret) and what is allowed.
 
     """
-    _check_names()
     try:
+        check_names({variable(field) for field in Settings.model_fields})
         return Settings()
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(item) for item in error.errors())) from None
+    except ValueError as error:  # of names, or of `.env` as a whole
+        raise SettingsError(str(error)) from None
 
 
 def load_or_exit() -> Settings:
@@ -262,23 +293,7 @@ def _explain(item: Any) -> str:
     place = str(item["loc"][0])
     field = next((name for name in Settings.model_fields if place in (name, variable(name))), place)
     value = repr(item["input"])
-    secret = field in SECRET or ("://" in value and "@" in value)  # a URL with a password
+    secret = field in SECRET or ("://" in value and ("@" in value or "?" in value))  # a URL with a password or a key
     shown = "" if secret else f"={value}"
     said = HINTS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
     return "\n".join(f"{variable(field)}{shown}: {line}" for line in said.splitlines())
-
-
-def _check_names() -> None:
-    """A misspelt name must not pass as a default. Its value is not shown: it may be a key."""
-    known = {variable(field) for field in Settings.model_fields}
-    words = {name.removeprefix(PREFIX): name for name in known}
-    for name in sorted(_given() - known):
-        if close := difflib.get_close_matches(name.removeprefix(PREFIX), words, n=1):
-            raise SettingsError(f"{name}: no such setting; did you mean {words[close[0]]}?")
-        sys.stderr.write(f"{name} is not a setting of this version and is ignored\n")
-
-
-def _given() -> set[str]:
-    """List the names that are meant for us, in the environment and in `.env`."""
-    names = {*os.environ, *dotenv_values(str(Settings.model_config["env_file"]))}
-    return {name.upper() for name in names if name.upper().startswith(PREFIX)}

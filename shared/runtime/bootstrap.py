@@ -20,6 +20,7 @@ def prepare(settings: Settings | None = None) -> Settings:
     settings = settings or load_or_exit()
     logs.configure(settings)
     try:
+        settings.check_owners()
         wait_until_ready(settings.redis)
     except StoreUnavailable as error:
         leave(str(error), OUTAGE)

@@ -26,6 +26,11 @@ log = logging.getLogger("tandem.redis")
 TIMEOUT = 5.0  # seconds for one command
 START_PATIENCE = 30.0  # seconds a starting process waits for Redis
 PASSING = (redis.ConnectionError, redis.TimeoutError)
+REFUSED = (
+    redis.AuthenticationError,
+    redis.exceptions.AuthenticationWrongNumberOfArgsError,
+    redis.exceptions.NoPermissionError,
+)
 # Answers of a server that is there but can't take writes now.
 # redis-py makes types of some and drops the code from their text; the others keep it.
 UNABLE_TYPES = (redis.OutOfMemoryError, redis.ReadOnlyError, redis.BusyLoadingError)
@@ -128,9 +133,12 @@ def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
 
     Raises:
         StoreUnavailable: it did not answer for `patience` seconds, is a cluster, or evicts keys without a TTL.
+        ValueError: it refuses the login, or the user may not do what is needed.
 
     """
     connection = client(url)
+    # redis-py checks a connection's health while it logs in: refused, it would try again until the stack is full.
+    connection.connection_pool.connection_kwargs["health_check_interval"] = 0
     outage = Outage(log, "waiting for Redis", patience=timedelta(seconds=patience))
     while True:
         try:
@@ -138,12 +146,14 @@ def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
             persistence = cast("dict[str, Any]", connection.info("persistence"))
             cluster = cast("dict[str, Any]", connection.info("cluster"))
             break
+        except REFUSED as error:
+            raise ValueError(f"REDIS_URL: the server refuses user or password: {error}") from None
         except RedisError as error:
             time.sleep(outage.pause(error))
     connection.close()
     if cluster.get("cluster_enabled"):
         raise StoreUnavailable(
-            "Redis runs in cluster mode, where one script can't reach all of a job's keys; "
+            "REDIS_URL: Redis runs in cluster mode, where one script can't reach all of a job's keys; "
             "use a single server, or one with replicas and Sentinel"
         )
     policy = str(memory.get("maxmemory_policy", "noeviction"))

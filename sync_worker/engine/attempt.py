@@ -37,8 +37,7 @@ def attempt(settings: Settings, lease: Lease, *, done: Callable[[], None]) -> No
     """
     with structlog.contextvars.bound_contextvars(job=lease.id, task=lease.task, request=lease.request_id):
         book = Book(client(settings.redis))
-        context = SyncContext(lease=lease, settings=settings, files=Artifacts(settings.files), book=book)
-        outcome = _outcome(lease, context)
+        outcome = _outcome(lease, settings, book)
         done()
         if not book.insist(outcome):
             log.warning("the lease was lost, the outcome is dropped")
@@ -46,9 +45,10 @@ def attempt(settings: Settings, lease: Lease, *, done: Callable[[], None]) -> No
             show_result(book, lease.id, ttl=settings.job_ttl)
 
 
-def _outcome(lease: Lease, context: SyncContext) -> Call[bool]:
-    ttl = context.settings.job_ttl
+def _outcome(lease: Lease, settings: Settings, book: Book) -> Call[bool]:
+    ttl = settings.job_ttl
     try:
+        context = SyncContext(lease=lease, settings=settings, files=Artifacts(settings.files), book=book)
         success = Success(_run(lease, context), file=context.file)
         log.info("succeeded")
         return leases.succeed(lease, success, usage=Usage(), ttl=ttl)

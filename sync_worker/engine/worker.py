@@ -13,16 +13,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
+from urllib.parse import unquote, urlsplit
 
 from redis.exceptions import RedisError
 from rq import Queue, Worker
 from rq.job import Job
 from rq.worker.base import WorkerStatus
 
-from tandem.shared.config.settings import Settings
-from tandem.shared.errors import FinalError, JobError, StoreUnavailable
+from tandem.shared.config.settings import Settings, SettingsError
+from tandem.shared.errors import FinalError, JobError, StoreUnavailable, TransientError
 from tandem.shared.jobs.attempt import timed_out, unknown_task
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack, decide
@@ -157,12 +159,25 @@ class SyncWorker(Worker):
             plan = plan_of(lease)
         except FinalError as error:
             return self._gave_up(lease, RetryPolicy(), error)
+        if unready := self._no_way_to_redis():
+            return self._gave_up(lease, plan.retry, unready)
         name = f"{lease.task} {lease.id}"
         self._horse = Horse(
             lambda done: attempt(self.settings, lease, done=done), name=name, memory=self.settings.sync_memory
         )
         self.set_state(WorkerStatus.BUSY)  # for those who look; the job has begun
         return self._watch(lease, plan, self._horse)
+
+    def _no_way_to_redis(self) -> JobError | None:
+        """Say why a horse could not connect, where this process still can: RUN_DIR was deleted under both."""
+        try:
+            address = urlsplit(self.settings.redis)
+        except SettingsError:
+            said = "RUN_DIR was deleted while the worker ran, and with it the address of the embedded Redis"
+            return TransientError(said, type="run_dir_gone")
+        if address.scheme == "unix" and not Path(unquote(address.path)).exists():
+            return TransientError("the socket of Redis was deleted while the worker ran", type="run_dir_gone")
+        return None
 
     def _unknown(self, lease: Lease) -> scripts.Call[bool]:
         """Leave a task that this worker does not know to another one, unless workers have done so for long."""

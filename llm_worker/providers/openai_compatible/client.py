@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import httpx2
@@ -47,8 +48,14 @@ class Client:
             # A proxy of the environment can't reach the local stand-in.
             trust_env=endpoint.host not in LOOPBACK,
         )
+        address = urlsplit(endpoint.base_url)  # the SDK would put a path behind the query
         sdk = openai.AsyncOpenAI(
-            base_url=endpoint.base_url, api_key=endpoint.key, http_client=http, timeout=timeout, max_retries=0
+            base_url=address._replace(query="").geturl(),
+            default_query=dict(parse_qsl(address.query, keep_blank_values=True)),
+            api_key=endpoint.key,
+            http_client=http,
+            timeout=timeout,
+            max_retries=0,
         )
         if endpoint.host != OPENAI:
             # The SDK takes these from the environment; they are no business of anybody else.

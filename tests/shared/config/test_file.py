@@ -163,12 +163,58 @@ def test_keys_are_added_and_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (keys["ann"].role, keys["ann"].rpm, keys["ann"].share) == (Role.USER, None, 0.5)
 
 
-def test_declared_keys_stand_alone_and_limits_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_local_keys_stay_beside_declared_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("run").mkdir()
     Path("run/user.key").write_text("u" * 20)
     assert [(key.name, key.rpm) for key in settings("[keys.user]\nrpm = 3").keys] == [("user", 3)]
     monkeypatch.setenv("SHOP_KEY", KEY)
-    assert [key.name for key in settings("[keys.shop]\nrole = 'user'\nkey_env = 'SHOP_KEY'").keys] == ["shop"]
+    declared = "[keys.shop]\nrole = 'user'\nkey_env = 'SHOP_KEY'"
+    assert [key.name for key in settings(declared).keys] == ["user", "shop"]
+    assert [key.name for key in settings(declared, api_keys=f"ann:user:{'a' * 16}").keys] == ["ann", "shop"]
+    [key] = settings(declared.replace("shop", "user")).keys  # the file's own of that name goes before the local one
+    assert (key.name, key.matches(KEY)) == ("user", True)
+
+
+SCHEDULE = (
+    "[[schedules]]\nname = 'night'\ntask = 'cleanup'\ncron = '0 3 * * *'\nowner = 'anna'\ninput = {older_than = '7d'}\n"
+)
+
+
+def test_a_schedule_s_owner_has_a_key() -> None:
+    with pytest.raises(SettingsError, match=r"TANDEM_CONFIG: schedules.night.owner: 'anna': .* did you mean ann\?"):
+        _ = settings(SCHEDULE, api_keys=f"ann:user:{'a' * 16}").keys
+    assert settings(SCHEDULE, api_keys=f"anna:user:{'a' * 16}").keys
+
+
+def test_a_process_without_keys_can_t_know_a_schedule_s_owner() -> None:
+    settings(SCHEDULE).check_owners()
+    with pytest.raises(SettingsError, match="did you mean ann"):
+        settings(SCHEDULE, api_keys=f"ann:user:{'a' * 16}").check_owners()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "module",
+    [
+        "tandem.api",
+        "tandem.llm_worker",
+        "tandem.sync_worker",
+        "tandem.shared.maintenance",
+        "tandem.sync_worker.dashboard",
+    ],
+)
+def test_an_unknown_owner_is_one_line_in_every_process(module: str, folder: Path) -> None:
+    write(SCHEDULE)
+    given = {
+        "TANDEM_CONFIG": "tandem.toml",
+        "TANDEM_API_KEYS": f"ann:user:{'a' * 16}",
+        "REDIS_URL": "redis://127.0.0.1:1",
+    }
+    env = {**clean_environment(), **given, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", module]
+    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "TANDEM_CONFIG: schedules.night.owner: 'anna': no such name; did you mean ann?\n"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ByteSize
 
+from tandem.shared.config.environment import environment
 from tandem.shared.config.settings import BAD_SETTING, Settings, SettingsError, load, variable
 from tests.support.processes import ROOT, clean_environment
 
@@ -67,6 +68,16 @@ BAD = [
     ("LLM_WORKERS", "-1", "greater than or equal to 0"),
     ("SYNC_WORKERS", "257", "less than or equal to 256"),
     ("OPENAI_BASE_URL", "localhost/v1", "begins with http://, https://"),
+    ("OPENAI_BASE_URL", "http:///v1", "must name a host"),
+    ("OPENAI_BASE_URL", "http://llm/v 1", "have no blanks"),
+    ("OPENAI_BASE_URL", "http://llm/v1#part", "no fragment"),
+    ("TANDEM_LLM_MAX_JOBS", "9" * 20, "less than or equal to"),
+    ("TANDEM_QUEUE_MAX", "9" * 20, "less than or equal to"),
+    ("TANDEM_CONTEXT_WINDOW", "9" * 20, "less than or equal to"),
+    ("TANDEM_SYNC_MEMORY", "9" * 20, "less than or equal to"),
+    ("TANDEM_LLM_MAX_MEMORY", "9" * 20, "less than or equal to"),
+    ("TANDEM_MAX_BODY", "2 GiB", "less than or equal to"),
+    ("RUN_DIR", "/dev/null", "must be a folder"),
     ("TANDEM_LLM_CONCURRENCY", "0", "greater than or equal to 1"),
     ("TANDEM_LLM_TIMEOUT", "0.001", "at least 0.01s"),
     ("TANDEM_CONTEXT_WINDOW", "1", "greater than or equal to 256"),
@@ -108,7 +119,22 @@ def test_a_bad_value_is_one_line_with_name_value_and_what_is_allowed(
         ("REDIS_URL", f"redis://:{HIDDEN}/{HIDDEN}@redis", "redis+sentinel://"),  # a slash that was not encoded
         ("REDIS_URL", f"redis://:{HIDDEN}@redis:{HIDDEN}", "redis+sentinel://"),
         ("REDIS_URL", f"redis://[{HIDDEN}", "redis+sentinel://"),
+        ("REDIS_URL", f"redis://:{HIDDEN}@redis/db", "the database must be a number"),
+        ("REDIS_URL", f"redis://:{HIDDEN}@redis/0/1", "the database must be a number"),
+        ("REDIS_URL", f"redis://:{HIDDEN}@redis?db=x", "the database must be a number"),
+        ("REDIS_URL", f"redis+sentinel://:{HIDDEN}@s1,s2/mymaster/x", "the database must be a number"),
+        ("REDIS_URL", f"redis://:{HIDDEN}@redis/0?usrname=ann", "did you mean username?"),
+        ("REDIS_URL", f"redis://redis/0?{HIDDEN}=1", "unknown option; known are db, username"),
+        ("REDIS_URL", f"redis://:{HIDDEN}@redis/0?decode_responses=true", "unknown option"),
+        ("REDIS_URL", f"redis://:{HIDDEN}@redis/0?socket_timeout=abc", "unknown option"),
+        ("REDIS_URL", f"redis://:{HIDDEN}@redis/0?ssl_cert_reqs=none", "unknown option"),  # without TLS
+        ("REDIS_URL", f"rediss://:{HIDDEN}@redis/0?ssl_cert_reqs=maybe", "none or optional or required"),
+        ("REDIS_URL", f"redis+sentinel://:{HIDDEN}@s1/m/0?db=1", "unknown option; known are none"),
+        ("REDIS_URL", f"redis://:{HIDDEN}#x@redis/0", "%23"),
+        ("REDIS_URL", f"redis://:{HIDDEN} x@redis/0", "%20"),
         ("SMTP_URL", f"http://:{HIDDEN}@mail", "smtp://"),
+        ("OPENAI_BASE_URL", f"https://ann:{HIDDEN}@llm/v1", "must have no user and password"),
+        ("OPENAI_BASE_URL", f"llm/v1?key={HIDDEN}://", "begins with http://"),
         ("SMTP_URL", f"smtp://:{HIDDEN}/{HIDDEN}@mail", "smtp://"),
     ],
 )
@@ -188,6 +214,54 @@ def test_foreign_names_warn_only(
     assert HIDDEN not in said
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("OPENAI_APIKEY", "OPENAI_API_KEY"),
+        ("OPEN_AI_API_KEY", "OPENAI_API_KEY"),
+        ("OPENAI_BASEURL", "OPENAI_BASE_URL"),
+        ("OPENAI_API_KYE", "OPENAI_API_KEY"),
+        ("PROT", "PORT"),
+        ("SMPT_URL", "SMTP_URL"),
+        ("REDIS_ULR", "REDIS_URL"),
+        ("RUNDIR", "RUN_DIR"),
+        ("LLM_WORKER", "LLM_WORKERS"),
+        ("TANDM_GRACE", "TANDEM_GRACE"),
+    ],
+)
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_a_close_spelling_without_our_prefix_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str], name: str, meant: str, where: str
+) -> None:
+    if where == ".env":
+        (folder / ".env").write_text(f"{name}={HIDDEN}\n")
+    else:
+        monkeypatch.setenv(name, HIDDEN)
+    assert load() == Settings(_env_file=None)
+    assert capsys.readouterr().err == f"{name} is no setting and is ignored; did you mean {meant}?\n"
+
+
+FOREIGN = (
+    *("PATH", "HOME", "HOSTNAME", "POST", "PORTS", "COST", "MODEL", "GRACE", "DB_URL", "SMTP_HOST", "REDIS_HOST"),
+    *("REDIS_PORT", "OPENAI_ORG_ID", "OPENAI_LOG", "OPENAI_PROJECT_ID", "TEST_DATABASE_URL", "XDG_RUNTIME_DIR", "PWD"),
+    *("AWS_ACCESS_KEY_ID", "ANTHROPIC_API_KEY", "DATABASE_NAME", "WEB_CONCURRENCY", "CELERY_WORKERS", "DASHBOARD_HOST"),
+)
+
+
+def test_foreign_variables_are_no_misspellings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded(monkeypatch, **dict.fromkeys(FOREIGN, "x"))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_close_spelling_beside_the_right_one_is_somebody_else_s(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded(monkeypatch, REDIS_URL="redis://a", REDIS_URL2="redis://b")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_setting_is_read_from_its_own_variable_only(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """LOG_LEVEL, MODEL and their like belong to other programs."""
     theirs = [field.upper() for field in Settings.model_fields if variable(field) != field.upper()]
@@ -208,6 +282,33 @@ def test_dot_env_is_read_and_the_environment_goes_first(monkeypatch: pytest.Monk
     (folder / ".env").write_text('# mine\nPORT=9001\nTANDEM_MODEL="small one"\nexport TANDEM_GRACE=7s\nOTHER=x\n')
     settings = loaded(monkeypatch, PORT="9002")
     assert (settings.port, settings.model, settings.grace) == (9002, "small one", timedelta(seconds=7))
+
+
+def test_what_editors_and_tools_add_is_no_part_of_a_value(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """A byte order mark, Windows' line ends, blanks, and quotes that `docker --env-file` hands on."""
+    text = "PORT=9001 \r\nTANDEM_MODEL='small one'\r\nTANDEM_EMBED_MODEL=  \r\nSHOP_KEY=abc\r\n"
+    (folder / ".env").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    settings = loaded(monkeypatch, OPENAI_BASE_URL=' "http://llm/v1" ', TANDEM_GRACE="7s\r", HOST="  ")
+    assert (settings.port, settings.model, settings.grace) == (9001, "small one", timedelta(seconds=7))
+    assert settings.openai_base_url == "http://llm/v1"
+    defaults = Settings(_env_file=None, openai_base_url=None)
+    assert (settings.host, settings.embed_model) == ("127.0.0.1", defaults.embed_model)
+    assert environment("SHOP_KEY") == "abc"
+
+
+def test_a_dot_env_that_is_no_text_is_one_line(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    (folder / ".env").write_bytes("PORT=9001\n".encode("utf-16"))
+    assert refusal(monkeypatch) == ".env: must be text in UTF-8"
+
+
+def test_a_folder_in_place_of_dot_env_is_none(folder: Path) -> None:
+    (folder / ".env").mkdir()
+    assert load() == Settings(_env_file=None)
+
+
+def test_a_folder_in_place_of_the_configuration_is_one_line(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    said = refusal(monkeypatch, TANDEM_CONFIG=str(folder))
+    assert said == f"TANDEM_CONFIG={str(folder)!r}: the file can't be read: Is a directory"
 
 
 def test_a_bad_value_in_dot_env_is_refused_alike(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
