@@ -33,6 +33,8 @@ def test_it_says_where_everything_is(shared_platform: Platform) -> None:
         assert stat.S_IMODE(mode) == 0o600
     keys = [(shared_platform.folder / name).read_text().strip() for name in ("user.key", "admin.key")]
     assert not any(key in output for key in keys)
+    assert "  LLM        a stand-in, which makes its answers up" in output
+    assert shared_platform.run("chat", CHAT)["provider"] == "stand-in"
 
 
 def test_the_pasted_curl_line_works(shared_platform: Platform) -> None:
@@ -135,6 +137,68 @@ def test_a_bad_setting_is_one_line_and_exit_2(tmp_path: Path) -> None:
         assert "integer" in line
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("HOST", "no host", "HOST='no host', PORT="),
+        ("HOST", "192.0.2.1", "HOST='192.0.2.1', PORT="),  # no address of this machine
+        ("RUN_DIR", "/dev/null", "RUN_DIR='/dev/null': must be a folder"),
+    ],
+)
+def test_a_place_that_can_t_be_used_is_one_line(tmp_path: Path, name: str, value: str, said: str) -> None:
+    env = {**clean_environment(), "RUN_DIR": str(tmp_path), "PORT": str(free_port()), name: value}
+    command = [sys.executable, "-m", "tandem.deploy.local.run"]
+    result = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    [line] = result.stderr.splitlines()
+    assert (result.returncode, line[: len(said)]) == (2, said)
+
+
+def test_the_demo_works_beside_keys_that_the_file_declares(tmp_path: Path) -> None:
+    (tmp_path / "tandem.toml").write_text("[keys.shop]\nrole = 'user'\nkey_env = 'SHOP_KEY'\n")
+    shop = "k" * 32
+    given = {"TANDEM_CONFIG": str(tmp_path / "tandem.toml"), "SHOP_KEY": shop}
+    with platform(tmp_path / "p", **given) as started:
+        assert "user.key, admin.key, and those of TANDEM_CONFIG" in started.process.output.replace(
+            f"{started.folder}/", ""
+        )
+        env = {**clean_environment(), **started.env}
+        command = [sys.executable, "-m", "tandem.deploy.local.demo"]
+        result = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        with started.client(shop) as client:
+            assert client.get("/v1/jobs").status_code == 200
+
+
+def test_what_was_deleted_under_a_worker_is_in_the_job(tmp_path: Path) -> None:
+    with platform(tmp_path / "p") as started:
+        (started.folder / "redis.url").unlink()
+        job = started.run("report", {"markdown": "# Hello"})
+    assert (job["status"], job["error"]["type"]) == ("failed", "run_dir_gone")
+    assert "RUN_DIR was deleted" in job["error"]["message"]
+
+
+def test_without_a_package_index_the_first_start_says_so(tmp_path: Path) -> None:
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    (tmp_path / "lock").write_text(f"attrs==25.4.0 --hash=sha256:{'0' * 64}\n")
+    nowhere = {
+        "PIP_INDEX_URL": f"http://127.0.0.1:{free_port()}/simple",
+        "PIP_RETRIES": "0",
+        "PIP_CONFIG_FILE": "/dev/null",
+    }
+    env = {name: value for name, value in clean_environment().items() if not name.startswith("PIP_")}
+    result = subprocess.run(
+        ["sh", "deploy/local/bootstrap.sh", "lock"],
+        cwd=tmp_path,
+        env={**env, **nowhere, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "The package index can't be reached." in result.stderr
+    assert "compiler" not in result.stderr
+
+
 def test_what_dies_at_the_start_stops_everything(tmp_path: Path) -> None:
     env = {"RUN_DIR": str(tmp_path), "PORT": str(free_port()), "DASHBOARD_PORT": str(free_port())}
     env |= {"TANDEM_MAIL_FROM": "nobody"}
@@ -158,6 +222,7 @@ def test_another_provider_needs_only_its_address(tmp_path: Path) -> None:
             job = started.run("score", {"text": "Fine."})
             assert (job["status"], job["provider"]) == ("succeeded", "127.0.0.1")
             assert "sk-of-the-test" not in started.process.output
+            assert "a stand-in" not in started.process.output
         asked = httpx.get(f"{url.removesuffix('/v1')}/_llmock/requests").json()["requests"]
         assert len(asked) == 1
 

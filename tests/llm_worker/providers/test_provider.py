@@ -1,6 +1,8 @@
 """What the provider does right: the request it sends, what it counts, what it remembers."""
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -137,6 +139,20 @@ def test_capabilities_of_the_last_models_are_remembered() -> None:
     for n in range(MOST_MODELS + 1):
         memory.remember(str(n), less)
     assert [memory.of(str(n)) for n in (0, 1, MOST_MODELS)] == [Capabilities(), less, less]
+
+
+async def test_a_query_of_the_address_goes_with_every_request(stub: Stub, make: MakeContext) -> None:
+    stub.script(said("Hi."))
+    ctx = make(f"{stub.url}?api-version=2026-01-01&empty=")
+    await ctx.provider.chat(HELLO)
+    assert stub.paths == [urlsplit(stub.url).path + "/chat/completions"]
+    assert stub.queries == ["api-version=2026-01-01&empty="]
+
+
+def test_the_local_stand_in_is_named_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "llm.url").write_text("http://127.0.0.1:1/v1\n")
+    [endpoint] = endpoints(Settings(_env_file=None, run_dir=tmp_path))
+    assert endpoint.name == "stand-in"
 
 
 async def test_the_name_is_openai_or_the_host(mock: LlMock, make: MakeContext) -> None:

@@ -36,6 +36,7 @@ class Stub:
         self.asked = asyncio.Event()
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
+        self.queries: list[str] = []
         self.headers: list[Mapping[str, str]] = []
         self.peers: set[Any] = set()  # connections
         self.now = self.most = 0
@@ -47,6 +48,7 @@ class Stub:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.paths.append(request.path)
+        self.queries.append(request.query_string)
         self.headers.append(request.headers)
         self.peers.add(request.transport.get_extra_info("peername") if request.transport else None)
         self.bodies.append(body)

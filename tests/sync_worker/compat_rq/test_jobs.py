@@ -1,6 +1,8 @@
 """Jobs that an application enqueues with plain RQ, run by a real sync worker and clock."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
@@ -12,12 +14,14 @@ import redis
 from rq import Queue, Retry
 from rq.job import Job
 
+from tandem.shared.config.settings import BAD_SETTING
 from tandem.shared.jobs.model import Status
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.sync_worker.compat_rq.jobs import Refused, RqCall
+from tandem.sync_worker.startup_checks import preload
 from tests.support.jobs import get
-from tests.support.processes import running, until
+from tests.support.processes import ROOT, clean_environment, running, until
 from tests.support.servers.valkey import Valkey
 
 pytestmark = pytest.mark.slow
@@ -61,6 +65,38 @@ def deep():
 def complains():
     raise ValueError("no \\udcff.pdf")
 """
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("shop.no_tasks", "ModuleNotFoundError: No module named 'shop.no_tasks'"),
+        ("no_shop", "ModuleNotFoundError: No module named 'no_shop'"),
+        ("shop.broken", "RuntimeError: of its own"),
+        ("shop.tasks.nothing", "ModuleNotFoundError: "),
+    ],
+)
+def test_what_can_t_be_imported_is_one_line_at_start(tmp_path: Path, valkey: str, name: str, said: str) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "shop" / "tasks.py").write_text(SHOP)
+    (tmp_path / "shop" / "broken.py").write_text("raise RuntimeError('of its own')")
+    given = {"REDIS_URL": valkey, "RUN_DIR": str(tmp_path), "PYTHONPATH": str(tmp_path), "TANDEM_RQ_IMPORTS": name}
+    done = subprocess.run(
+        [sys.executable, "-m", "tandem.sync_worker"],
+        env={**clean_environment(), **given},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == BAD_SETTING
+    assert done.stderr.startswith(f"TANDEM_RQ_IMPORTS={name!r}: can't be imported: {said}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_function_may_stand_for_its_module() -> None:
+    preload(["json.dumps", "email.message"])
 
 
 @pytest.fixture(scope="module")
