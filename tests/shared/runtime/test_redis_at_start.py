@@ -6,15 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from tandem.deploy.local.ports import free_port
 from tandem.shared.config.settings import BAD_SETTING
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.runtime.bootstrap import OUTAGE
 from tandem.shared.runtime.redis_client import client, wait_until_ready
-from tests.shared.runtime.test_redis_client import QUOTED, server
 from tests.support.processes import ROOT, clean_environment
+from tests.support.servers.locked_valkey import QUOTED, server
 
 MODULES = ("tandem.api", "tandem.llm_worker", "tandem.sync_worker", "tandem.shared.maintenance")
 DASHBOARD = "tandem.sync_worker.dashboard"
+
+
+def cluster() -> tuple[str, ...]:
+    """Options for cluster mode; the port of its bus is else 10,000 higher, where anybody may have one."""
+    return ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
 
 
 def start(module: str, folder: Path, url: str) -> subprocess.CompletedProcess[str]:
@@ -47,15 +53,15 @@ def test_a_user_who_may_do_too_little_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_cluster_is_refused(tmp_path: Path) -> None:
-    refused = pytest.raises(StoreUnavailable, match="REDIS_URL: this Redis runs in cluster mode")
-    with server(tmp_path / "v", "--cluster-enabled", "yes") as port, refused as info:
+    refused = pytest.raises(StoreUnavailable, match="REDIS_URL: Redis runs in cluster mode")
+    with server(tmp_path / "v", *cluster()) as port, refused as info:
         wait_until_ready(f"redis://:{QUOTED}@127.0.0.1:{port}/0")
     assert len(str(info.value).splitlines()) == 1
 
 
 @pytest.mark.slow
 def test_every_process_says_so_in_one_line(tmp_path: Path) -> None:
-    with server(tmp_path / "v", "--cluster-enabled", "yes") as port:
+    with server(tmp_path / "v", *cluster()) as port:
         url = f"redis://127.0.0.1:{port}/0"
         for module in (*MODULES, DASHBOARD):
             ended = start(module, tmp_path, url)
@@ -63,7 +69,7 @@ def test_every_process_says_so_in_one_line(tmp_path: Path) -> None:
             assert ended.stderr.startswith("REDIS_URL: the server refuses")
             ended = start(module, tmp_path, url.replace("//", f"//:{QUOTED}@"))
             assert (module, ended.returncode) == (module, OUTAGE)
-            assert ended.stderr.splitlines()[-1].startswith("REDIS_URL: this Redis runs in cluster mode")
+            assert ended.stderr.splitlines()[-1].startswith("REDIS_URL: Redis runs in cluster mode")
             assert "Traceback" not in ended.stderr
 
 

@@ -4,12 +4,10 @@ import asyncio
 import logging
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import redis
@@ -24,38 +22,7 @@ from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.submission import store_job
 from tests.support.jobs import CATALOG, PLENTY
 from tests.support.processes import until
-
-PASSWORD = "p@ss:w/o?r#d%20 [ü]&=+"
-USER = "ann@work:1"
-QUOTED, QUOTED_USER = quote(PASSWORD, safe=""), quote(USER, safe="")
-
-
-@contextmanager
-def server(folder: Path, *options: str) -> Iterator[int]:
-    """A server on a TCP port of its own, and on the socket `s` in its folder; both ask for the password."""
-    folder.mkdir()
-    port = free_port()
-    command = [str(get_binary_path()), "--port", str(port), "--dir", str(folder), "--unixsocket", str(folder / "s")]
-    with running([*command, "--save", "", "--loglevel", "warning", "--requirepass", PASSWORD, *options]):
-        until(lambda: answers(port), what="the server's answer")
-        yield port
-
-
-@contextmanager
-def running(command: list[str]) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-def answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(b"PING\r\n")
-        return connection.recv(100).startswith((b"+PONG", b"-NOAUTH"))
-    return False
+from tests.support.servers.locked_valkey import PASSWORD, QUOTED, QUOTED_USER, USER, answers, running, server
 
 
 @contextmanager
