@@ -143,7 +143,7 @@ class Facts:
     gave_up: Sequence[str] = ()  # markers of those whose submitters did not see the end in time
     deeds: Sequence[Deed] = ()
     planned_deeds: frozenset[tuple[str, str]] = frozenset()  # (kind, role) that the plan says to do
-    outages: Spans = field(default_factory=Spans)  # Redis was away
+    outages: Spans = field(default_factory=Spans)  # Redis did not answer the driver
     slots: dict[str, int] = field(default_factory=dict)  # processes of each role
     places: int = 20  # jobs at once in one LLM worker
     limits: dict[str, Limit] = field(default_factory=dict)  # by model
@@ -167,6 +167,11 @@ class Facts:
     def spans(self, *kinds: str) -> Spans:
         """Give the times of all deeds of these kinds."""
         return Spans((deed.began, deed.ended or deed.began) for deed in self.deeds if deed.kind in kinds)
+
+    @cached_property
+    def away(self) -> Spans:
+        """Give the times in which the platform could not reach Redis: it was away, or the way there was cut."""
+        return Spans([*self.outages, *self.spans("partition", "cut answers")])
 
     @cached_property
     def rolled_back(self) -> Spans:

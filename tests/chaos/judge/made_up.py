@@ -1,5 +1,6 @@
 """Facts made up for the tests of the rows: a run of a few jobs in which all is well, to be spoilt."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +26,8 @@ def submission(number: int, task: str, **more: Any) -> Submission:
 
 def job(number: int, task: str, **more: Any) -> Job:
     """Make a record of a job that has succeeded in its first attempt, started at 1 s and ended at 2 s."""
+    if "result" in more:
+        more["result_json"] = json.dumps(more.pop("result")).encode()
     kept: dict[str, Any] = {"status": Status.SUCCEEDED, "attempt": 1, "priority": "normal", "max_attempts": 5, **more}
     began, ended = (datetime.fromtimestamp(AT + second, UTC) for second in (0.9, 2))
     times = {"created_at": datetime.fromtimestamp(AT, UTC), "started_at": began, "finished_at": ended}

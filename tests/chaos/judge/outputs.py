@@ -112,7 +112,7 @@ def _senders_hit(facts: Facts) -> Spans:
         for deed in facts.deeds
         if deed.role in {"llm worker", "clock"} and deed.kind in LOSING
     ]
-    hit += [(start, end) for start, end in facts.outages]
+    hit += [(start, end) for start, end in facts.away]
     cut = facts.spans("cut", "partition", "cut answers", "memory full", "rollback", "latency", "away")
     return Spans([*hit, *cut])
 
@@ -122,7 +122,7 @@ def schedules(facts: Facts) -> Row:
     by_job: dict[str, list[SyncRun]] = defaultdict(list)
     for run in facts.scheduled:
         by_job[run.job].append(run)
-    away = Spans([*facts.outages, *facts.jumps, *facts.rolled_back, *all_down(facts, "clock")])
+    away = Spans([*facts.away, *facts.jumps, *facts.rolled_back, *all_down(facts, "clock")])
     counts, faults = Counter[str](), []
     for name, dues in facts.schedules.items():
         for due, following in zip(dues, [*dues[1:], float("inf")], strict=False):

@@ -16,8 +16,8 @@ SHOWN = {"report", "email", "journal"}  # sync tasks whose work is seen outside
 
 # What must be tried: pool, kind and role of the deed, and how many jobs that hits in a short and in a long run.
 CAUSES = [
-    ("llm", "SIGKILL", "llm worker", 5, 100),
-    ("llm", "SIGSTOP", "llm worker", 3, 50),
+    ("llm", "SIGKILL", "llm worker", 2, 100),
+    ("llm", "SIGSTOP", "llm worker", 2, 50),
     ("llm", "SIGTERM", "llm worker", 2, 50),
     ("llm", "died", "llm worker", 2, 20),
     ("llm", "SIGKILL", "llm isolation", 1, 5),
@@ -124,4 +124,4 @@ def _without(facts: Facts, idle: Spans, hit: Hit, end: float) -> float:
     """Count the seconds in which Redis was away, and those after the lease in which no worker of the pool was free."""
     start = hit.at + (LEASE if hit.deed.role in {"llm worker", "sync worker"} and hit.burns else 0)
     free = Spans((max(since, start), until) for since, until in idle if until > start)
-    return Spans([*facts.outages, *free]).within(hit.at, end)
+    return Spans([*facts.away, *free]).within(hit.at, end)

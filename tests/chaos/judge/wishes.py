@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tandem.shared.jobs.model import Status
-from tests.chaos.judge.evidence import Case, Facts
+from tests.chaos.judge.evidence import WRITTEN, Case, Facts
 from tests.chaos.judge.times import moment
 from tests.chaos.outside.records import Wish
 from tests.chaos.row import Row
@@ -78,7 +78,7 @@ def _wrong_expiry(facts: Facts, case: Case) -> Iterator[str]:
             yield f"expired {case.job.finished_at.timestamp() - case.notes.sent:.2f} s after it was sent, not {allowed}"
     elif case.signs and not case.hits and case.model not in facts.limits:
         last = (case.notes.accepted or case.notes.sent) + allowed + BEGUN_WITHIN
-        late = case.signs[0].at - last - facts.outages.within(case.notes.sent, case.signs[0].at)
+        late = case.signs[0].at - last - facts.away.within(case.notes.sent, case.signs[0].at)
         if late > 0:
             yield f"began {late + BEGUN_WITHIN:.1f} s after its expiry"
 
@@ -90,7 +90,7 @@ def cancels(facts: Facts) -> Row:
         wish = case.notes.cancel
         if wish is None or wish.status != 200 or wish.again or case.job is None:
             continue
-        if facts.unsettled(case):
+        if facts.unpromised(case) or facts.rolled_back.touch(wish.sent, wish.answered + WRITTEN):
             apart += 1
             continue
         waiting += not case.signs
@@ -136,7 +136,7 @@ def _stops(facts: Facts, case: Case, at: float) -> float:
         ((hit.deed.ended or end) - at for hit in case.hits if hit.deed.kind == "SIGSTOP" and hit.at <= at + 2),
         default=0.0,
     )
-    return max(0.0, stopped) + facts.outages.within(at, at + STOPPED_WITHIN + max(0.0, stopped))
+    return max(0.0, stopped) + facts.away.within(at, at + STOPPED_WITHIN + max(0.0, stopped))
 
 
 def retries(facts: Facts) -> Row:
@@ -146,7 +146,8 @@ def retries(facts: Facts) -> Row:
         wish = case.notes.retry
         if wish is None or case.job is None:
             continue
-        if facts.unsettled(case) or wish.again or wish.status in {0, 409}:
+        lost = facts.unpromised(case) or facts.rolled_back.touch(wish.sent, wish.answered + WRITTEN)
+        if lost or wish.again or wish.status in {0, 409}:
             apart += 1
             continue
         if wish.status not in {200, 202}:

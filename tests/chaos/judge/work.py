@@ -121,7 +121,7 @@ def _in_time(facts: Facts, cause: float, effect: float, patience: float) -> bool
     """Say whether one may have caused the other; where a clock was wrong, the times tell nothing."""
     if facts.jumps.touch(cause, cause + patience):
         return True
-    return -EARLY <= effect - cause <= patience + facts.outages.within(cause, effect)
+    return -EARLY <= effect - cause <= patience + facts.away.within(cause, effect)
 
 
 def _apart(number: int) -> str:
