@@ -111,16 +111,18 @@ class _Run:
         self._say(f"gave up after {time.monotonic() - self._began:.0f} s: {why}")
 
     def _unfinished(self) -> list[int]:
-        """Count what is waiting, planned and running."""
+        """Count what is waiting, planned and running, and the webhooks that are not delivered."""
         found: Any = [self._redis.hgetall(f"tandem:queue:{pool}") for pool in ("llm", "sync")]
-        return [sum(int(counts.get(name, 0)) for counts in found) for name in (b"queued", b"scheduled", b"running")]
+        counts = [sum(int(pool.get(name, 0)) for pool in found) for name in (b"queued", b"scheduled", b"running")]
+        deliveries: Any = self._redis.zcard("arq:queue:webhooks")
+        return [*counts, int(deliveries)]
 
     async def _show(self) -> None:
         while True:
             await asyncio.sleep(SHOWN_EVERY)
             try:
-                waiting, planned, running = await asyncio.to_thread(self._unfinished)
-                state = f"{waiting:,} wait, {planned:,} are planned, {running:,} run"
+                waiting, planned, running, calls = await asyncio.to_thread(self._unfinished)
+                state = f"{waiting:,} wait, {planned:,} are planned, {running:,} run, {calls} webhooks"
             except redis.RedisError:
                 state = "Redis is away"
             accepted, done = len(self._load.seen.notes), len(self._chronicle.deeds)

@@ -10,6 +10,7 @@ from typing import Any
 import redis
 
 from tandem.sync_worker.engine.memory import children
+from tests.chaos.faults.at_work import AtWork
 from tests.chaos.faults.chronicle import Chronicle
 from tests.chaos.faults.shared import Impossible, Shared
 from tests.chaos.outside.records import Deed
@@ -19,6 +20,7 @@ from tests.chaos.platform import Platform, Slot
 SETTLE = 0.1  # seconds after which nothing more is claimed for a process that is gone
 RETRY = 0.2  # seconds
 AT_WORK = 3.0  # seconds that a fault of a worker waits until it has something to hit
+REQUESTS = 3  # that an LLM worker has open then
 SUSPECT = 30.0  # seconds that a fault of the isolation server waits until it has one
 ANY_TIME = 15.0  # seconds that a fault waits for its slot, when another fault has just emptied it
 WIP = ("rq:wip:sync-high", "rq:wip:sync", "rq:wip:sync-low")
@@ -34,6 +36,7 @@ class Faults:
         self._platform = platform
         self._chronicle = chronicle
         self._shared = Shared(platform, chronicle)
+        self._at_work = AtWork(platform.provider_log, but=frozenset(plan.limits))
         self._redis = platform.redis()
         self._looks: set[asyncio.Task[None]] = set()
         self._open: dict[str, list[Deed]] = {}  # by slot: what goes on until its successor works
@@ -99,20 +102,25 @@ class Faults:
             self._open.setdefault(slot.name, []).append(deed)
 
     async def _target(self, role: Role, slot: Slot, patience: float) -> int:
-        """Give the process that is meant, as soon as it is there and, if it is a sync worker's, at work."""
+        """Give the process that is meant, as soon as it is there and, if it is a worker's, at work."""
         deadline = time.monotonic() + patience
-        works_by = 0.0
+        works_by = 0.0  # then it is hit, at work or not
         while time.monotonic() < deadline:
             if slot.ended is None and slot.ready is not None and not slot.told and not slot.stopped and slot.pid:
                 works_by = works_by or time.monotonic() + AT_WORK
-                if slot.role is not Role.SYNC:
-                    return slot.pid
-                if (horse := next(iter(children(slot.pid)), None)) or time.monotonic() > works_by:
+                horse = next(iter(children(slot.pid)), None) if slot.role is Role.SYNC else None
+                if horse or self._busy(slot) or time.monotonic() > works_by:
                     pid = {Role.HORSE: horse, Role.SUPERVISOR: slot.outer}.get(role, slot.pid)
                     if pid is not None:
                         return pid
             await asyncio.sleep(0.02)
         raise Impossible("no such process was there")
+
+    def _busy(self, slot: Slot) -> bool:
+        """Say whether a process that is no sync worker has something to hit."""
+        return slot.role is not Role.SYNC and (
+            slot.role is not Role.LLM or self._at_work.requests(slot.name) >= REQUESTS
+        )
 
     async def _isolation_fault(self) -> None:
         """End the server of a worker's suspects while it has one."""

@@ -36,13 +36,18 @@ class Receiver:
     async def handle(self, request: web.Request) -> web.Response:
         came, body = time.time(), await request.json()
         self._number += 1
-        number = self._number  # others come while it is slow
-        what = {"id": request.headers["webhook-id"], "job": body["data"]["id"], "event": body["type"], "at": came}
+        what = {
+            "number": self._number,
+            "id": request.headers["webhook-id"],
+            "job": body["data"]["id"],
+            "event": body["type"],
+            "at": came,
+        }
         way = self._chance.choices(list(WAYS), list(WAYS.values()))[0]
         if way == "slow":
             await asyncio.sleep(SLOW)
         status = {"error": 500, "closed": 0}.get(way, 204)
-        self._log.write(number=number, answer=status, **what)
+        self._log.write(answer=status, **what)
         if not status and request.transport is not None:
             request.transport.abort()
         return web.Response(status=status or 500)

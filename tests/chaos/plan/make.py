@@ -5,17 +5,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.chaos.plan.faults import faults_of
-from tests.chaos.plan.model import Fault, Limit, Plan, Role, Submission
+from tests.chaos.plan.model import SLOW, Act, Fault, Limit, Plan, Role, Submission
 from tests.chaos.plan.submissions import RPM, SHARES, TPM, journal, poison, slow_chat, submission
 
-LIMIT = 0.9  # of a limited model's demand that its limit lets pass: jobs wait for it all the time
+# Of a limited model's demand its limit lets pass so much: jobs wait for it all the time, and in a short run also when
+# the faults are over.
+LIMIT, LIMIT_SHORT, SHORT = 0.9, 0.6, 2_000
 TOKENS = 45  # of a request to the model that tokens limit, on average: what the provider says
 POISONS = (3, 2000)  # of each pool in a run: at least so many, and one for so many jobs
 LONG_SYNC = (3, 500)  # sync jobs longer than a lease, likewise
 CERTAIN = (2, 200)  # of each kind of wish, likewise
 LONG_WORK = 4  # slow chats that are under way when an LLM worker is hit
-WORK = 1.5  # seconds of a sync job that is under way when a sync worker is hit
+# Seconds of a sync job that is under way when a sync worker is hit: longer than what it may still end of it.
+WORK = {Act.KILL: 1.5, Act.RESTART: 5.0, Act.STOP: SLOW}
 LLM_ROLES, SYNC_ROLES = {Role.LLM, Role.ISOLATION}, {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
+LATE = {"delay": "3", "expires_in": "1"}
 SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")
 
 
@@ -29,16 +33,15 @@ def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
     faults = faults_of(chance, at, every)
     submissions = _with_work_to_hit(submissions, faults)
     submissions = _with_certain(chance, submissions)
-    limits = {
-        RPM: Limit(rpm=_limit(rate, "chat rpm")),
-        TPM: Limit(rpm=2 * _limit(rate, "chat tpm"), tpm=TOKENS * _limit(rate, "chat tpm")),
-    }
+    passed = LIMIT if jobs >= SHORT else LIMIT_SHORT
+    by_requests, by_tokens = (round(passed * _demand(rate, kind)) for kind in ("chat rpm", "chat tpm"))
+    limits = {RPM: Limit(rpm=by_requests), TPM: Limit(rpm=2 * by_tokens, tpm=TOKENS * by_tokens)}
     return Plan(seed, submissions, faults, limits, SCHEDULES)
 
 
-def _limit(rate: float, kind: str) -> int:
-    """Give the requests a minute that are to be let pass."""
-    return round(60 * rate * SHARES[kind] / sum(SHARES.values()) * LIMIT)
+def _demand(rate: float, kind: str) -> float:
+    """Give the requests a minute that are asked for."""
+    return 60 * rate * SHARES[kind] / sum(SHARES.values())
 
 
 def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[Submission]:
@@ -48,10 +51,13 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
         (POISONS, lambda job: poison(job, "sync")),
         (LONG_SYNC, journal),
         (CERTAIN, lambda job: replace(slow_chat(job), cancel=2.0, retry=True)),  # while it runs
-        (CERTAIN, lambda job: replace(job, query={"delay": "20"}, cancel=0.5, follow=False)),  # while it waits
+        (CERTAIN, lambda job: replace(job, query={"delay": "20"}, cancel=0.5, retry=False)),  # while it waits
         (CERTAIN, lambda job: replace(slow_chat(job), watch=True, query={"stream": "true"})),
         (CERTAIN, lambda job: replace(slow_chat(job), query={"expires_in": "30"})),  # begun in time
-        (CERTAIN, lambda job: replace(job, query={"delay": "3", "expires_in": "1"}, cancel=None, follow=True)),
+        (
+            CERTAIN,
+            lambda job: replace(job, query={"delay": "3", "expires_in": "1"}, cancel=None, follow=True, retry=True),
+        ),
     ]
     jobs = len(submissions)
     counts = [max(least, jobs // share) for (least, share), _ in changes]
@@ -78,5 +84,5 @@ def _with_work_to_hit(submissions: list[Submission], faults: list[Fault]) -> lis
         near = [i for i in near if "priority" not in changed[i].query]
         for i in near[: LONG_WORK if fault.role in LLM_ROLES else 1]:
             llm = fault.role in LLM_ROLES
-            changed[i] = slow_chat(changed[i]) if llm else journal(changed[i], WORK)
+            changed[i] = slow_chat(changed[i]) if llm else journal(changed[i], WORK[fault.act])
     return changed

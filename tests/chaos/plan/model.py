@@ -40,7 +40,7 @@ class Act(StrEnum):
     JUMP = "clock jump"  # Redis's
 
 
-SIZES = {Role.GATEWAY: 2, Role.LLM: 3, Role.SYNC: 2, Role.CLOCK: 2}  # slots
+SIZES = {Role.GATEWAY: 2, Role.LLM: 3, Role.SYNC: 3, Role.CLOCK: 2}  # slots
 # Whose process is in whose slot.
 SLOTS = {Role.ISOLATION: Role.LLM, Role.SUPERVISOR: Role.SYNC, Role.HORSE: Role.SYNC}
 

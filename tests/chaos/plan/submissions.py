@@ -48,7 +48,7 @@ def submission(chance: random.Random, seed: int, number: int, at: float) -> Subm
         repeats=chance.choices([0, 1, 3], [90, 8, 2])[0],
         conflict=chance.random() < 0.01,
         cancel=chance.uniform(0, 3) if chance.random() < (0.15 if long else 0.04) else None,
-        retry=chance.random() < 0.5,
+        retry=chance.random() < 0.5 and "delay" not in query,  # which a retry does not wait for
         follow=chance.random() < 0.05 or kind == "email",
         watch=chance.random() < 0.06,
     )
