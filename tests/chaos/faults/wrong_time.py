@@ -30,5 +30,3 @@ class WrongTime:
             return {}
         options = {"FAKETIME_TIMESTAMP_FILE": str(self._file), "FAKETIME_CACHE_DURATION": "1"}
         return {**options, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "LD_PRELOAD": str(PLACES[0])}
-
-

@@ -46,10 +46,10 @@ SHARED = [
 # the slot: what is stopped for long is out of the way of the others.
 ALWAYS = [
     (Role.SYNC, Act.STOP, 9.0, 0),
-    (Role.LLM, Act.STOP, 9.0, 0),
-    (Role.HORSE, Act.KILL, 0.0, 1),
-    (Role.GATEWAY, Act.KILL, 0.2, 0),
     (Role.LLM, Act.KILL, 0.3, 1),
+    (Role.HORSE, Act.KILL, 0.0, 1),
+    (Role.LLM, Act.STOP, 9.0, 0),
+    (Role.GATEWAY, Act.KILL, 0.2, 0),
     (Role.SYNC, Act.KILL, 0.3, 2),
     (Role.LLM, Act.RESTART, 0.0, 2),
     (Role.GATEWAY, Act.RESTART, 0.0, 1),

@@ -15,7 +15,7 @@ TOKENS = 45  # of a request to the model that tokens limit, on average: what the
 POISONS = (3, 2000)  # of each pool in a run: at least so many, and one for so many jobs
 LONG_SYNC = (3, 500)  # sync jobs longer than a lease, likewise
 CERTAIN = (2, 200)  # of each kind of wish, likewise
-LONG_WORK = 4  # slow chats that are under way when an LLM worker is hit
+LONG_WORK = 6  # slow chats that are under way when an LLM worker is hit
 # Seconds of a sync job that is under way when a sync worker is hit: longer than what it may still end of it.
 WORK = {Act.KILL: 1.5, Act.RESTART: 5.0, Act.STOP: SLOW}
 LLM_ROLES, SYNC_ROLES = {Role.LLM, Role.ISOLATION}, {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
@@ -62,7 +62,9 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
     jobs = len(submissions)
     counts = [max(least, jobs // share) for (least, share), _ in changes]
     free = [i for i in range(jobs // 10, jobs * 7 // 10) if "priority" not in submissions[i].query]
-    places = chance.sample(free, sum(counts))
+    places = sorted(
+        chance.sample(free, sum(counts))
+    )  # taken from the end: poison comes last, and hits others' hits least
     changed = list(submissions)
     for count, (_, change) in zip(counts, changes, strict=True):
         for _ in range(count):

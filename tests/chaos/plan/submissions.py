@@ -28,8 +28,9 @@ def submission(chance: random.Random, seed: int, number: int, at: float) -> Subm
     marker = f"job-{seed}-{number}."
     kind = chance.choices(list(SHARES), list(SHARES.values()))[0]
     query: dict[str, str] = {}
-    if (drawn := chance.random()) < 0.2:
-        query["priority"] = "high" if drawn < 0.1 else "low"
+    urgent = 0.25 if kind in {"chat rpm", "chat tpm"} else 0.1  # where jobs wait, it shows
+    if (drawn := chance.random()) < 2 * urgent:
+        query["priority"] = "high" if drawn < urgent else "low"
     if chance.random() < 0.06:
         query["delay"] = f"{chance.uniform(0.3, 6):.1f}"
     elif chance.random() < 0.03:
