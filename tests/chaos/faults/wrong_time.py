@@ -1,7 +1,6 @@
 """A clock that jumps: that of a process started with this environment (libfaketime, Debian's package)."""
 
 import os
-
 from pathlib import Path
 
 LIBRARY = "faketime/libfaketimeMT.so.1"
