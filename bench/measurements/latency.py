@@ -72,6 +72,7 @@ def _row(found: dict[str, Latencies], ours: str, peer: str) -> Finding:
         theirs.at(50) / mine.at(50),
         ours=mine.show(),
         theirs=theirs.show(),
-        runs=min(mine.runs, theirs.runs),
+        runs=mine.runs,
+        peer_runs=theirs.runs,
         headline=f"{GOAL}, {pool}",
     )

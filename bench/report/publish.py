@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.contenders.everybody import DESCRIBED
 from bench.lab.lab import ROOT
-from bench.report.table import findings, markdown, table, verdict, where
+from bench.report.table import findings, markdown, runs, table, verdict, where
 
 PAGE, README = ROOT / "docs/performance.md", ROOT / "README.md"
 PICTURES = {
@@ -31,12 +31,12 @@ def contenders() -> str:
 def readme(found: dict[str, Any]) -> str:
     """Write the findings that have a headline, won or lost, and which run they come from."""
     rows = [
-        [one["headline"], one["measured"], one["peer"], one["ratio"], one["wanted"], verdict(one)]
+        [one["headline"], one["measured"], one["peer"], one["ratio"], runs(one), one["wanted"], verdict(one)]
         for one in findings(found)
         if one["headline"]
     ]
     about = found["about"]
-    shown = markdown(("", "Tandem", "peer", "ratio", "goal", "met"), rows)
+    shown = markdown(("", "Tandem", "peer", "ratio", "runs", "goal", "verdict"), rows)
     return (
         f"{shown}\n\nFrom one run of `{about['command']}`: {about['date']}, commit {about['commit']}, {where(about)}."
     )

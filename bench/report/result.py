@@ -13,7 +13,8 @@ class Finding:
     """One goal, or a part of one.
 
     `met` is None for a row that has no goal of its own, and for what was not measured. `versus` says of such a row who
-    is ahead. `runs` is how many measurements the figures come from. `headline` is its name among README's figures.
+    is ahead. `runs` is how many measurements the figures come from, `peer_runs` how many the peer's do, if
+    that differs. `headline` is its name among README's figures.
     """
 
     goal: str
@@ -25,6 +26,7 @@ class Finding:
     runs: int = 1
     versus: str = ""
     headline: str = ""
+    peer_runs: int = 0
 
 
 def not_measured(goal: str, wanted: str, why: object) -> Finding:
@@ -39,6 +41,7 @@ def beside(
     ours: str,
     theirs: str,
     runs: int,
+    peer_runs: int = 0,
     wanted: str = "",
     least: float | None = None,
     headline: str = "",
@@ -50,7 +53,7 @@ def beside(
     """
     met = None if least is None else ratio >= least
     ahead = versus(name, ratio, words) if least is None else ""
-    return Finding(goal, wanted, ours, f"{name} {theirs}", f"{ratio:.2f}×", met, runs, ahead, headline)
+    return Finding(goal, wanted, ours, f"{name} {theirs}", f"{ratio:.2f}×", met, runs, ahead, headline, peer_runs)
 
 
 def versus(name: str, ratio: float, words: tuple[str, str]) -> str:

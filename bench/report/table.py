@@ -58,6 +58,12 @@ def verdict(finding: dict[str, Any]) -> str:
     return MET[finding["met"]] or str(finding["versus"])
 
 
+def runs(finding: dict[str, Any]) -> str:
+    own, peer = finding["runs"], finding["peer_runs"]
+    return f"{own}, peer {peer}" if peer not in {0, own} else str(own)
+
+
 def _cell(finding: dict[str, Any], column: str) -> str:
-    value = verdict(finding) if column == "verdict" else finding[column]
+    shown = {"verdict": verdict, "runs": runs}
+    value = shown[column](finding) if column in shown else finding[column]
     return str(value).replace("|", "·").replace("\n", " ")

@@ -25,11 +25,11 @@ def row(text: str, name: str) -> list[str]:
 
 def test_a_row_without_a_goal_says_who_is_ahead() -> None:
     won = beside("a", "Peer", 2.0, ours="2", theirs="1", runs=3)
-    lost = beside("b", "Peer", 0.5, ours="1", theirs="2", runs=1)
+    lost = beside("b", "Peer", 0.5, ours="1", theirs="2", runs=3, peer_runs=1)
     even = beside("c", "Peer", 1.01, ours="1", theirs="1", runs=1, words=("less", "more"))
     shown = table(run(won, lost, even))
     assert row(shown, "| a ")[-3:] == ["2.00×", "3", "faster than Peer"]
-    assert row(shown, "| b ")[-3:] == ["0.50×", "1", "slower than Peer"]
+    assert row(shown, "| b ")[-3:] == ["0.50×", "3, peer 1", "slower than Peer"]
     assert row(shown, "| c ")[-1] == "as Peer"
 
 
