@@ -66,7 +66,7 @@ def pick_up(data: dict[str, Any]) -> Any:
 
 
 def latency(data: dict[str, Any]) -> Any:
-    what = "ms from sending a request to the answer with the job's result, idle worker (dot: median, bar: to p99)"
+    what = "ms from a request to its job's result, idle platform (dot: median, bar: to p99)"
     return _latencies(data.get("milliseconds"), what, "From a POST to its result")
 
 
@@ -84,6 +84,7 @@ def _latencies(latencies: dict[str, list[float]] | None, what: str, title: str) 
         axes.text(p99 * 1.14, row, f"{p50:.3g} ms  ·  p99 {p99:.3g} ms", va="center", color=QUIET, fontsize=9.5)
     axes.set_xscale("log")
     axes.set_xlim(0.8, 4000)
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(what)
