@@ -16,6 +16,7 @@ from tandem.shared.net.ssrf import RefusedUrl
 from tandem.shared.tasks.catalog.report import INVOICE
 from tandem.sync_worker.reports import templating
 from tandem.sync_worker.reports.fetch import Client
+from tandem.sync_worker.reports.long_words import allow_breaks
 from tandem.sync_worker.reports.missing_characters import missing_characters
 
 # Relative URLs have nothing to be relative to. This name can't exist (RFC 6761), so they are told apart.
@@ -149,6 +150,7 @@ def _render(source: str, properties: Properties, fetcher: GuardedFetcher) -> Pdf
     html = HTML(string=source, base_url=f"https://{NOWHERE}/", url_fetcher=fetcher)
     _refuse_attachments(html)
     _drop_dead_links(html)
+    allow_breaks(html.etree_element)
     if properties.language:
         html.etree_element.set("lang", properties.language)  # also for hyphens and quotation marks
         if properties.language.partition("-")[0].lower() in RIGHT_TO_LEFT and not html.etree_element.get("dir"):
