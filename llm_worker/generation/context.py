@@ -64,6 +64,7 @@ class LlmContext:
             self.usage.input_tokens + usage.input_tokens,
             self.usage.output_tokens + usage.output_tokens,
             self.usage.requests + usage.requests,
+            self.usage.estimated_tokens + usage.estimated_tokens,
         )
 
 

@@ -80,6 +80,10 @@ class StreamReader(Protocol[Result_co]):
     def done(self) -> bool:
         """Whether the answer has said all; what follows may be left unread."""
 
+    @property
+    def received(self) -> str:
+        """All that the model has written so far, thoughts as well: what it probably cost."""
+
     def feed(self, piece: bytes | None) -> str:
         """Take a piece of the body, None at its end; gives the text in it, often none.
 

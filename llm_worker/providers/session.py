@@ -20,6 +20,7 @@ from tandem.llm_worker.providers.base import (
 from tandem.llm_worker.providers.capabilities import Capabilities, CapabilityMemory
 from tandem.llm_worker.providers.errors import BadRequest, SchemaRefused
 from tandem.llm_worker.rate_limit.gate import Exchange, Gate, Reservation
+from tandem.llm_worker.tokens import estimate
 from tandem.shared.jobs.model import Usage
 
 T = TypeVar("T")
@@ -150,20 +151,23 @@ class ProviderSession:
             attempt.spend(ONE_REQUEST, provider=self.name)
             try:
                 with self._logged(model, exchange):
-                    return await self._exchange(call, exchange, on_text)
+                    return await self._exchange(call, request, exchange, on_text)
             finally:
-                if exchange.usage:
-                    attempt.spend(exchange.usage, provider=self.name)
+                if usage := exchange.usage or exchange.estimate:
+                    attempt.spend(usage, provider=self.name)
 
-    async def _exchange(self, call: Call[T], exchange: Exchange, on_text: OnText | None) -> T:
+    async def _exchange(
+        self, call: Call[T], request: ChatRequest | EmbedRequest, exchange: Exchange, on_text: OnText | None
+    ) -> T:
         """Send it and read the answer."""
         if call.reader is None:
             content = await self._provider.send(call, exchange)
         else:
             reader = call.reader(exchange)
-            streamed = await self._provider.stream(call, exchange, _piecewise(reader, on_text))
-            if streamed is None:
-                return reader.result()
+            with _estimated(request, reader, exchange):
+                streamed = await self._provider.stream(call, exchange, _piecewise(reader, on_text))
+                if streamed is None:
+                    return reader.result()
             content = streamed
         if not exchange.succeeded:
             raise self._provider.classify(call, exchange, content)
@@ -180,6 +184,18 @@ class ProviderSession:
             if theirs := exchange.headers.get("x-request-id"):
                 said["provider_request"] = theirs[:100]
             log.info("%s answered %s", self.name, exchange.status or "nothing", extra=said)
+
+
+@contextmanager
+def _estimated(request: ChatRequest | EmbedRequest, reader: StreamReader[T], exchange: Exchange) -> Iterator[None]:
+    """Estimate what an answer costs that is cancelled or breaks off: usage comes at the end of a stream."""
+    try:
+        yield
+    except BaseException:
+        if reader.received:
+            written, said = sum(map(estimate, request.texts)), estimate(reader.received)
+            exchange.estimate = Usage(written, said, estimated_tokens=written + said)
+        raise
 
 
 def _piecewise(reader: StreamReader[T], on_text: OnText | None) -> OnPiece:

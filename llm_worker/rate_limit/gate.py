@@ -32,13 +32,15 @@ class Exchange:
     """What is known of a request, filled in while it runs: read it when the block ends.
 
     `sent` is False as long as nothing left for the provider, `status` None where no head of an answer came.
-    Names of headers are in lower case. `usage` is None where the provider has not told it.
+    Names of headers are in lower case. `usage` is None where the provider has not told it; `estimate` is then what an
+    answer that broke off has probably cost.
     """
 
     sent: bool = False
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     usage: Usage | None = None
+    estimate: Usage | None = None
 
     @property
     def succeeded(self) -> bool:

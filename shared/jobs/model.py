@@ -38,11 +38,15 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens and requests that a job cost, over all its attempts."""
+    """Tokens and requests that a job cost, over all its attempts.
+
+    `estimated_tokens` are those among them that no provider told: of answers that were broken off.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     requests: int = 0
+    estimated_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ RECORD = (
     "usage_input",
     "usage_output",
     "usage_requests",
+    "usage_estimated",
     "provider",
     "file",
     "deliveries",
@@ -162,7 +167,7 @@ class Job:
             result_bytes=len(result or b"") if result_bytes is None else result_bytes,
             error=_json(text, "error"),
             attempts=[_attempt(entry) for entry in json.loads(f"[{text.get('attempts', '')}]")],
-            usage=Usage(*(int(text.get(f"usage_{name}", 0)) for name in ("input", "output", "requests"))),
+            usage=Usage(*(int(text.get(f"usage_{name}", 0)) for name in ("input", "output", "requests", "estimated"))),
             provider=text.get("provider"),
             file=Artefact(**json.loads(text["file"])) if "file" in text else None,
             deliveries=[entry for _, entry in sorted((_json(text, "deliveries") or {}).items())],

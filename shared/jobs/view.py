@@ -36,6 +36,11 @@ class UsageView(BaseModel):
     input_tokens: int
     output_tokens: int
     requests: int
+    estimated_tokens: int = Field(
+        default=0,
+        exclude_if=lambda tokens: not tokens,
+        description="Those among the tokens that the provider did not tell, as of an answer that was cancelled.",
+    )
 
 
 class ProgressView(BaseModel):

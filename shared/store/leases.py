@@ -191,6 +191,7 @@ def _end(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         requests=usage.requests,
+        estimated_tokens=usage.estimated_tokens,
         fields=fields,
     )
 
@@ -207,6 +208,7 @@ def _finish(
     input_tokens: int,
     output_tokens: int,
     requests: int,
+    estimated_tokens: int,
     fields: Sequence[str],
 ) -> bool: ...
 

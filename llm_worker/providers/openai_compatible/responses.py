@@ -97,6 +97,7 @@ class ResponseBody(BaseModel):
 class ChatMessage(BaseModel):
     content: Content = None
     refusal: Word = None
+    thoughts: Word = Field(None, validation_alias=AliasChoices("reasoning_content", "reasoning", "thinking"))
 
 
 class Choice(BaseModel):

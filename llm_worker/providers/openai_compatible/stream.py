@@ -90,10 +90,15 @@ class CompletionReader:
         self._classify = classify
         self._answer = AnswerFilter()
         self._texts: list[str] = []
+        self._thoughts: list[str] = []
         self._refusals: list[str] = []
         self._finish: str | None = None
         self._model: str | None = None
         self._usage: TokenCount | None = None
+
+    @property
+    def received(self) -> str:
+        return "".join([*self._thoughts, *self._texts])
 
     def feed(self, piece: bytes | None) -> str:
         return "".join(map(self._event, self._events.end() if piece is None else self._events.feed(piece)))
@@ -120,6 +125,8 @@ class CompletionReader:
         said = choice.delta or ChatMessage()
         if said.refusal:
             self._refusals.append(said.refusal)
+        if said.thoughts:
+            self._thoughts.append(said.thoughts)
         if said.content:
             self._texts.append(said.content)
         return self._answer.feed(said.content) if said.content else ""

@@ -52,6 +52,10 @@ class MessageReader:
         self._rest = b""
         self._text = ""
 
+    @property
+    def received(self) -> str:
+        return self._text
+
     def feed(self, piece: bytes | None) -> str:
         *lines, self._rest = (self._rest + (piece or b"")).split(b"\n")
         return "".join(self._events(line for line in lines if line.startswith(b"data: ")))
