@@ -8,11 +8,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tandem.sync_worker.reports import columns
-from tandem.sync_worker.reports.columns import MM_PER_POINT, Fit, Needs, Paper
+from tandem.sync_worker.reports.layout import columns
+from tandem.sync_worker.reports.layout.columns import MM_PER_POINT, Fit, Needs, Paper
+from tandem.sync_worker.reports.layout.text_width import BOLD, measure
 from tandem.sync_worker.reports.money import money, price, quantity, rounded
 from tandem.sync_worker.reports.template_data import TemplateData
-from tandem.sync_worker.reports.text_width import BOLD, measure
 
 Amount = Annotated[Decimal, Field(ge=-(10**12), le=10**12)]
 Rate = Annotated[Decimal, Field(ge=0, le=100)]

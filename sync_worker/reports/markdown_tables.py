@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from markdown_it.token import Token
 
-from tandem.sync_worker.reports import columns
-from tandem.sync_worker.reports.columns import Fit, Paper
+from tandem.sync_worker.reports.layout import columns
+from tandem.sync_worker.reports.layout.columns import Fit, Paper
 
 PORTRAIT, LANDSCAPE = 156.0, 265.0  # mm
 STEP = 6.0  # mm; that a list or a quotation is set in

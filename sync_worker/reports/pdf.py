@@ -16,8 +16,8 @@ from tandem.shared.net.ssrf import RefusedUrl
 from tandem.shared.tasks.catalog.report import INVOICE
 from tandem.sync_worker.reports import templating
 from tandem.sync_worker.reports.fetch import Client
-from tandem.sync_worker.reports.long_words import allow_breaks
-from tandem.sync_worker.reports.missing_characters import missing_characters
+from tandem.sync_worker.reports.layout.long_words import allow_breaks
+from tandem.sync_worker.reports.layout.missing_characters import missing_characters
 
 # Relative URLs have nothing to be relative to. This name can't exist (RFC 6761), so they are told apart.
 NOWHERE = "relative.invalid"

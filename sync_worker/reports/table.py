@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tandem.sync_worker.reports import columns
-from tandem.sync_worker.reports.columns import Fit, Needs, Paper
+from tandem.sync_worker.reports.layout import columns
+from tandem.sync_worker.reports.layout.columns import Fit, Needs, Paper
 from tandem.sync_worker.reports.money import MAX_DECIMALS, MINUS, decimal, decimal_places, number
 from tandem.sync_worker.reports.template_data import TemplateData
 

@@ -8,7 +8,7 @@ from pypdf import PdfReader
 
 from tandem.shared.config.settings import Settings
 from tandem.sync_worker.reports import pdf, templating
-from tandem.sync_worker.reports.long_words import BREAK, allow_breaks
+from tandem.sync_worker.reports.layout.long_words import BREAK, allow_breaks
 
 LONG = "a1b2c3d4" * 50
 

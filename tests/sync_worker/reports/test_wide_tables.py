@@ -7,7 +7,7 @@ import pytest
 
 from tandem.shared.errors import FinalError
 from tandem.shared.tasks.catalog.report import INVOICE
-from tandem.sync_worker.reports.columns import DoesNotFit
+from tandem.sync_worker.reports.layout.columns import DoesNotFit
 from tandem.sync_worker.reports.table import MAX_TEXT
 from tests.support.layout import cells, check_nothing_is_lost, pages_of, sizes, texts, written
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tandem.shared.errors import FinalError
-from tandem.sync_worker.reports.text_width import BOLD, measure
+from tandem.sync_worker.reports.layout.text_width import BOLD, measure
 
 # Amounts, dates and the like, with a currency perhaps: `€1,234.50`, `CHF 12`, `2026-11-22`.
 NUMBER = re.compile(r"(?=.*\d)([A-Z]{3}\s?)?[\d\s.,'\u2019:/+\-\u2212\u2013()%€$£¥₹₩]+([A-Z]{3})?")
