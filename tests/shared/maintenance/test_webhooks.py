@@ -1,6 +1,7 @@
 """The clock's process delivers webhooks: a job of the forking pool needs no LLM worker for its own."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,12 +21,16 @@ SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[str]:
-    """A receiver that takes everything but what is sent to /hang, which it never answers."""
-    never = asyncio.Event()
+    """A receiver that takes everything but what is sent to /hang, which it never answers, and first to /hang-once."""
+    never, hung = asyncio.Event(), set[str]()
 
     async def take(request: web.Request) -> web.Response:
-        if request.path == "/hang":
+        ids = request.headers["webhook-id"]
+        if request.path == "/hang" or (request.path == "/hang-once" and ids not in hung):
+            hung.add(ids)
             await never.wait()
+        elif request.path == "/hang-once":
+            assert hung == {ids}, "a repeat has the same id"
         return web.Response()
 
     app = web.Application()
@@ -66,6 +71,27 @@ async def test_webhooks_of_sync_jobs_need_no_llm_worker(book: Book, valkey: str,
             late = put(book, "report", delay=LATER)
             until(lambda: get(book, late).status == "queued", what="the clock's step beside one that hangs")
         assert not book.run(look(QueueName.WEBHOOKS)).workers
+
+    await asyncio.to_thread(watch)
+
+
+async def test_the_try_of_a_killed_process_is_made_again(
+    book: Book, valkey: str, receiver: str, tmp_path: Path
+) -> None:
+    env = {"REDIS_URL": valkey, "TANDEM_WEBHOOK_SECRET": SECRET, "TANDEM_ALLOW_PRIVATE_WEBHOOKS": "1"}
+
+    def watch() -> None:
+        with running("tandem.shared.maintenance", env=env, log=tmp_path / "1", says="ready") as clock:
+            job_id = ended(book, f"{receiver}/hang-once")
+            key = f"tandem:delivery:{job_id}-1"
+            until(lambda: book.client.hget(key, "attempt") == b"1", what="the first try")
+            clock.stop(signal.SIGKILL)
+        assert book.client.hget(key, "attempt") == b"1"
+        book.client.zadd("arq:queue:webhooks", {f"{job_id}-1": 1})  # what time does: the lease of the try is over
+        with running("tandem.shared.maintenance", env=env, log=tmp_path / "2", says="ready"):
+            until(lambda: is_delivered(book, job_id), what="the second try")
+        [delivery] = get(book, job_id).deliveries
+        assert delivery["attempt"] == 2
 
     await asyncio.to_thread(watch)
 

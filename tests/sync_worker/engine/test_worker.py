@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -131,6 +132,26 @@ def test_redis_may_go_and_come_back_while_a_job_runs(own_valkey: Valkey, tmp_pat
         assert (job.status, job.attempt, job.result) == (Status.SUCCEEDED, 1, 1)
         assert worker.popen.poll() is None
         worker.stop(signal.SIGTERM)
+
+
+def test_a_worker_suspended_past_its_lease_writes_nothing(toys: Pool, worker: Process) -> None:
+    """The worker itself, not its supervisor; the job's own process goes on and ends after its lease."""
+    clock = Process([sys.executable, "-m", "tandem.shared.maintenance"], env=toys.env, log=toys.folder / "clock.log")
+    job_id = toys.enqueue("slow", 12, str(toys.folder))
+    until(lambda: toys.marks("ran"), what="the first run")
+    suspended = worker_of(worker)
+    suspended.suspend()
+    second = toys.start("--name", "w2", "default")
+    try:
+        job = toys.ended(job_id)
+        assert (job.status, job.attempt, job.attempts[0]["type"]) == (Status.SUCCEEDED, 2, "worker_crash")
+        assert len(toys.marks("ran")) == 2
+    finally:
+        suspended.resume()
+        second.stop()
+        clock.stop()
+    worker.until_says("the lease was lost")  # the first run ended before the second, and wrote nothing
+    assert toys.ended(toys.enqueue("add", 1)).result == 2, "it goes on"
 
 
 def test_many_jobs_leave_no_process_and_no_open_file(toys: Pool, worker: Process) -> None:
