@@ -4,8 +4,9 @@ import asyncio
 import logging
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -347,3 +348,42 @@ def test_no_log_line_shows_the_password(secured: tuple[int, Path], caplog: pytes
     with client(url) as connection:
         Book(connection).run(submit())
     assert not [secret for secret in (PASSWORD, QUOTED) if secret in caplog.text]
+
+
+def test_a_cluster_is_refused_in_one_line(tmp_path: Path) -> None:
+    with server(tmp_path / "c", "--cluster-enabled", "yes") as port:
+        with pytest.raises(StoreUnavailable, match="cluster mode") as raised:
+            wait_until_ready(f"redis://:{QUOTED}@127.0.0.1:{port}")
+        assert "\n" not in str(raised.value)
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[list[int]]:
+    """What accepts connections and ends them, as a proxy whose Redis is away; gives how many."""
+    accepted = [0]
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    listening.accept()[0].close()
+                    accepted[0] += 1
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield accepted
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+async def test_tries_to_connect_are_few(tmp_path: Path) -> None:
+    """Retries within retries go on for ever: their caller hears of no outage, and can't end."""
+    with refusing(tmp_path / "s") as accepted:
+        with client(f"unix://{tmp_path}/s") as blocking, pytest.raises(redis.ConnectionError):
+            await asyncio.to_thread(blocking.ping)
+        async with async_client(f"unix://{tmp_path}/s") as connection:
+            with pytest.raises(redis.ConnectionError):
+                await connection.ping()
+        assert accepted[0] <= 40
