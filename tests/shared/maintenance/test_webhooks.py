@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -80,13 +81,15 @@ async def test_the_try_of_a_killed_process_is_made_again(
 ) -> None:
     env = {"REDIS_URL": valkey, "TANDEM_WEBHOOK_SECRET": SECRET, "TANDEM_ALLOW_PRIVATE_WEBHOOKS": "1"}
 
+    client: Any = book.client
+
     def watch() -> None:
         with running("tandem.shared.maintenance", env=env, log=tmp_path / "1", says="ready") as clock:
             job_id = ended(book, f"{receiver}/hang-once")
             key = f"tandem:delivery:{job_id}-1"
-            until(lambda: book.client.hget(key, "attempt") == b"1", what="the first try")
+            until(lambda: client.hget(key, "attempt") == b"1", what="the first try")
             clock.stop(signal.SIGKILL)
-        assert book.client.hget(key, "attempt") == b"1"
+        assert client.hget(key, "attempt") == b"1"
         book.client.zadd("arq:queue:webhooks", {f"{job_id}-1": 1})  # what time does: the lease of the try is over
         with running("tandem.shared.maintenance", env=env, log=tmp_path / "2", says="ready"):
             until(lambda: is_delivered(book, job_id), what="the second try")
