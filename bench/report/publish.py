@@ -50,7 +50,8 @@ def _versions(found: dict[str, Any]) -> str:
 
 def _pictures(found: dict[str, Any], folder: str, *names: str) -> list[str]:
     chosen = names or tuple(PICTURES)
-    return [f"![{PICTURES[name]}]({folder}bench-{name}.png)\n" for name in chosen if name in found["results"]]
+    shown = [f"![{PICTURES[name]}]({folder}bench-{name}.png)" for name in chosen if name in found["results"]]
+    return ["\n\n".join(shown)]
 
 
 def replace(page: Path, name: str, lines: list[str]) -> None:

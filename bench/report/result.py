@@ -53,7 +53,11 @@ def beside(
     """
     met = None if least is None else ratio >= least
     ahead = versus(name, ratio, words) if least is None else ""
-    return Finding(goal, wanted, ours, f"{name} {theirs}", f"{ratio:.2f}×", met, runs, ahead, headline, peer_runs)
+    return Finding(goal, wanted, ours, f"{name} {theirs}", _times(ratio), met, runs, ahead, headline, peer_runs)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f}×" if ratio >= 20 else f"{ratio:.2f}×"
 
 
 def versus(name: str, ratio: float, words: tuple[str, str]) -> str:
