@@ -153,7 +153,7 @@ def test_images_run_without_root_and_share_one_user() -> None:
 
 def test_the_image_installs_what_the_local_set_up_installs() -> None:
     local = (ROOT / "deploy/local/bootstrap.sh").read_text()
-    libraries = re.findall(r'^apt_libraries="(.*)"', local, re.MULTILINE)[0].split()
+    libraries = " ".join(re.findall(r'^apt_(?:libraries|fonts)="(.*?)"', local, re.MULTILINE)).split()
     installed = " ".join(POOLS["sync-worker"].all("RUN"))
     assert re.search(r"--no-install-recommends (.*?) &&", installed)[1].split() == libraries  # type: ignore[index]
     assert "rm -rf /var/lib/apt/lists/*" in installed
