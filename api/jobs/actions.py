@@ -1,5 +1,6 @@
 """Changing jobs: stop them, run them again, erase them. The job book settles every race; the answer says who won."""
 
+import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -17,6 +18,7 @@ from tandem.shared.jobs.view import AnyJob
 from tandem.shared.storage import artifacts
 from tandem.shared.store import commands
 
+log = logging.getLogger("tandem.api")
 router = APIRouter(prefix=JOBS, tags=["jobs"], route_class=ApiRoute)
 
 RETRIED = frozenset({Status.FAILED, Status.CANCELLED, Status.EXPIRED})
@@ -32,6 +34,7 @@ async def cancel_job(job: VisibleJob, caller: Caller, book: TheBook, settings: T
     was = await book.run(commands.cancel(job.id, ttl=settings.job_ttl))
     if was in FINAL:
         raise Conflict(f"the job has ended already: it is {was}")
+    log.info("cancelled by %s, it was %s", caller.name, was, extra={"job": job.id, "task": job.task})
     return answer(await find(job.id, caller, book), caller=caller)
 
 

@@ -1,6 +1,7 @@
 """Stopping jobs, running them again, erasing them, and the races between all that."""
 
 import asyncio
+import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -280,3 +281,14 @@ async def test_another_owners_job_can_not_be_changed(gateway: Gateway, worker: B
     assert (await view(gateway, job_id))["status"] == "queued"
     assert (await gateway.admin.post(f"/v1/jobs/{job_id}/cancel")).json()["status"] == "cancelled"
     assert worker.client.zcard("arq:queue") == 0
+
+
+async def test_one_line_of_the_log_says_who_cancelled_a_job(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tandem.api")
+    job_id = await gateway.submit()
+    for status in (200, 409):
+        assert (await gateway.admin.post(f"/v1/jobs/{job_id}/cancel")).status_code == status
+    lines = [record for record in caplog.records if "cancelled" in record.getMessage()]
+    assert [(record.getMessage(), record.__dict__["job"]) for record in lines] == [
+        ("cancelled by root, it was queued", job_id)
+    ]
