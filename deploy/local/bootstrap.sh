@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes .venv with the pinned packages of a lock file, and sees to WeasyPrint's system libraries and fonts;
-# for requirements-dev.lock also to Chromium, in which tests look at the dashboard.
+# for requirements-dev.lock also to Chromium, in which tests look at the dashboard, and
+# to libfaketime, with which the fault run lets a clock jump.
 # Usage: bootstrap.sh LOCKFILE
 # As root on Debian or Ubuntu it installs what is missing; elsewhere it prints the command and stops.
 set -eu
@@ -128,8 +129,23 @@ install_chromium() {
     fi
 }
 
+have_faketime() { ls /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/local/lib/faketime/libfaketimeMT.so.1; } >/dev/null 2>&1
+
+# Only the fault run's jump of a clock needs it, and says so when it is not done.
+install_faketime() {
+    if can_apt; then
+        say "installing libfaketime for the fault run"
+        apt libfaketime && return
+    fi
+    say "libfaketime is missing: the fault run lets no clock jump. Install it: sudo apt-get install -y libfaketime"
+}
+
 [ -x "$venv/bin/python" ] && "$venv/bin/python" -c '' 2>/dev/null || { rm -rf "$venv"; make_venv; }
 grep -qxF "$(cksum "$lock")" "$stamp" 2>/dev/null || install_packages
 have_libraries || install_libraries
 have_fonts || [ -e "$venv/.fonts-tried" ] || install_fonts
-case $lock in *-dev.lock) have_chromium || install_chromium ;; esac
+case $lock in *-dev.lock)
+    have_chromium || install_chromium
+    have_faketime || install_faketime || true
+    ;;
+esac

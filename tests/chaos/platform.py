@@ -17,6 +17,7 @@ from tandem.deploy.local.ports import free_port
 from tandem.sync_worker.engine.memory import children, family
 from tests.chaos.faults.disk import Disk
 from tests.chaos.faults.network import Network
+from tests.chaos.faults.wrong_time import WrongTime
 from tests.chaos.plan.model import SIZES, SLOTS, Plan, Role
 from tests.support.processes import ROOT, Process, until
 from tests.support.servers.valkey import Valkey
@@ -63,11 +64,30 @@ class Slot:
             return self.outer if self.process.popen.poll() is None else None
         return next(iter(children(self.outer)), None)
 
+    @property
+    def horse(self) -> int | None:
+        """The process of a sync worker's job."""
+        return next(iter(children(self.pid or 0)), None) if self.role is Role.SYNC else None
+
+    @property
+    def works(self) -> bool:
+        """Say whether it is ready, and nobody has done anything to it."""
+        return (
+            self.ended is None and self.ready is not None and not (self.told or self.stopped) and self.pid is not None
+        )
+
     def kill(self) -> None:
         """End it and all that it started."""
         for pid in list(family([self.outer])):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def age(pid: int) -> float:
+    """Give the seconds since a process began; 0 if it is gone."""
+    with suppress(OSError):
+        return time.time() - Path(f"/proc/{pid}").stat().st_ctime
+    return 0.0
 
 
 @dataclass
@@ -76,6 +96,7 @@ class Platform:
 
     folder: Path
     valkey: Valkey
+    clock: WrongTime  # Redis's
     network: Network
     storage: Disk
     receiver: str  # of webhooks: its URL
@@ -174,13 +195,13 @@ def platform(folder: Path, plan: Plan) -> Iterator[Platform]:
     for name in ("valkey", "run", "disk"):
         (folder / name).mkdir(parents=True)
     ports = {name: free_port() for name in OUTSIDE}
-    valkey = Valkey(folder / "valkey")
+    clock = WrongTime(folder / "wrong-time")
+    valkey = Valkey(folder / "valkey", env=clock.environment)
     network = Network(folder, Path(f"{valkey.folder}/valkey.sock"))
     receiver = f"http://127.0.0.1:{ports['webhook_receiver']}/"
     storage = Disk(folder / "disk")
-    running = Platform(
-        folder, valkey, network, storage, receiver, {}, [free_port() for _ in range(SIZES[Role.GATEWAY])]
-    )
+    gateways = [free_port() for _ in range(SIZES[Role.GATEWAY])]
+    running = Platform(folder, valkey, clock, network, storage, receiver, {}, gateways)
     running.env = _environment(running, plan, ports)
     helpers: list[Process] = []
     try:

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import random
 import signal
 import sys
@@ -26,6 +27,7 @@ from tandem.shared.store.executor import Book
 from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.registry import load
 from tandem.shared.tasks.spec import Priority
+from tandem.sync_worker.engine.memory import children
 from tests.support.processes import Process, until
 from tests.support.servers.valkey import Valkey
 
@@ -71,12 +73,21 @@ class Workers:
 
     def signal(self, name: str, signum: signal.Signals) -> None:
         worker = self._running.pop(name)
-        worker.popen.send_signal(signum)
+        if signum is signal.SIGKILL:  # the worker, not the supervisor before it, which every other signal goes to
+            os.kill(worker_of(worker), signum)
+        else:
+            worker.popen.send_signal(signum)
         self._running[f"{name}, ending"] = worker  # replaced when it has ended
 
     def stop(self) -> None:
         for process in [self._clock, *self._running.values()]:
             process.stop(signal.SIGKILL)
+
+
+def worker_of(process: Process) -> int:
+    """Give the process that claims and forks: the only child of its supervisor."""
+    [worker] = children(process.popen.pid)
+    return worker
 
 
 def run(url: str, folder: Path, *, terms: int, kills: int, seed: int = 1) -> tuple[Tally, list[Job], Book]:

@@ -14,13 +14,14 @@ from tests.chaos.faults.at_work import AtWork
 from tests.chaos.faults.chronicle import Chronicle
 from tests.chaos.faults.shared import Impossible, Shared
 from tests.chaos.outside.records import Deed
-from tests.chaos.plan.model import SIZES, Act, Fault, Plan, Role
-from tests.chaos.platform import Platform, Slot
+from tests.chaos.plan.model import SIZES, SLOTS, Act, Fault, Plan, Role
+from tests.chaos.platform import Platform, Slot, age
 
 SETTLE = 0.1  # seconds after which nothing more is claimed for a process that is gone
 RETRY = 0.2  # seconds
 AT_WORK = 3.0  # seconds that a fault of a worker waits until it has something to hit
 REQUESTS = 3  # that an LLM worker has open then
+LASTS = 0.3  # seconds that a sync job has lasted then, and so lasts longer
 SUSPECT = 30.0  # seconds that a fault of the isolation server waits until it has one
 ANY_TIME = 15.0  # seconds that a fault waits for its slot, when another fault has just emptied it
 WIP = ("rq:wip:sync-high", "rq:wip:sync", "rq:wip:sync-low")
@@ -36,7 +37,7 @@ class Faults:
         self._platform = platform
         self._chronicle = chronicle
         self._shared = Shared(platform, chronicle)
-        self._at_work = AtWork(platform.provider_log, but=frozenset(plan.limits))
+        self._provider = AtWork(platform.provider_log, but=frozenset(plan.limits))
         self._redis = platform.redis()
         self._looks: set[asyncio.Task[None]] = set()
         self._open: dict[str, list[Deed]] = {}  # by slot: what goes on until its successor works
@@ -82,8 +83,7 @@ class Faults:
             self._chronicle.skipped.append(f"{fault.role} {fault.act}: {why}")
 
     async def _process_fault(self, fault: Fault) -> None:
-        slot = self._platform.slot(fault.role, fault.which)
-        pid = await self._target(fault.role, slot, ANY_TIME if fault.role not in {Role.GATEWAY, Role.CLOCK} else 2)
+        slot, pid = await self._target(fault)
         if fault.role is not Role.HORSE:
             slot.pause = fault.seconds
             slot.told = fault.act is Act.RESTART
@@ -101,26 +101,28 @@ class Faults:
         else:
             self._open.setdefault(slot.name, []).append(deed)
 
-    async def _target(self, role: Role, slot: Slot, patience: float) -> int:
-        """Give the process that is meant, as soon as it is there and, if it is a worker's, at work."""
-        deadline = time.monotonic() + patience
-        works_by = 0.0  # then it is hit, at work or not
-        while time.monotonic() < deadline:
-            if slot.ended is None and slot.ready is not None and not slot.told and not slot.stopped and slot.pid:
-                works_by = works_by or time.monotonic() + AT_WORK
-                horse = next(iter(children(slot.pid)), None) if slot.role is Role.SYNC else None
-                if horse or self._busy(slot) or time.monotonic() > works_by:
-                    pid = {Role.HORSE: horse, Role.SUPERVISOR: slot.outer}.get(role, slot.pid)
-                    if pid is not None:
-                        return pid
+    async def _target(self, fault: Fault) -> tuple[Slot, int]:
+        """Give the process that is meant, with its slot: a worker that is at work, if there is one soon.
+
+        Raises Impossible.
+        """
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < ANY_TIME:
+            slots = [slot for slot in self._platform.slots if slot.role is SLOTS.get(fault.role, fault.role)]
+            slots = slots[fault.which :] + slots[: fault.which]
+            ready = [slot for slot in slots if slot.works]
+            for slot in [slot for slot in ready if self._at_work(slot)] or (ready if waited > AT_WORK else []):
+                pids = {Role.HORSE: slot.horse, Role.SUPERVISOR: slot.outer}
+                if pid := pids.get(fault.role, slot.pid):
+                    return slot, pid
             await asyncio.sleep(0.02)
         raise Impossible("no such process was there")
 
-    def _busy(self, slot: Slot) -> bool:
-        """Say whether a process that is no sync worker has something to hit."""
-        return slot.role is not Role.SYNC and (
-            slot.role is not Role.LLM or self._at_work.requests(slot.name) >= REQUESTS
-        )
+    def _at_work(self, slot: Slot) -> bool:
+        """Say whether there is something to hit."""
+        if slot.role is Role.SYNC:
+            return slot.horse is not None and age(slot.horse) > LASTS
+        return slot.role is not Role.LLM or self._provider.requests(slot.name) >= REQUESTS
 
     async def _isolation_fault(self) -> None:
         """End the server of a worker's suspects while it has one."""

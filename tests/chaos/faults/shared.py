@@ -11,6 +11,7 @@ from pathlib import Path
 import redis
 
 from tests.chaos.faults.chronicle import Chronicle
+from tests.chaos.faults.wrong_time import TAKEN_WITHIN, WHY_NOT
 from tests.chaos.outside.records import Deed
 from tests.chaos.plan.model import Act, Fault
 from tests.chaos.platform import Platform
@@ -18,6 +19,7 @@ from tests.support.servers.proxy import Way
 
 LOST = 1.0  # seconds of writes that a rollback takes back
 DELAY = 0.15  # seconds for each piece, either way
+AHEAD = 4.0  # seconds that a clock jumps: less than a lease, more than any tick
 PIECES = 400  # bytes of answers that are let pass before all is cut
 SIGNALS = {Act.KILL: signal.SIGKILL, Act.AWAY: signal.SIGKILL, Act.RESTART: signal.SIGTERM}
 
@@ -44,6 +46,7 @@ class Shared:
             Act.LATENCY: self._slow_down,
             Act.CUT_ANSWERS: self._cut_answers,
             Act.DISK_FULL: self._fill_disk,
+            Act.JUMP: self._jump,
         }
 
     async def do(self, fault: Fault) -> None:
@@ -53,7 +56,7 @@ class Shared:
 
     @asynccontextmanager
     async def _noted(self, fault: Fault) -> AsyncIterator[Deed]:
-        if fault.act is Act.DISK_FULL and (why := self._platform.storage.why_not):
+        if why := {Act.DISK_FULL: self._platform.storage.why_not, Act.JUMP: WHY_NOT}.get(fault.act):
             raise Impossible(why)
         deed = self._chronicle.begin(fault.act.value, fault.role.value, pid=self._valkey.process.pid)
         try:
@@ -126,6 +129,13 @@ class Shared:
     async def _fill_disk(self, fault: Fault) -> None:
         with self._platform.storage.full():
             await asyncio.sleep(fault.seconds)
+
+    async def _jump(self, fault: Fault) -> None:
+        """Put Redis's clock ahead, and back again."""
+        self._platform.clock.set(AHEAD)
+        await asyncio.sleep(TAKEN_WITHIN + fault.seconds)
+        self._platform.clock.set(0)
+        await asyncio.sleep(TAKEN_WITHIN)
 
 
 def _sizes(folder: Path) -> dict[Path, int]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -84,7 +85,7 @@ class Gatherer:
         """Give each case what was seen of it outside; gives the runs of the schedules' jobs."""
         by_id = {job: case for case in cases.values() for job in case.notes.ids}
         runs = journal.read(self._platform.journal)
-        scheduled = [run for run in runs if run.marker in self._plan.schedules]
+        scheduled = [run for run in runs if run.marker in self._plan.schedules and self._after_start(run.job)]
         others = [run for run in runs if run.marker not in self._plan.schedules]
         at: dict[str, Callable[[Any], float]] = {
             "requests": lambda work: float(work.came),
@@ -111,6 +112,11 @@ class Gatherer:
         """Give the full minutes between the load's begin and now, but not one that is just passing."""
         first, last = int(self._seen.began // 60) + 1, int((time.time() - 5) // 60)
         return [60.0 * minute for minute in range(first, last + 1)]
+
+    def _after_start(self, job: str) -> bool:
+        """Say whether a schedule's job was due when the load had begun: `name-20261125T191100Z`."""
+        due = datetime.strptime(job.rpartition("-")[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return due.timestamp() > self._seen.began
 
     def _scheduled(self, job: str) -> bool:
         return any(job.startswith(f"{name}-") for name in self._plan.schedules)

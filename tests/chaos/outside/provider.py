@@ -29,7 +29,7 @@ SAID = re.compile(r"answer (\d+) to (job-\d+-\d+\.)")
 DELAY = (0.02, 0.25)  # seconds
 FAULTS = {"error": 1.0, "unavailable": 0.5, "limited": 0.1, "cut": 0.5, "garbage": 0.3, "late": 0.5}  # per cent
 ASKED = 5  # tokens of a request, whatever it says
-ANSWERED = (20, 60)  # tokens of an answer, at least and at most
+ANSWERED = 40  # tokens of an answer: always as many, so that a limit of tokens can be kept to the last one
 
 Answer = web.StreamResponse
 
@@ -61,7 +61,7 @@ class Provider:
             await asyncio.sleep(SLOW if slow else self._chance.uniform(*DELAY))
             if faulty := FAULTY.get(fault):
                 return await _sent(request, await faulty(request))
-            usage = {"prompt_tokens": ASKED, "completion_tokens": self._chance.randint(*ANSWERED)}
+            usage = {"prompt_tokens": ASKED, "completion_tokens": ANSWERED}
             tokens = sum(usage.values())
             answer = await _answer(request, body, f"answer {number} to {marker}", usage)
             taken = _there(request)

@@ -41,6 +41,7 @@ SHARED = [
     (2, Role.NETWORK, Act.LATENCY, (2, 6)),
     (2, Role.NETWORK, Act.CUT_ANSWERS, (1, 2)),
     (2, Role.DISK, Act.DISK_FULL, (2, 5)),
+    (2, Role.REDIS, Act.JUMP, (1, 3)),
 ]
 # These belong to any run, however short: each must be survived, and is needed to see what is broken. The last number is
 # the slot: what is stopped for long is out of the way of the others.
@@ -57,10 +58,11 @@ ALWAYS = [
     (Role.LLM, Act.STOP, 9.0, 1),
     (Role.SUPERVISOR, Act.KILL, 0.3, 2),
     (Role.CLOCK, Act.KILL, 0.2, 0),
-    (Role.ISOLATION, Act.KILL, 0.0, 0),
     (Role.LLM, Act.RESTART, 0.0, 2),
+    (Role.ISOLATION, Act.KILL, 0.0, 0),
 ]
-# A rollback comes first: what was known in the second that is lost can't be held against the platform.
+# A rollback comes first: what was known in the second that is lost can't be held against the platform. A clock that jumps
+# is left to longer runs: it takes the meaning from all times of some seconds.
 ALWAYS_SHARED = [
     (Role.REDIS, Act.ROLLBACK, 0.1, 0),
     (Role.REDIS, Act.KILL, 0.3, 0),

@@ -17,7 +17,7 @@ LONG_SYNC = (3, 500)  # sync jobs longer than a lease, likewise
 CERTAIN = (2, 200)  # of each kind of wish, likewise
 LONG_WORK = 6  # slow chats that are under way when an LLM worker is hit
 # Seconds of a sync job that is under way when a sync worker is hit: longer than what it may still end of it.
-WORK = {Act.KILL: 1.5, Act.RESTART: 5.0, Act.STOP: SLOW}
+WORK = {Act.KILL: 4.0, Act.RESTART: 5.0, Act.STOP: SLOW}
 LLM_ROLES, SYNC_ROLES = {Role.LLM, Role.ISOLATION}, {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
 LATE = {"delay": "3", "expires_in": "1"}
 SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")

@@ -1,6 +1,8 @@
 """A real Valkey on a Unix socket."""
 
+import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import redis
@@ -12,15 +14,16 @@ from tests.support.processes import until
 class Valkey:
     """A server on a Unix socket that can be killed and started again on the same data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, env: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self._env = {**os.environ, **(env or {})}
         self.url = f"unix://{folder}/valkey.sock?db=0"
         self.start()
 
     def start(self, *options: str) -> None:
         command = [str(get_binary_path()), "--port", "0", "--unixsocket", f"{self.folder}/valkey.sock"]
         command += ["--dir", str(self.folder), "--appendonly", "yes", "--save", "", "--loglevel", "warning", *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=self._env)
         until(self.answers, what="Valkey's answer")
 
     def answers(self) -> bool:
