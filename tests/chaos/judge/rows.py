@@ -28,7 +28,8 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield wishes.expiry(facts)
     yield wishes.cancels(facts)
     yield wishes.retries(facts)
-    yield limits.priorities(facts)
+    if not facts.short:  # so few jobs wait in the workers, for the limit, and not in the queue, which has priorities
+        yield limits.priorities(facts)
     yield outputs.mails(facts)
     yield outputs.files(facts)
     yield outputs.webhooks(facts)

@@ -61,8 +61,8 @@ ALWAYS = [
     (Role.LLM, Act.RESTART, 0.0, 2),
     (Role.ISOLATION, Act.KILL, 0.0, 0),
 ]
-# A rollback comes first: what was known in the second that is lost can't be held against the platform. A clock that jumps
-# is left to longer runs: it takes the meaning from all times of some seconds.
+# A rollback comes first: what was known in the second that is lost can't be held against the platform. A
+# clock that jumps is left to longer runs: it takes the meaning from all times of some seconds.
 ALWAYS_SHARED = [
     (Role.REDIS, Act.ROLLBACK, 0.1, 0),
     (Role.REDIS, Act.KILL, 0.3, 0),
