@@ -7,7 +7,8 @@ from tests.chaos.judge.spans import Spans, all_at_once
 
 STARTS = 2.0  # seconds in which a successor is ready, where the chronicle does not say when
 LONGEST = 10.0  # seconds of a journal run whose end is not known
-FULL = 0.9  # of the places of a worker: jobs between two requests, or at a limit, hold the others
+FULL = 0.8  # of the places of a worker: jobs between two requests, or at a limit, hold the others
+PARTS = {"sync worker": {"sync worker", "sync supervisor"}}  # who takes the worker with it
 Busy = dict[str, list[tuple[float, float]]]  # by slot
 
 
@@ -17,7 +18,7 @@ def all_down(facts: Facts, role: str) -> Spans:
 
 
 def llm_busy(facts: Facts) -> Spans:
-    """Give the times in which all LLM workers were dead, stopped, or had requests open for nearly all their places."""
+    """Give the times in which all LLM workers were dead, stopped, or with requests open for four fifths of their places."""
     busy = _down(facts, "llm worker")
     edges: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for request in facts.requests:
@@ -47,7 +48,7 @@ def sync_busy(facts: Facts) -> Spans:
 def _down(facts: Facts, role: str) -> Busy:
     found: Busy = defaultdict(list)
     for deed in facts.deeds:
-        if deed.kind in LOSING and deed.role == role and deed.target:
+        if deed.kind in LOSING and deed.role in PARTS.get(role, {role}) and deed.target:
             found[slot(deed.target)].append((deed.began, deed.ended or deed.began + STARTS))
     return found
 
