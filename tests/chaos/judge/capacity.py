@@ -18,7 +18,7 @@ def all_down(facts: Facts, role: str) -> Spans:
 
 
 def llm_busy(facts: Facts) -> Spans:
-    """Give the times in which all LLM workers were dead, stopped, or with requests open for four fifths of their places."""
+    """Give the times in which no LLM worker was free: dead, stopped, or with requests open for 4 of 5 places."""
     busy = _down(facts, "llm worker")
     edges: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for request in facts.requests:
