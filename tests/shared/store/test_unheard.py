@@ -18,6 +18,7 @@ def claim_of(queue: str, worker: str = "w") -> leases.Claim:
 
 def outage(book: Book) -> None:
     """What an outage of Redis leaves: nobody called for a while. Who comes first sees it."""
+    _wait(book, 1)
     book.client.set("tandem:seen", 1)
     book.run(leases.renew("llm", [], worker="somebody"))
 
@@ -65,8 +66,8 @@ def test_a_claim_that_was_never_heard_of_burns_no_attempt(book: Book, queue: str
 
 
 @both
-def test_who_has_renewed_or_claimed_again_has_heard(book: Book, queue: str) -> None:
-    """Its worker was killed in an outage: that is a crash as ever."""
+def test_what_is_lost_in_an_outage_burns_no_attempt(book: Book, queue: str) -> None:
+    """Its worker knew of it, and was killed, or was told to stop and could not hand it back: nobody can tell."""
     for hear in (
         lambda lease: book.run(leases.renew(queue, [lease], worker="w")),
         lambda _lease: book.run(claim_of(queue)),
@@ -78,8 +79,40 @@ def test_who_has_renewed_or_claimed_again_has_heard(book: Book, queue: str) -> N
         expire_lease(book, lease)
         tick(book)
         [again] = claim(book, queue)
-        assert (again.id, again.attempt) == (job_id, 2)
+        assert (again.id, again.attempt, get(book, job_id).attempts) == (job_id, 1, [])
         book.run(leases.give_up(again, HandBack(timedelta(hours=1)), usage=Usage(), ttl=TTL))
+
+
+@both
+def test_what_is_lost_in_one_outage_after_the_other_is_given_up(book: Book, queue: str) -> None:
+    job_id = put(book, TASKS[queue])
+    for _ in range(10):
+        if get(book, job_id).finished:
+            break
+        [lease] = (
+            book.run(claim_of(queue)).leases
+            or book.run(leases.claim_llm(worker="w", limit=1, ttl=TTL, suspects=1)).leases
+        )
+        book.run(leases.renew(queue, [lease], worker="w"))
+        outage(book)
+        expire_lease(book, lease)
+        tick(book)
+        if queue == "llm":
+            book.run(leases.claim_llm(worker="v", limit=0, ttl=TTL))
+    job = get(book, job_id)
+    assert (job.status, (job.error or {})["type"]) == (Status.FAILED, "crash_loop")
+
+
+@both
+def test_who_was_heard_of_after_the_outage_crashes_as_ever(book: Book, queue: str) -> None:
+    put(book, TASKS[queue])
+    [lease] = book.run(claim_of(queue)).leases
+    outage(book)
+    book.run(leases.renew(queue, [lease], worker="w"))
+    expire_lease(book, lease)
+    tick(book)
+    [again] = claim(book, queue)
+    assert again.attempt == 2
 
 
 @both

@@ -122,7 +122,7 @@ local function extend_leases_after_outage(now)
   redis.call('SET', SEEN, now)
   if last and last - now > CLOCK_JUMP_MS then follow_clock_back(now, last) end
   if not last or now - last < GAP_MS then return end
-  redis.call('SET', OUTAGE, redis.call('GET', FENCE) or 0, 'PX', ASKED_KEPT_MS)
+  redis.call('SET', OUTAGE, (redis.call('GET', FENCE) or 0) .. ' ' .. whole(now), 'PX', ASKED_KEPT_MS)
   extend(LEASES, 1, now)
   for _, queue in ipairs(rq_queues()) do extend(RQ_WIP .. queue, 1000, now) end
 end
@@ -218,13 +218,24 @@ local function undo_unanswered_claim(queue, worker, claim, now)
   return undone
 end
 
--- The lease of a running job is over: the worker died, or never heard of its claim because Redis went away with the
--- answer. Returns whether the job waits again.
+-- The last outage: the last token of a lease from before it, and when it was over.
+local function last_outage()
+  local fence, over = string.match(redis.call('GET', OUTAGE) or '', '^(%d+) (%d+)$')
+  return tonumber(fence or 0), tonumber(over or 0)
+end
+
+-- The lease of a running job is over: the worker died, or Redis was away. Then it may never have heard of its claim, or
+-- was told to stop and could not hand the job back: nobody has heard of it since, and no attempt is burnt. The loss
+-- counts, so that nothing goes on for ever. Returns whether the job waits again.
 local function give_back_expired(job, now, ttl)
-  local outage = tonumber(redis.call('GET', OUTAGE) or 0)
+  local outage, over = last_outage()
   local _, fence = last_claim(job.worker or '')
-  if fence and tonumber(job.token) > fence and tonumber(job.token) <= outage then
+  local seen = redis.call('HGET', WORKER .. (job.worker or ''), 'at')
+  local is_from_before = tonumber(job.token) <= outage
+  if is_from_before and fence and tonumber(job.token) > fence then
     unbegin(job)
+  elseif is_from_before and tonumber(seen or 0) < over and not counts_out(job, false) then
+    redis.call('HINCRBY', job_key(job.id), 'attempt', -1)
   elseif crashed(job, false, now, ttl) then
     return false
   end
