@@ -194,15 +194,18 @@ class Load:
                 time.sleep(0.05)  # a steady trickle
 
     def _until_accepted(self, client: httpx.Client, task: str, key: str) -> str:
-        while True:
+        said = "nothing was asked"
+        while not self.stopping.is_set():
             try:
                 answer = client.post(f"/v1/{task}", json=INPUTS[task], headers={"Idempotency-Key": key})
                 if answer.status_code == httpx.codes.ACCEPTED:
                     return str(answer.json()["id"])
-            except httpx.TransportError:
-                pass
+                said = f"{answer.status_code} {answer.text}"
+            except httpx.TransportError as error:
+                said = repr(error)
             self.refused += 1
             time.sleep(0.1)
+        raise AssertionError(f"never accepted: {said}")
 
 
 INPUTS = {
