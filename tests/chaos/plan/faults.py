@@ -43,8 +43,8 @@ SHARED = [
     (2, Role.DISK, Act.DISK_FULL, (2, 5)),
     (2, Role.REDIS, Act.JUMP, (1, 3)),
 ]
-# These belong to any run, however short: each must be survived, and shows what is broken. The last number is the slot that
-# is tried first. A suspect is there by chance only: the isolation server is left to longer runs.
+# These belong to any run, however short: each must be survived, and shows what is broken. The last number is the slot
+# that is tried first. A suspect is there by chance only: the isolation server is left to longer runs.
 ALWAYS = [
     (Role.SYNC, Act.STOP, 9.0, 0),
     (Role.LLM, Act.KILL, 0.3, 1),
