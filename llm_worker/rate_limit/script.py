@@ -20,6 +20,7 @@ KEYS = {
     "DEADLINES": "tandem:limit:deadlines",
     "PARK": "tandem:park:",
     "PARKS": "tandem:limit:parks",
+    "TIME": "tandem:limit:time",
     "PARKED": PARKED,
     "METRICS": Key.METRICS,
 }

@@ -1,4 +1,5 @@
--- Prepended to limiter.lua: what one limit says about one request. Times are microseconds of Redis's clock.
+-- Prepended to limiter.lua: what one limit says about one request. Times are microseconds of Redis's
+-- clock, made one that never goes back (limiter.lua).
 --
 -- A rate limit is GCRA, the generic cell rate algorithm (ITU-T I.371; Brandur Leach, "Rate limiting, cells, and
 -- GCRA"): `tat`, the theoretical arrival time, moves on by cost * interval for each request that starts. A request

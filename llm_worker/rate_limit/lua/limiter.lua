@@ -6,7 +6,16 @@
 --   parks                                              -> Parks
 -- Each may be repeated when its answer got lost.
 
-local now = now_us()
+-- Redis's clock may go back. What was free, held or booked would then be so for as long as the jump: by this clock, which
+-- stands still instead and runs on from there, nobody notices. All times in the limiter's keys are of it.
+local function monotonic(clock)
+  local last = redis.call('HMGET', TIME, 'seen', 'behind')
+  local time = math.max(clock + (tonumber(last[2]) or 0), tonumber(last[1]) or 0)
+  redis.call('HSET', TIME, 'seen', number(time), 'behind', number(time - clock))
+  return time
+end
+
+local now = monotonic(now_us())
 
 -- --- counters for /metrics
 
@@ -259,5 +268,5 @@ local answers = {}
 reap()
 for i, op in ipairs(operations) do answers[i] = handlers[op.op](op) end
 save_levels()
-for _, key in ipairs({RESERVED, DEADLINES, PARKS}) do redis.call('PEXPIRE', key, TTL_MS) end
+for _, key in ipairs({RESERVED, DEADLINES, PARKS, TIME}) do redis.call('PEXPIRE', key, TTL_MS) end
 return answers

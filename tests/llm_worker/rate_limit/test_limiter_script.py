@@ -301,6 +301,28 @@ def test_what_limits_do_is_counted(clocked: Clocked, redis: Client) -> None:
     }
 
 
+HOUR = 3600 * SECOND
+
+
+def test_a_clock_that_goes_back_delays_nobody(clocked: Clocked) -> None:
+    limit, slots, free = scope(rpm=60, tpm=60_000), Scope("q", "m", Limits(concurrency=1)), Scope("r", "m")
+    clocked.acquire(limit, "first", 100)
+    clocked.acquire(slots, "dead")
+    clocked.park(free, 2 * SECOND)
+    _, booked, _ = clocked.acquire(limit, "second", 100)
+    clocked.acquire(slots, "queued")
+    _, parked, _ = clocked.acquire(free, "third")
+    clocked.now -= HOUR
+    assert clocked.acquire(limit, "second", 100)[1] == booked
+    assert clocked.acquire(free, "third")[1] == parked
+    clocked.now += booked
+    assert clocked.acquire(limit, "second", 100)[0] == 1
+    clocked.now += parked
+    assert clocked.acquire(free, "third") == [1, 0]
+    clocked.now += LEASED
+    assert clocked.acquire(slots, "queued") == [1, 0]
+
+
 def test_every_key_has_a_ttl(clocked: Clocked, redis: Client) -> None:
     limit = scope(rpm=60, tpm=600, concurrency=1)
     clocked.acquire(limit, "a", 100)

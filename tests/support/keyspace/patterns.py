@@ -81,6 +81,7 @@ PATTERNS = [
     Pattern("tandem:limit:queue:<name>", "zset", Life.TTL),
     Pattern("tandem:limit:reserved", "hash", Life.TTL),
     Pattern("tandem:limit:deadlines", "zset", Life.TTL),
+    Pattern("tandem:limit:time", "hash", Life.TTL),
     Pattern("tandem:park:<name>", "hash", Life.TTL),
     Pattern("tandem:limit:parks", "zset", Life.TTL),
     Pattern("arq:queue:webhooks", "zset"),
