@@ -158,7 +158,8 @@ def test_a_rolling_restart_under_load_loses_nothing(platform: Platform) -> None:
     counted = Counter((job["task"], job["status"], job["attempt"]) for job in jobs)
     said = f"{len(jobs)} jobs over {len(restarted)} restarts: {dict(counted)}; {load.refused} submissions sent again\n"
     sys.stdout.write(said)
-    assert counted.keys() == {("chat", "succeeded", 1), ("report", "succeeded", 1)}
+    burnt = [(job["id"], job.get("error"), job.get("attempts")) for job in jobs if job["attempt"] != 1]
+    assert counted.keys() == {("chat", "succeeded", 1), ("report", "succeeded", 1)}, burnt
 
 
 class Load:
@@ -198,7 +199,7 @@ class Load:
         while not self.stopping.is_set():
             try:
                 answer = client.post(f"/v1/{task}", json=INPUTS[task], headers={"Idempotency-Key": key})
-                if answer.status_code == httpx.codes.ACCEPTED:
+                if answer.is_success:  # 202, or 200 for the repeat of a job that has ended: the answer was lost
                     return str(answer.json()["id"])
                 said = f"{answer.status_code} {answer.text}"
             except httpx.TransportError as error:
