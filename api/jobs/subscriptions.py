@@ -5,7 +5,7 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NoReturn, Self
 
 from fastapi import Depends
 
@@ -21,6 +21,7 @@ from tandem.shared.store.keys import Key
 log = logging.getLogger("tandem.api")
 
 BACKLOG = 256  # events that a slow watcher may leave unread before it is told to read the stream again
+SILENCE = 5.0  # seconds without a word after which Redis is asked whether it is there, and then given up
 
 
 class Feed:
@@ -43,14 +44,18 @@ class Feed:
 
 
 class Subscriptions:
-    """Hands each watched job's events to those who watch it."""
+    """Hands each watched job's events to those who watch it.
+
+    Only the listener reads from the connection, and nobody connects it anew: redis-py's `PubSub` does so for whoever
+    subscribes next, and reads there while the listener reads too. What broke is dropped whole, and all begins again.
+    """
 
     def __init__(self, client: AsyncClient, book: AsyncBook) -> None:
         self._client = client
         self._book = book
         self._feeds: defaultdict[str, set[Feed]] = defaultdict(set)
         self._subscribed: set[str] = set()  # channels that Redis has confirmed
-        self._pubsub: Any = None
+        self._connection: Any = None
         self._task: asyncio.Task[None] | None = None
         self.stopping = False
 
@@ -73,7 +78,7 @@ class Subscriptions:
             if channel in self._subscribed:
                 feed.put(None)
             elif len(self._feeds[channel]) == 1:
-                await self._tell("subscribe", channel)
+                await self._tell("SUBSCRIBE", channel)
             yield feed
         finally:
             self._feeds[channel].discard(feed)
@@ -113,50 +118,65 @@ class Subscriptions:
 
     async def _leave(self, channel: str) -> None:
         if channel not in self._feeds:  # nobody came in the meantime
-            await self._tell("unsubscribe", channel)
+            await self._tell("UNSUBSCRIBE", channel)
 
     async def _tell(self, command: str, channel: str) -> None:
         """Change the subscription; while Redis is away nothing is sent, and all is subscribed anew afterwards."""
-        if self._pubsub is None:
+        connection = self._connection
+        if connection is None or not connection.is_connected:
             return
         try:
-            await getattr(self._pubsub, command)(channel)
+            await connection.send_command(command, channel, check_health=False)
         except Exception as error:  # noqa: BLE001 - whatever broke, the listener notices it and begins anew
             log.debug("%s: %s", command, error)
 
     async def _listen(self) -> None:
         outage = Outage(log, "watching waits for Redis")
         while True:
-            lost: Exception = ConnectionError("the subscription ended")
             try:
                 await self._follow(outage)
             except Exception as error:  # noqa: BLE001 - whatever broke the subscription, watching goes on
-                lost = error
-            self._pubsub = None
-            self._subscribed.clear()
-            await asyncio.sleep(outage.pause(lost))
+                await asyncio.sleep(outage.pause(error))
 
-    async def _follow(self, outage: Outage) -> None:
-        async with self._client.pubsub() as pubsub:
-            await pubsub.subscribe(Key.WATCH)  # no job's channel: it keeps the subscription alive
-            outage.over()
-            self._pubsub = pubsub
+    async def _follow(self, outage: Outage) -> NoReturn:
+        """Follow all that is watched, over one connection, until it breaks or falls silent."""
+        pool = self._client.connection_pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_command("SUBSCRIBE", Key.WATCH, check_health=False)  # no job's channel
+            self._connection = connection  # from here on who comes subscribes by itself
             if self._feeds:
-                await pubsub.subscribe(*self._feeds)
-            async for message in pubsub.listen():
-                self._hand_out(message)
+                await connection.send_command("SUBSCRIBE", *self._feeds, check_health=False)
+            while True:
+                kind, channel, data = await _answer(connection)
+                outage.over()
+                self._hand_out(kind, channel.decode(), data)
+        finally:
+            self._connection = None
+            self._subscribed.clear()
+            await connection.disconnect()
+            await pool.release(connection)
 
-    def _hand_out(self, message: dict[str, Any]) -> None:
-        channel = message["channel"].decode()
-        if message["type"] == "unsubscribe" or channel not in self._feeds:
+    def _hand_out(self, kind: bytes, channel: str, data: Any) -> None:
+        if channel not in self._feeds or kind not in {b"message", b"subscribe"}:
             return
         event = None
-        if message["type"] == "message":
-            event = events.parse(message["data"])
+        if kind == b"message":
+            event = events.parse(data)
         else:
             self._subscribed.add(channel)
         for feed in self._feeds[channel]:
             feed.put(event)
+
+
+async def _answer(connection: Any) -> Any:
+    """Give what Redis says next. Raises ConnectionError: it says nothing, not even when it is asked."""
+    if (said := await connection.read_response(timeout=SILENCE)) is not None:
+        return [*said, None][:3]  # a pong has no third part
+    await connection.send_command("PING", check_health=False)
+    if (said := await connection.read_response(timeout=SILENCE)) is None:
+        raise ConnectionError("the subscription fell silent")
+    return [*said, None][:3]
 
 
 TheSubscriptions = Annotated[Subscriptions, Depends(from_state("subscriptions"))]

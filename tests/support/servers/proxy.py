@@ -37,6 +37,7 @@ class Proxy:
         self._left: int | None = None  # bytes of answers that are let pass before all is cut
         self._links: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
+        self._stranded = set[asyncio.StreamWriter]()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -65,6 +66,10 @@ class Proxy:
     def cut_within(self, answers: int) -> None:
         """Let so many bytes of answers pass, then close all connections in the midst."""
         self._left = answers
+
+    def strand(self) -> None:
+        """Let nothing pass on the connections there are, for ever, and tell nobody; new ones are served."""
+        self._loop.call_soon_threadsafe(self._stranded.update, self._links)
 
     async def _end(self) -> None:
         self._cut()
@@ -100,6 +105,8 @@ class Proxy:
             while piece := await reader.read(PIECE):
                 await asyncio.sleep(self.delay)
                 await self._open[way].wait()
+                if writer in self._stranded:
+                    await asyncio.Event().wait()
                 await self._send(way, piece, writer)
 
     async def _send(self, way: Way, piece: bytes, writer: asyncio.StreamWriter) -> None:

@@ -1,0 +1,80 @@
+"""What watchers are told when the one connection that they share breaks or falls silent."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from tandem.api.app import create_app
+from tandem.api.jobs import subscriptions
+from tandem.shared.config.settings import Settings
+from tandem.shared.store.executor import Book
+from tests.support.gateway import Gateway, started
+from tests.support.jobs import claim_one, finish
+from tests.support.processes import until
+from tests.support.servers.proxy import Proxy, proxied
+from tests.support.servers.valkey import Valkey
+
+PATIENCE = 20  # seconds; less than callers wait, so that it is news that ends their wait
+
+
+@pytest.fixture
+async def network(tmp_path: Path, valkey_server: Valkey) -> AsyncIterator[Proxy]:
+    with proxied(tmp_path / "p", valkey_server.folder / "valkey.sock") as made:
+        yield made
+
+
+@pytest.fixture
+async def behind(network: Proxy, settings: Settings, valkey: str) -> AsyncIterator[Gateway]:
+    """A gateway whose Redis is behind the network."""
+    assert valkey
+    changed = settings.model_copy(update={"redis_url": SecretStr(network.url)})
+    async with started(create_app(changed), changed) as gateway:
+        yield gateway
+
+
+async def wait(gateway: Gateway, job_id: str) -> httpx.Response:
+    """Wait for a job's end, again if the request itself was hit."""
+    answer = await gateway.ann.get(f"/v1/jobs/{job_id}?wait=60")
+    return answer if answer.status_code != 503 else await wait(gateway, job_id)
+
+
+def waiting(gateway: Gateway, job_id: str) -> asyncio.Task[httpx.Response]:
+    return asyncio.create_task(wait(gateway, job_id))
+
+
+async def watched(gateway: Gateway, jobs: int) -> None:
+    feeds = gateway.app.state.subscriptions._feeds
+    await asyncio.to_thread(until, lambda: len(feeds) >= jobs, what="watchers")
+
+
+async def ended(book: Book, callers: list[asyncio.Task[httpx.Response]]) -> None:
+    """End all jobs; their callers must hear of it."""
+    for _ in callers:
+        await asyncio.to_thread(lambda: finish(book, claim_one(book)))
+    async with asyncio.timeout(PATIENCE):
+        answers = await asyncio.gather(*callers)
+    assert {(answer.status_code, answer.json()["status"]) for answer in answers} == {(200, "succeeded")}
+
+
+async def test_who_comes_while_the_connection_breaks_is_told(behind: Gateway, network: Proxy, book: Book) -> None:
+    job_ids = [await behind.submit() for _ in range(40)]
+    callers = []
+    for number, job_id in enumerate(job_ids, 1):
+        network.cut()
+        callers.append(waiting(behind, job_id))
+        await watched(behind, number)
+    await ended(book, callers)
+
+
+async def test_a_connection_that_says_nothing_is_given_up(
+    behind: Gateway, network: Proxy, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "SILENCE", 0.3)
+    callers = [waiting(behind, await behind.submit())]
+    await watched(behind, 1)
+    network.strand()
+    await ended(book, callers)
