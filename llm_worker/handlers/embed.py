@@ -5,7 +5,7 @@ from tandem.llm_worker.generation.concurrency import gather
 from tandem.llm_worker.generation.context import LlmContext, handles
 from tandem.llm_worker.providers.errors import ContextTooLong
 from tandem.llm_worker.tokens import estimate
-from tandem.shared.errors import FinalError
+from tandem.shared.errors import FinalError, TransientError
 from tandem.shared.tasks.catalog.llm import EMBED, EmbedInput, EmbedOutput
 
 # OpenAI takes 2048 texts and 300,000 tokens a request; fewer texts keep the decoding of one answer short.
@@ -30,6 +30,8 @@ async def embed(ctx: LlmContext, job: EmbedInput) -> EmbedOutput:
 
     answers = await gather(one(texts) for texts in parts)
     vectors = [fit(vector, job.dimensions) for answer in answers for vector in answer]
+    if len({len(vector) for vector in vectors}) != 1:
+        raise TransientError("the vectors of two requests are not of one length", type="provider_garbage")
     return EmbedOutput(embeddings=vectors, dimensions=len(vectors[0]))
 
 

@@ -14,10 +14,11 @@ from tandem.shared.jobs.attempt import UNKNOWN_FOR
 from tandem.shared.jobs.model import Job, Status
 from tandem.shared.jobs.retry import UNFORESEEN
 from tandem.shared.jobs.submission import Options, Stored
+from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.spec import AnySpec
-from tests.support.jobs import PLENTY, age_unknown, claim, expire_lease
+from tests.support.jobs import PLENTY, TTL, age_unknown, claim, expire_lease
 from tests.support.processes import ROOT, Process, until
 from tests.support.tasks.specs import ASYNC_TELLING, SYNC_TELLING, TellingInput
 from tests.support.tasks.telling import RAISES, RETURNS
@@ -139,6 +140,8 @@ def test_a_suspect_of_an_unknown_task_is_handed_back_too(workers: Pool) -> None:
     for _ in range(2):
         [lease] = claim(workers.book)
         expire_lease(workers.book, lease)
+    # Given back at once: to a worker that takes long to start, nobody having called looks like an outage of Redis.
+    workers.book.run(leases.claim_llm(worker="w", limit=0, ttl=TTL))
     old = start(workers, "llm", PYTHONPATH=str(ROOT))
     old.until_says("does not know its task, put back for 2.0 s")
     until(lambda: workers.job(job_id).status is Status.SCHEDULED, what="it being put back")

@@ -102,7 +102,7 @@ class Client:
                 response = stream.response
                 exchange.status, exchange.headers = response.status_code, response.headers
                 try:
-                    if response.headers.get("content-type", "").startswith("application/json"):
+                    if response.headers.get("content-type", "").lower().startswith("application/json"):
                         return await response.aread()
                     await self._read(response, on_piece)
                 finally:

@@ -76,10 +76,15 @@ def error_in_body(body: object, headers: Mapping[str, str]) -> ErrorResponse | N
     bare = "error" in {body.get("object"), body.get("type")} or (
         "detail" in body and not body.keys() & {"choices", "data"}
     )
-    if not body.get("error") and not bare:
+    if not _is_told(body.get("error")) and not bare:
         return None
     found = ErrorResponse(status=FAILED, headers=headers, body=_error_object(body))
     return ErrorResponse(status=_status(found), headers=headers, body=found.body)
+
+
+def _is_told(error: object) -> bool:
+    """Tell an error from the empty object that some gateways put beside every answer."""
+    return any(error.values()) if isinstance(error, Mapping) else bool(error)
 
 
 def _status(error: ErrorResponse) -> int:

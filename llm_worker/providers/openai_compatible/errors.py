@@ -3,7 +3,7 @@
 invalid_credentials  final      401, 403
 insufficient_quota   final      402, or any error that says that the account is empty
 unknown_model        final      404, or the code model_not_found
-context_too_long     final      413, or a 4xx or 500 that says so      ContextTooLong
+context_too_long     final      413, or a 4xx, 500 or 502 that says so     ContextTooLong
 content_filtered     final      a 4xx, also 403, of a content filter
 bad_request          final      any other 4xx                         BadRequest, SchemaRefused
 rate_limited         transient  429                                   RateLimited, with the provider's retry_after
@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 
 from tandem.llm_worker.providers.errors import BadRequest, ContextTooLong, SchemaRefused
 from tandem.llm_worker.providers.openai_compatible import wordings
-from tandem.llm_worker.providers.openai_compatible.error_response import ErrorResponse
+from tandem.llm_worker.providers.openai_compatible.error_response import FAILED, ErrorResponse
 from tandem.llm_worker.providers.openai_compatible.waits import retry_after
 from tandem.shared.errors import FinalError, JobError, RateLimited, TransientError
 
@@ -65,7 +65,7 @@ def _final_kind(error: ErrorResponse) -> str | None:
     status = error.status
     if status == 402 or _says(error, wordings.NO_MONEY, wordings.NO_MONEY_WORDS):  # noqa: PLR2004
         return "insufficient_quota"
-    if status in {400, 413, 422, 429, 500} and _is_too_long(error):
+    if status in {400, 413, 422, 429, 500, FAILED} and _is_too_long(error):
         return ContextTooLong.type
     if not 400 <= status < 500 or status in {408, 409, 429}:  # noqa: PLR2004
         return None

@@ -6,6 +6,8 @@ It stands at the beginning between marks that belong to the model's template. A 
 
 import re
 
+from pydantic_core import from_json
+
 MARKS = {
     "<think>": "</think>",  # DeepSeek, Qwen and most others
     "[THINK]": "[/THINK]",  # Magistral
@@ -24,11 +26,27 @@ def answer_in(text: str) -> str:
     answer = AnswerFilter()
     said = answer.feed(text) + answer.end()
     found = UNOPENED.search(said)
-    if not found:
+    if not found or _is_whole(text[: len(text) - len(said)]) or _is_json(said):
         return said
-    before = said[: found.start()]
+    before, after = said[: found.start()], said[found.end() :].lstrip()
     quoted = any(mark in before for mark in MARKS) or before.count("```") % 2
-    return said if quoted else said[found.end() :].lstrip()
+    # Templates let the mark stand on a line of its own; a sentence may end with it.
+    ends_a_sentence = not after and before.rpartition("\n")[2].strip()
+    return said if quoted or ends_a_sentence else after
+
+
+def _is_whole(thought: str) -> bool:
+    """Tell whether reasoning was there, and closed as often as it was opened."""
+    opened = {opening: thought.count(opening) for opening in MARKS}
+    return any(opened.values()) and all(opened[opening] <= thought.count(closing) for opening, closing in MARKS.items())
+
+
+def _is_json(text: str) -> bool:
+    try:
+        from_json(text)
+    except ValueError:
+        return False
+    return True
 
 
 class AnswerFilter:

@@ -10,6 +10,7 @@ content_filtered     final      finish_reason content_filter
 refused              final      the model declined
 """
 
+import json
 from array import array
 from base64 import b64decode
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 
 MOST_TOKENS = 100_000_000  # of one request; a larger number is an error of the provider
+LONGEST_INDEX = 9  # digits
 
 
 def _tokens(value: object) -> int | None:
@@ -48,6 +50,8 @@ def _word(value: object) -> str | None:
 
 def _texts(value: object) -> object:
     """Join the parts of a content that is a list: those that are text, and not what the model thought."""
+    if isinstance(value, dict):
+        return _part(value)
     if not isinstance(value, list):
         return value
     return "".join(filter(None, map(_part, value)))
@@ -140,11 +144,16 @@ class ChatCompletion(ResponseBody):
 
 
 def _index(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:LONGEST_INDEX])
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+Index = Annotated[int | None, BeforeValidator(_index)]
+
+
 class _Embedding(BaseModel):
-    index: Annotated[int | None, BeforeValidator(_index)] = None
+    index: Index = None
     embedding: str | list[float]
 
     def vector(self) -> list[float]:
@@ -169,7 +178,8 @@ class EmbeddingList(ResponseBody):
 
         """
         told = [item.index for item in self.data]
-        places = list(range(len(told))) if all(index is None for index in told) else [index or 0 for index in told]
+        # One index for all tells no place.
+        places = list(range(len(told))) if len(set(told)) <= 1 else [index or 0 for index in told]
         if sorted(places) != list(range(count)):
             raise garbage(f"the answer does not hold one vector for each of {count} texts")
         try:
@@ -224,9 +234,26 @@ def parse(shape: type[Shape], content: bytes, *, headers: Mapping[str, str], cla
     try:
         body = from_json(content)
     except ValueError:
-        raise garbage("the body is not JSON" + request_id(headers)) from None
+        mended = well_formed(content)
+        if mended == content:
+            raise garbage("the body is not JSON" + request_id(headers)) from None
+        return parse(shape, mended, headers=headers, classify=classify)
     raise_error(body, headers, classify)
     raise garbage(f"{'.'.join(map(str, where['loc'])) or 'the body'}: {where['msg']}" + request_id(headers))
+
+
+def well_formed(content: bytes) -> bytes:
+    """Write JSON without its byte order mark and the halves of characters that servers of UTF-16 cut apart.
+
+    Each half becomes U+FFFD. What can't be mended is given as it is.
+    """
+    try:
+        text = json.dumps(json.loads(content), ensure_ascii=False)
+        mended = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+        from_json(mended)
+    except (ValueError, RecursionError):
+        return content
+    return mended
 
 
 def raise_error(body: object, headers: Mapping[str, str], classify: Classify) -> None:

@@ -8,6 +8,7 @@ provider_garbage      transient  what is not in the form
 provider_unavailable  transient  the stream ended too early, or says that the server failed
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,12 +22,14 @@ from tandem.llm_worker.providers.openai_compatible.responses import (
     ChatCompletion,
     ChatMessage,
     Choice,
+    Index,
     ResponseBody,
     TokenCount,
     Word,
     garbage,
     parse,
     raise_error,
+    well_formed,
 )
 from tandem.llm_worker.rate_limit.gate import Exchange
 from tandem.shared.errors import TransientError
@@ -41,6 +44,7 @@ class SseDecoder:
     def __init__(self) -> None:
         self._rest = b""
         self._data: list[str] = []
+        self._begun = False
 
     def feed(self, content: bytes) -> Iterator[str]:
         """Give the data of each event that is complete. Raises TransientError for what is not text, or has no end."""
@@ -57,6 +61,8 @@ class SseDecoder:
 
     def _line(self, line: bytes) -> Iterator[str]:
         line = line.removesuffix(b"\r")
+        if not self._begun:
+            self._begun, line = True, line.removeprefix(BOM_UTF8)
         if line.startswith(b"data:"):
             try:
                 self._data.append(line[5:].removeprefix(b" ").decode())
@@ -68,7 +74,7 @@ class SseDecoder:
 
 
 class _Choice(BaseModel):
-    index: Any = 0
+    index: Index = None
     delta: ChatMessage | None = None
     finish_reason: Word = None
     error: Any = None
@@ -115,7 +121,8 @@ class CompletionReader:
         self._usage = chunk.usage or self._usage
         if self._usage:
             self._exchange.usage = self._usage.usage()
-        raise_error({"error": chunk.error} if chunk.choices else from_json(data), headers, self._classify)
+        body = {"error": chunk.error} if chunk.choices else from_json(well_formed(data.encode()))
+        raise_error(body, headers, self._classify)
         self._model = chunk.model or self._model
         return "".join(self._said(choice) for choice in chunk.choices or [] if choice.index in {0, None})
 

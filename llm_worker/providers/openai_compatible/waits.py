@@ -15,7 +15,7 @@ from tandem.llm_worker.providers.openai_compatible.error_response import ErrorRe
 
 LONGEST_WAIT = timedelta(days=1)
 LIMITED = 429
-TIMES = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|h|m|s)", re.ASCII)
+TIMES = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|h|m(?!illi)|s)", re.ASCII)
 DURATION = re.compile(rf"(?:{TIMES.pattern})+", re.ASCII)
 UNITS = {"h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1), "ms": timedelta(milliseconds=1)}
 SENTENCE = re.compile(rf"(?:try again|retry)(?: in| after) ((?:{TIMES.pattern})+)", re.IGNORECASE | re.ASCII)
@@ -32,6 +32,7 @@ def retry_after(error: ErrorResponse) -> timedelta | None:
         _number(headers.get("retry-after-ms"), UNITS["ms"]),
         _number(headers.get("retry-after"), UNITS["s"]),
         _date(headers.get("retry-after")),
+        _duration(headers.get("retry-after", "")),
         _retry_info(error.body),
     ]
     if error.status == LIMITED:
@@ -51,7 +52,7 @@ def _number(value: str | None, unit: timedelta) -> timedelta | None:
 def _date(value: str | None) -> timedelta | None:
     try:
         return _until(parsedate_to_datetime(value or ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -64,7 +65,8 @@ def _duration(value: str) -> timedelta | None:
     """Read what Go writes: 6m0s, 7.66s, 20ms."""
     if not DURATION.fullmatch(value):
         return None
-    return min(sum((float(number) * UNITS[unit] for number, unit in TIMES.findall(value)), timedelta()), LONGEST_WAIT)
+    seconds = sum(float(number) * UNITS[unit].total_seconds() for number, unit in TIMES.findall(value))
+    return min(seconds, LONGEST_WAIT.total_seconds()) * UNITS["s"]
 
 
 def _retry_info(body: Mapping[str, Any]) -> timedelta | None:

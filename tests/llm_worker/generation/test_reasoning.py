@@ -23,6 +23,7 @@ THOUGHT = [
     "[THINK]Hm.[/THINK]Good morning.",
     "◁think▷Hm.◁/think▷Good morning.",
     "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Good morning.",
+    "<think>I could say <think>, but no.</think>Good morning.",
 ]
 SAID = [
     "Good morning.",
@@ -34,6 +35,9 @@ SAID = [
     "[1] says so.",
     "It ends with </think>, they say.",
     "Write\n```\nHm.\n</think>\n```\nat its end.",
+    "The mark is </think>",
+    'It is:\n{"text": "<think>"}',
+    '{"text": "Hm.</think> {x}"}',
 ]
 
 
@@ -68,6 +72,21 @@ async def test_what_only_looks_like_it_stays(stub: Stub, make: MakeContext, text
     assert (await run(chat, make(stub.url), ASK, ChatOutput)).text == text
     for pieces in ([text], list(text)):
         assert await deltas(stub, make, pieces) == (text, text, False)
+
+
+@pytest.mark.parametrize("answer", ["It ends with </think>\nas said.", '{"text": "Hm.</think> [x]"}'])
+async def test_after_what_was_thought_a_mark_is_the_answer_s(stub: Stub, make: MakeContext, answer: str) -> None:
+    for text in (f"<think>Hm.</think>{answer}", f"<think></think>\n<think>Hm.</think>\n{answer}"):
+        stub.script(said(text))
+        assert (await run(chat, make(stub.url), ASK, ChatOutput)).text == answer
+        assert await deltas(stub, make, list(text)) == (answer, answer, False)
+
+
+async def test_thoughts_in_thoughts_are_thoughts(stub: Stub, make: MakeContext) -> None:
+    text = "<think>Hm. <think>So.</think> It is.\n</think>\nGood morning."
+    stub.script(said(text))
+    assert (await run(chat, make(stub.url), ASK, ChatOutput)).text == "Good morning."
+    assert await deltas(stub, make, list(text)) == ("Good morning.", "Good morning.", True)
 
 
 async def test_where_the_template_wrote_the_first_mark_readers_begin_anew(stub: Stub, make: MakeContext) -> None:
