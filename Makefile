@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 WORKERS ?= 4
 
-.PHONY: help run demo test test-fast check bench profile chaos api llm-worker sync-worker clock dashboard redis llm-stub mailbox \
+.PHONY: help run demo test test-fast check bench profile chaos chaos-mutants api llm-worker sync-worker clock dashboard redis llm-stub mailbox \
 	images containers-test install install-dev lock clean
 
 help: ## List the targets.
@@ -44,6 +44,9 @@ images: ## Build every image with Debian's own tools (mmdebstrap, buildah, podma
 
 containers-test: install-dev images ## Start compose.yaml whole with these images; demo, rights, scaling, rolling restart.
 	@CONTAINERS_TEST=1 $(PY) -m pytest -s tests/deploy/test_containers_running.py $(ARGS)
+
+chaos-mutants: install-dev ## Break copies of the sources on purpose: the fault run must notice; ROTATE=3: only three, others each day.
+	@exec $(PY) -m tests.chaos.mutants $(if $(ROTATE),--rotate $(ROTATE)) $(if $(ONLY),--only "$(ONLY)")
 
 api: install ## One gateway process.
 	@$(PY) -m tandem.deploy.local.files

@@ -5,6 +5,7 @@ anything in it is not as it must be.
 """
 
 import argparse
+import json
 import secrets
 import signal
 import sys
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=EVERY, help="seconds between faults (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="keep the logs of all processes and their data there")
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
+    parser.add_argument("--json", type=Path, help="write there what was wrong with each goal")
     parser.add_argument("--deadline", type=float, help="seconds after which the run gives up (default: the plan's)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # end what was started, too
@@ -39,6 +41,8 @@ def main() -> None:
     _say(f"\n{summary}\n\n{report.table(rows)}\n")
     if options.write:
         report.publish(summary, rows)
+    if options.json:
+        options.json.write_text(json.dumps({row.goal: row.faults for row in rows}))
     if faults := report.wrong(rows):
         _say(faults)
         sys.exit(1)
