@@ -1,12 +1,18 @@
 """Markdown to HTML: CommonMark with tables and strikethrough; raw HTML is shown, not used."""
 
+from collections.abc import Iterable
 from functools import cache
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
 from tandem.sync_worker.reports.markdown_tables import fitted_tables
-from tandem.sync_worker.reports.template_data import TemplateData
+from tandem.sync_worker.reports.template_data import TemplateData, TemplateError
+
+DEEPEST = 20  # lists and quotations within each other; past some thirty there is no room left on the page
+# Levels that are read; a list is two. What lies deeper the parser leaves out without a word.
+LEVELS = 2 * DEEPEST + 10
 
 
 class Article(TemplateData):
@@ -35,14 +41,28 @@ def to_html(text: str) -> Markup:
 
     Raises:
         DoesNotFit: a table is wider than any page.
+        TemplateError: lists and quotations are nested too deeply.
 
     """
     parser = _parser()
-    tokens = fitted_tables(parser.parse(text))
+    tokens = parser.parse(text)
+    if _depth(tokens) > DEEPEST:
+        raise TemplateError(f"lists and quotations stand within each other more than {DEEPEST} deep")
+    tokens = fitted_tables(tokens)
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - escaped; raw HTML is off
+
+
+def _depth(tokens: Iterable[Token]) -> int:
+    """Count the lists and quotations that the innermost one stands in, and itself."""
+    depth = deepest = 0
+    for token in tokens:
+        if token.type.startswith(("bullet_list_", "ordered_list_", "blockquote_")):
+            depth += token.nesting
+            deepest = max(deepest, depth)
+    return deepest
 
 
 @cache
 def _parser() -> MarkdownIt:
     """Without a typographer: `6(1)(c)` and `+-` stay as they are written."""
-    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    return MarkdownIt("commonmark", {"html": False, "maxNesting": LEVELS}).enable(["table", "strikethrough"])

@@ -1,6 +1,6 @@
 """Amounts of money and other numbers, for people. English notation: 1,234.50."""
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 MINUS = "\N{MINUS SIGN}"
 # ISO 4217: the currencies whose minor unit is not a hundredth.
@@ -26,6 +26,7 @@ _THOUSANDTHS = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"]
 MINOR_UNITS = dict.fromkeys(_WHOLE, 0) | dict.fromkeys(_THOUSANDTHS, 3)
 SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩"}
 MAX_DECIMALS = 6
+EXACT = Context(prec=5000, rounding=ROUND_HALF_UP)  # digits; the default of 28 fails for 1e25 with its cents
 
 
 def minor_units(currency: str) -> int:
@@ -35,7 +36,7 @@ def minor_units(currency: str) -> int:
 
 def rounded(amount: Decimal, currency: str) -> Decimal:
     """Round half away from zero to the currency's minor unit, as invoices do."""
-    return amount.quantize(Decimal(1).scaleb(-minor_units(currency)), ROUND_HALF_UP)
+    return amount.quantize(Decimal(1).scaleb(-minor_units(currency)), context=EXACT)
 
 
 def money(amount: Decimal | float, currency: str) -> str:
@@ -58,7 +59,7 @@ def quantity(amount: Decimal) -> str:
 
 def number(amount: Decimal | float, decimals: int = 0) -> str:
     """Write a number with grouped thousands and so many decimals."""
-    value = decimal(amount).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    value = decimal(amount).quantize(Decimal(1).scaleb(-decimals), context=EXACT)
     return f"{MINUS if value < 0 else ''}{abs(value):,f}"
 
 

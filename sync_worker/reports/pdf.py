@@ -16,6 +16,7 @@ from tandem.shared.net.ssrf import RefusedUrl
 from tandem.shared.tasks.catalog.report import INVOICE
 from tandem.sync_worker.reports import templating
 from tandem.sync_worker.reports.fetch import Client
+from tandem.sync_worker.reports.layout.high_heads import let_high_heads_break
 from tandem.sync_worker.reports.layout.long_words import allow_breaks
 from tandem.sync_worker.reports.layout.missing_characters import missing_characters
 
@@ -150,6 +151,7 @@ def _render(source: str, properties: Properties, fetcher: GuardedFetcher) -> Pdf
     html = HTML(string=source, base_url=f"https://{NOWHERE}/", url_fetcher=fetcher)
     _refuse_attachments(html)
     _drop_dead_links(html)
+    let_high_heads_break(html.etree_element)
     allow_breaks(html.etree_element)
     if properties.language:
         html.etree_element.set("lang", properties.language)  # also for hyphens and quotation marks

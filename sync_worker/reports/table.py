@@ -180,5 +180,5 @@ def _text(value: Value, decimals: int | None) -> str:
         return "yes" if value else "no"
     if not isinstance(value, int | float):
         return value
-    # Without decimals there are no fractions in the column, but there may be 5.0.
-    return f"{value:.0f}".replace("-", MINUS) if decimals is None else number(value, decimals)
+    # Without decimals there are no fractions in the column, but there may be 5.0 and -0.0, and numbers of 20 digits.
+    return f"{decimal(value or 0):.0f}".replace("-", MINUS) if decimals is None else number(value, decimals)

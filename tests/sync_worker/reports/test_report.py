@@ -15,6 +15,7 @@ from tandem.shared.errors import FinalError
 from tandem.shared.tasks.catalog.report import INVOICE, REPORT, TO_BE_LINKED, PdfVariant, ReportFile, ReportInput
 from tandem.sync_worker.handlers.report import file_name, report
 from tandem.sync_worker.reports.money import MINUS
+from tests.support.layout import pages_of, written
 from tests.support.sync_attempts import Start
 
 
@@ -145,6 +146,17 @@ def test_a_table_shows_values_as_they_came(start: Start) -> None:
     made = Made(start, {"template": "table", "title": "T", "data": {"columns": list("abcde"), "rows": rows}})
     for part in ("2026", f"{MINUS}2027", "1.5", "2.0", "yes", "no", "<b>", "&amp;"):
         assert part in made.text
+
+
+def test_large_numbers_keep_every_digit() -> None:
+    """As floats, the last digits of identifiers would be others."""
+    data = {"columns": ["id", "n"], "rows": [[12345678901234567, 1.5], [-(10**400), 1e300], [-0.0, 10**30]]}
+    made = written(pages_of("table", data))
+    assert "12345678901234567" in made
+    assert f"{MINUS}1{'0' * 400}" in made
+    assert f"1,{'000,' * 99}000.0" in made
+    assert f"1{',000' * 10}.0" in made
+    assert f"{MINUS}0" not in made.replace("10", "")
 
 
 def test_a_wide_table_lies_across_the_page(start: Start) -> None:

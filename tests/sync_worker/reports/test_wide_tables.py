@@ -191,6 +191,8 @@ ARTICLES = {
     "people": PEOPLE,
     "16 columns": f"# Wide\n\n|{'Column|' * 16}\n|{'-:|' * 16}\n|{'1,234,567.00|' * 16}\n\nAfter.\n",
     "in a list": "- x\n  - y\n\n" + "".join(f"    {line}\n" for line in PEOPLE.strip().splitlines()),
+    "lists": "".join(f"{'  ' * n}- item{n}\n" for n in range(20)),
+    "quotations": f"{'>' * 20} item19\n",
     "a head alone": "|a|b|\n|-|-|\n",
     "long words": f"# {'Unbreakable' * 20}\n\n{'x' * 300}\n\n> {'q' * 300}\n\n- {'i' * 300}\n\n```\n{'c' * 300}\n```\n",
     "a long cell": f"|Note|€|\n|-|-|\n|{WORDS}|5|\n",
@@ -200,6 +202,20 @@ ARTICLES = {
 @pytest.mark.parametrize("name", ARTICLES)
 def test_an_article_is_whole(name: str) -> None:
     check_nothing_is_lost(pages_of("article", {"markdown": ARTICLES[name]}))
+
+
+@pytest.mark.parametrize("name", ["lists", "quotations"])
+def test_what_stands_deep_is_shown(name: str) -> None:
+    assert "item19" in written(pages_of("article", {"markdown": ARTICLES[name]}))
+
+
+@pytest.mark.parametrize(
+    "text", ["".join(f"{'  ' * n}- item{n}\n" for n in range(21)), f"{'>' * 21} item", f"{'>' * 3000} item"]
+)
+def test_what_stands_too_deep_is_refused(text: str) -> None:
+    """A parser that stops there says nothing, and past the page's edge nobody sees it."""
+    with pytest.raises(FinalError, match="more than 20 deep"):
+        pages_of("article", {"markdown": text})
 
 
 def test_no_column_of_a_markdown_table_is_lost() -> None:
