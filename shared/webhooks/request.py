@@ -93,12 +93,20 @@ async def post(
         request = client.post(delivery.url, data=content.encode(), headers=signed, allow_redirects=False)
         async with request as response:
             return judge(delivery, response.status, response.headers.get("retry-after"))
-    except (FinalError, aiohttp.InvalidURL) as error:
+    except aiohttp.InvalidURL:
+        return Verdict(Outcome.FAILED, error="the client does not take this URL")
+    except FinalError as error:
         return Verdict(Outcome.FAILED, error=str(error)[:SHOWN])
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         if refused := _refusal(error):
             return Verdict(Outcome.FAILED, error=refused.message[:SHOWN])
-        return again(delivery, None, f"{type(error).__name__}: {error}"[:SHOWN])
+        return again(delivery, None, f"{type(error).__name__}: {_said(error)}"[:SHOWN])
+
+
+def _said(error: Exception) -> str:
+    """Say on one line what went wrong, without the URL: its query may hold a secret."""
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return " ".join(text.split())
 
 
 def judge(delivery: Delivery, status: int, retry_after: str | None) -> Verdict:

@@ -222,6 +222,26 @@ def test_tries_go_on_for_a_day() -> None:
     assert request.judge(delivery(timedelta(hours=25), 41), 500, None).outcome is Outcome.FAILED
 
 
+async def test_a_try_that_broke_is_told_on_one_line_without_its_url() -> None:
+    """A query may hold a secret, and the error stands in the log and on the job."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"nonsense\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?key=hidden"
+    delivery = Delivery("e", "j", "job.failed", url, datetime.now(UTC), 1, "", "t")
+    async with server, request.session(allow_private=True) as session:
+        verdict = await request.post(session, delivery, "{}", secret="whsec_" + "A" * 32, allow_private=True)
+    assert verdict.outcome is Outcome.PENDING
+    assert "Bad status line" in verdict.error
+    assert "hidden" not in verdict.error
+    assert "\n" not in verdict.error
+
+
 @pytest.mark.parametrize("wait", ["86400", "1" + "0" * 20, "9" * 5000, "٣" * 30])
 def test_no_receiver_puts_a_try_off_beyond_all_bounds(wait: str) -> None:
     delivery = Delivery("01-1", "01", "job.failed", "https://example.com", datetime.now(UTC), 1, "", "1")
