@@ -1,5 +1,6 @@
 """An id for every request, and an answer with it to a mistake of ours. Plain ASGI: no task per request."""
 
+import asyncio
 import logging
 import re
 
@@ -9,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from tandem.api.server.error_responses import answer_to
+from tandem.shared.errors import ServiceError
 
 log = logging.getLogger("tandem.api")
 
@@ -18,7 +20,8 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class RequestId:
     """Take the caller's `X-Request-ID` if it is harmless, else make one; answer and logs carry it.
 
-    A mistake of ours is caught here and not by Starlette, whose own 500 would lack the id.
+    A mistake of ours is caught here and not by Starlette, whose own 500 would lack the id; so is the end of the
+    server's grace, which would be a bare 500 of uvicorn's.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -46,6 +49,10 @@ class RequestId:
         )  # the server runs each request in a context of its own
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:  # the server is told to stop, and its grace is over
+            if started:
+                raise
+            await answer_to(ServiceError("this gateway shuts down"))(scope, receive, send_with_id)
         except Exception as error:
             log.exception("500 on %s %s", scope["method"], scope["path"])
             if started:

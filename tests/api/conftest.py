@@ -1,6 +1,7 @@
 """The gateway's application on a real Valkey, watched for calls that block its loop."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -12,6 +13,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store.executor import Book
 from tests.support.gateway import KEYS, Gateway, started
+from tests.support.servers.proxy import Proxy, proxied
 from tests.support.servers.valkey import Valkey
 
 
@@ -47,6 +49,21 @@ async def gateway(app: FastAPI, settings: Settings, valkey: str) -> AsyncIterato
     """Clients of a started gateway on an empty Valkey."""
     assert valkey
     async with started(app, settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+async def network(tmp_path: Path, valkey_server: Valkey) -> AsyncIterator[Proxy]:
+    with proxied(tmp_path / "p", valkey_server.folder / "valkey.sock") as made:
+        yield made
+
+
+@pytest.fixture
+async def behind(network: Proxy, settings: Settings, valkey: str) -> AsyncIterator[Gateway]:
+    """A gateway whose Redis is behind the network."""
+    assert valkey
+    changed = settings.model_copy(update={"redis_url": SecretStr(network.url)})
+    async with started(create_app(changed), changed) as gateway:
         yield gateway
 
 

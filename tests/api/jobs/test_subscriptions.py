@@ -1,39 +1,18 @@
 """What watchers are told when the one connection that they share breaks or falls silent."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from tandem.api.app import create_app
 from tandem.api.jobs import subscriptions
-from tandem.shared.config.settings import Settings
 from tandem.shared.store.executor import Book
-from tests.support.gateway import Gateway, started
+from tests.support.gateway import Gateway
 from tests.support.jobs import claim_one, finish
 from tests.support.processes import until
-from tests.support.servers.proxy import Proxy, proxied
-from tests.support.servers.valkey import Valkey
+from tests.support.servers.proxy import Proxy
 
 PATIENCE = 20  # seconds; less than callers wait, so that it is news that ends their wait
-
-
-@pytest.fixture
-async def network(tmp_path: Path, valkey_server: Valkey) -> AsyncIterator[Proxy]:
-    with proxied(tmp_path / "p", valkey_server.folder / "valkey.sock") as made:
-        yield made
-
-
-@pytest.fixture
-async def behind(network: Proxy, settings: Settings, valkey: str) -> AsyncIterator[Gateway]:
-    """A gateway whose Redis is behind the network."""
-    assert valkey
-    changed = settings.model_copy(update={"redis_url": SecretStr(network.url)})
-    async with started(create_app(changed), changed) as gateway:
-        yield gateway
 
 
 async def wait(gateway: Gateway, job_id: str) -> httpx.Response:
