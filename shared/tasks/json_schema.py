@@ -6,7 +6,9 @@ they were written out, so that `a: [b, b], b: [c, c], …` is seen for the 2ⁿ 
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -16,7 +18,9 @@ from tandem.shared.tasks.look_ahead import LOOKS_AHEAD, without_look_aheads
 
 MAX_BYTES = 64 * 1024
 MAX_PATTERNS = 20
-MAX_PATTERN_SIZE = 2_000_000  # bytes of one compiled pattern
+MAX_PATTERN_SIZE = 1_000_000  # bytes of all compiled patterns together: a character costs some 0.1 ms at most
+SIZES = (20_000, 50_000, 100_000, 200_000, 500_000, MAX_PATTERN_SIZE)  # by which patterns are told apart
+SMALL = 500  # what a pattern below the first of them counts: it is run by tables
 MAX_NODES = 10_000  # with references written out
 RECURSION = 8  # times that a recursive reference is written out
 MAX_DEPTH = 12  # of data under a recursive schema; MAX_NODES bounds its branching
@@ -29,6 +33,7 @@ def check_schema(schema: dict[str, Any]) -> None:
         plain = _plain(schema)
         _check_size(plain)
         _compile(plain)
+        _check_patterns(plain)
     except (jsonschema_rs.ValidationError, ValueError, RecursionError) as error:
         raise ValueError(f"not a usable JSON Schema: {str(error).splitlines()[0]}") from None
 
@@ -36,10 +41,26 @@ def check_schema(schema: dict[str, Any]) -> None:
 def _check_size(schema: dict[str, Any]) -> None:
     if len(json.dumps(schema)) > MAX_BYTES:
         raise ValueError(f"it has more than {MAX_BYTES} bytes")
-    if sum(_patterns(node) for node, _ in _nodes(schema, follow=False)) > MAX_PATTERNS:
+    if sum(len(_patterns(node)) for node, _ in _nodes(schema, follow=False)) > MAX_PATTERNS:
         raise ValueError(f"it has more than {MAX_PATTERNS} patterns")
     for _ in _nodes(schema):
         pass  # the walk itself says what is too much
+
+
+def _check_patterns(schema: dict[str, Any]) -> None:
+    """Bound what all patterns cost together, each as often as a reference leads to it."""
+    often = Counter(pattern for node, _ in _nodes(schema) for pattern in _patterns(node))
+    if sum(times * _price(pattern) for pattern, times in often.items()) > MAX_PATTERN_SIZE:
+        raise ValueError("its patterns are too large together; say lengths with maxLength")
+
+
+def _price(pattern: str) -> int:
+    """Give about how many bytes it has when it is compiled: the time that a character takes grows with them."""
+    for size in SIZES:
+        with suppress(jsonschema_rs.ValidationError):
+            _compile({"pattern": pattern}, size)
+            return size if size > SIZES[0] else SMALL
+    return 0  # data that looks like a pattern: the schema itself was compiled
 
 
 def errors(schema: dict[str, Any], value: Any) -> list[str]:
@@ -59,8 +80,8 @@ def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    options = jsonschema_rs.RegexOptions(size_limit=MAX_PATTERN_SIZE, dfa_size_limit=MAX_PATTERN_SIZE)
+def _compile(schema: dict[str, Any], size: int = MAX_PATTERN_SIZE) -> jsonschema_rs.Validator:
+    options = jsonschema_rs.RegexOptions(size_limit=size, dfa_size_limit=MAX_PATTERN_SIZE)
     return jsonschema_rs.validator_for(schema, retriever=_no_remote, pattern_options=options)
 
 
@@ -68,9 +89,9 @@ def _no_remote(uri: str) -> Any:
     raise ValueError(f"remote references are not followed: {uri}")
 
 
-def _patterns(node: dict[str, Any]) -> int:
-    named = node.get("patternProperties")
-    return ("pattern" in node) + (len(named) if isinstance(named, dict) else 0)
+def _patterns(node: dict[str, Any]) -> list[str]:
+    own, named = node.get("pattern"), node.get("patternProperties")
+    return [*([own] if isinstance(own, str) else []), *(named if isinstance(named, dict) else ())]
 
 
 def _nodes(schema: dict[str, Any], *, follow: bool = True) -> Iterator[tuple[dict[str, Any], bool]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})  # schemas by name
 LOOKS_AHEAD = ("^(?!", "^(?=")
+QUANTIFIERS = ("?", "*", "+", "{")
 DATA = frozenset({"const", "enum", "default", "examples", "example"})
 
 
@@ -44,7 +45,12 @@ def _apart(pattern: str) -> tuple[str, list[dict[str, Any]]]:
         conditions.append(looked_for if pattern[start + 2] == "=" else {"not": {"type": "string", **looked_for}})
         start = end + 1
     rest = pattern[start:]
-    if not conditions or start > len(pattern) or _end(rest, 0, alternatives=True) < len(rest):
+    if (
+        not conditions
+        or start > len(pattern)
+        or rest.startswith(QUANTIFIERS)
+        or _end(rest, 0, alternatives=True) < len(rest)
+    ):
         return pattern, []
     return f"^{rest}", conditions
 

@@ -78,6 +78,7 @@ def test_what_looks_like_a_pattern_and_is_data_stays() -> None:
         ({"pattern": "(?=a)b"}, "regex"),  # and so does looking ahead, unless it is a condition of its own
         ({"pattern": "^(?!a)b|c"}, "regex"),
         ({"pattern": "^(?!a"}, "regex"),
+        ({"pattern": "^(?=a)?b"}, "regex"),  # a condition that may fail is none
         ({"pattern": "^a(?!b)"}, "regex"),
         ({"pattern": "a{1000000000}"}, "regex"),
         ({"pattern": "((a{100}){100}){100}"}, "regex"),
@@ -211,6 +212,8 @@ def _doubling(levels: int) -> dict[str, Any]:
         (_doubling(18), "written out"),
         ({"anyOf": [{"pattern": f"a{n}"} for n in range(21)]}, "more than 20 patterns"),
         ({"pattern": r"\p{L}{1000}"}, "regex"),
+        ({"allOf": [{"pattern": f"(a{{1,50}}){{1,50}}[^a{n}]"} for n in range(20)]}, "too large together"),
+        ({"$defs": {"p": {"pattern": "(a{1,30}){1,30}[^a]"}}, "allOf": [{"$ref": "#/$defs/p"}] * 500}, "too large"),
         ({"enum": ["x" * 70_000]}, "bytes"),
         ({"$dynamicRef": "#a", "$dynamicAnchor": "a"}, "dynamic"),
         ({"$ref": "other.json"}, "only references of the form"),
@@ -234,6 +237,14 @@ def test_recursion_is_welcome_as_long_as_the_data_is_not_bottomless() -> None:
     for _ in range(50):
         value = {"left": value}
     assert "nested deeper" in errors(node, value)[0]
+
+
+def test_patterns_of_usual_size_may_be_many_and_stand_in_a_recursion() -> None:
+    price = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": PYDANTIC_DECIMAL}]}
+    tree = {"properties": {"price": price, "left": {"$ref": "#/$defs/tree"}, "right": {"$ref": "#/$defs/tree"}}}
+    check_schema({"$defs": {"tree": tree}, "$ref": "#/$defs/tree"})
+    check_schema({"properties": {str(n): {"pattern": rf"^\d{{4}}-\d\d-\d\d \w{{1,{n}}}$"} for n in range(1, 21)}})
+    check_schema({"pattern": "^.{1,500}$", "enum": [{"pattern": "("}, {"pattern": "(("}, {"pattern": "((("}]})
 
 
 def test_at_most_ten_errors_are_listed() -> None:
