@@ -34,12 +34,15 @@ async def attempt(runtime: Runtime, lease: Lease) -> Outcome:
         call = _call(outcome, lease, context)
         # A finished result waits for Redis as long as it takes; the lease decides if it still counts.
         try:
-            written = await runtime.book.insist(call)
-        except asyncio.CancelledError:
-            written = await runtime.book.insist(call)  # the worker shuts down; writing twice is writing once
-        if not written:
-            log.warning("the lease was lost, the outcome is dropped")
+            await _write(runtime.book, lease, call)
+        except asyncio.CancelledError:  # the worker shuts down, or has learnt that the lease is lost
+            await _write(runtime.book, lease, call)  # writing twice is writing once
         return outcome
+
+
+async def _write(book: AsyncBook, lease: Lease, call: scripts.Call[bool]) -> None:
+    if not await book.insist(call) and not await book.insist(leases.was_cancelled(lease)):
+        log.warning("the lease was lost, the outcome is dropped")
 
 
 def _context(runtime: Runtime, lease: Lease) -> LlmContext:
@@ -76,7 +79,7 @@ async def _outcome(runtime: Runtime, lease: Lease, context: LlmContext) -> Outco
         return await _run(runtime.catalog[lease.task], lease, context)
     except asyncio.CancelledError:
         # Only the worker cancels an attempt: it shuts down, or the lease is lost and this writes nothing.
-        log.info("handed back")
+        log.info("stopped; handed back if it is still ours")
         return HandBack(timedelta(0))
 
 

@@ -209,7 +209,7 @@ class LlmWorker(PlainArq):
 
     def _lost(self, job_id: str) -> None:
         if task := self.tasks.get(job_id):
-            log.warning("%s is not ours any more: cancelled, or its lease was lost", job_id)
+            log.info("%s is not ours any more, its work is stopped", job_id)  # its attempt says if that is a fault
             task.cancel()
 
     async def _beat(self) -> None:

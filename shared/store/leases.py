@@ -218,6 +218,16 @@ def hold(name: str, *, job_id: str, token: str) -> bool:
     """Take a named lock for as long as the job's lease lasts; False if another job holds it."""
 
 
+def was_cancelled(lease: Lease) -> Call[bool]:
+    """Say whether a lease that does not hold any more was ended by a cancel: nothing went wrong then."""
+
+    def parse(answer: Any) -> bool:
+        stopped, status = answer
+        return status is None or stopped == lease.token.encode()  # it may have been erased since
+
+    return Call("HMGET", [Key.JOB + lease.id, "stopped", "status"], parse, command=True)
+
+
 def note_unknown_task(job_id: str) -> Call[bool]:
     """Say that a worker does not know the job's task; the first to say so starts the count, by Redis's clock."""
     return Call("SET", [Key.UNKNOWN + job_id, "1", "NX", "PX", ms(UNKNOWN_KEPT)], bool, command=True)

@@ -39,10 +39,11 @@ def attempt(settings: Settings, lease: Lease, *, done: Callable[[], None]) -> No
         book = Book(client(settings.redis))
         outcome = _outcome(lease, settings, book)
         done()
-        if not book.insist(outcome):
+        if book.insist(outcome):
+            if lease.native:
+                show_result(book, lease.id, ttl=settings.job_ttl)
+        elif not book.insist(leases.was_cancelled(lease)):
             log.warning("the lease was lost, the outcome is dropped")
-        elif lease.native:
-            show_result(book, lease.id, ttl=settings.job_ttl)
 
 
 def _outcome(lease: Lease, settings: Settings, book: Book) -> Call[bool]:

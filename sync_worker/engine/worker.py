@@ -205,6 +205,7 @@ class SyncWorker(Worker):
             if now - renewed > scripts.RENEW_EVERY.total_seconds():
                 if not self._renewed(lease):
                     horse.kill()
+                    self._say_whose(lease)
                     # Writes nothing; but who retries a cancelled job waits until its run is over.
                     return leases.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
                 renewed = now
@@ -212,6 +213,12 @@ class SyncWorker(Worker):
             log.warning("the process of %s %s", lease.id, horse.exit)
         # An outcome that the horse has written makes this a no-op: its lease is over.
         return leases.crash(lease, ttl=self.settings.job_ttl, delay=AFTER_CRASH)
+
+    def _say_whose(self, lease: Lease) -> None:
+        """Warn of a lease that was lost; a cancel is no fault, and whoever did it is in the gateway's log."""
+        log.info("%s is not ours any more, its work is stopped", lease.id)
+        if not self.book.insist(leases.was_cancelled(lease), unless=self._out_of_grace):
+            log.warning("%s: the lease was lost", lease.id)
 
     def _out_of_grace(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline

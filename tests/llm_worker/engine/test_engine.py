@@ -9,7 +9,9 @@ import psutil
 import pytest
 
 from tandem.shared.jobs.model import Status
+from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
+from tests.support.jobs import TTL
 from tests.support.processes import until
 from tests.support.tasks import SHORT_LEASES
 from tests.support.workers.llm import Pool, pool
@@ -58,6 +60,18 @@ def test_a_worker_suspended_past_its_lease_writes_nothing(workers: Pool) -> None
     assert workers.job(job_id) == job
     assert [pid for _, pid in workers.runs(job_id)] == [first.popen.pid, second.popen.pid]
     assert workers.finished([workers.put()])[0].status is Status.SUCCEEDED
+
+
+def test_a_cancelled_job_is_no_lost_lease(workers: Pool) -> None:
+    worker = workers.start()
+    job_id = workers.put("wait", seconds=30)
+    until(workers.runs, what="the run")
+    workers.book.run(commands.cancel(job_id, ttl=TTL))
+    worker.until_says("stopped; handed back if it is still ours")
+    assert worker.stop() == 0, "and all its jobs have said what they had to say"
+    assert worker.output.count(f"{job_id} is not ours any more") == 1
+    assert "lease was lost" not in worker.output
+    assert "warning" not in worker.output
 
 
 def test_rolling_restarts_burn_no_attempt(workers: Pool) -> None:

@@ -312,6 +312,23 @@ async def test_a_watcher_hears_what_the_stream_keeps(async_book: AsyncBook, book
 
 
 @both
+def test_a_cancelled_lease_is_told_from_a_lost_one(book: Book, queue: str) -> None:
+    put(book, TASKS[queue])
+    [first] = claim(book, queue)
+    assert not book.run(leases.was_cancelled(first)), "it holds"
+    assert book.run(leases.give_up(first, HandBack(NOTHING), usage=Usage(), ttl=TTL))
+    [second] = claim(book, queue)
+    book.run(commands.cancel(second.id, ttl=TTL))
+    for _ in ("cancelled", "run again"):
+        assert not book.run(leases.was_cancelled(first)), "lost, and another's run was cancelled"
+        assert book.run(leases.was_cancelled(second))
+        book.run(commands.retry(second.id))
+    book.run(commands.cancel(second.id, ttl=TTL))
+    assert book.run(commands.erase(second.id))
+    assert book.run(leases.was_cancelled(second)), "only what has ended can be erased"
+
+
+@both
 def test_a_cancelled_run_can_write_nothing_but_its_cost(book: Book, queue: str) -> None:
     put(book, TASKS[queue])
     [lease] = claim(book, queue)

@@ -203,4 +203,14 @@ def test_cancel_ends_a_running_job_and_no_sibling(toys: Pool, worker: Process) -
     until(lambda: sum(map(psutil.pid_exists, ran or [])) == 1, what="the end of one")
     assert [toys.ended(job_id).status for job_id in ids] == [Status.CANCELLED, Status.SUCCEEDED]
     assert worker.popen.poll() is None
-    sibling.stop()
+    worker.until_says(f"{ids[0]} is not ours any more")  # both write into one file
+    assert (worker.stop(), sibling.stop()) == (0, 0), "and have said all"
+    assert "lease was lost" not in worker.output, "a cancel is no fault"
+
+
+def test_a_lease_that_was_lost_is_a_warning_and_ends_the_run(toys: Pool, worker: Process) -> None:
+    job_id = toys.enqueue("slow", 30, str(toys.folder))
+    ran = until(lambda: toys.marks("ran"), what="the run")
+    toys.book.client.hset(f"tandem:job:{job_id}", "token", "999999")  # another run has begun
+    worker.until_says(f"{job_id}: the lease was lost")
+    assert not any(map(psutil.pid_exists, ran or []))
