@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=RATE, help="submissions a second (default: %(default)s)")
     parser.add_argument("--every", type=float, default=EVERY, help="seconds between faults (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="keep the logs of all processes and their data there")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/reference/fault-runs.md")
     parser.add_argument("--json", type=Path, help="write there what was wrong with each goal")
     parser.add_argument("--deadline", type=float, help="seconds after which the run gives up (default: the plan's)")
     options = parser.parse_args()
@@ -40,7 +40,7 @@ def main() -> None:
     summary = report.summary(facts, command=_command(options, seed), seconds=time.monotonic() - began)
     _say(f"\n{summary}\n\n{report.table(rows)}\n")
     if options.write:
-        report.publish(summary, rows)
+        report.publish(summary, rows, seed)
     if options.json:
         options.json.write_text(json.dumps({row.goal: row.faults for row in rows}))
     if faults := report.wrong(rows):

@@ -1,4 +1,4 @@
-"""The table of a run: for the terminal, and for docs/reliability.md."""
+"""The table of a run: for the terminal, and for docs/reference/fault-runs.md."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from tests.chaos.judge.evidence import Facts
 from tests.chaos.row import Row
 from tests.support.processes import ROOT
 
-PAGE, BEGIN, END = ROOT / "docs/reliability.md", "<!-- chaos:begin -->", "<!-- chaos:end -->"
+PAGE = ROOT / "docs/reference/fault-runs.md"
 SHOWN = 5  # of what is wrong with one goal
 
 
@@ -30,14 +30,14 @@ def _cells(row: Row) -> list[str]:
     return [row.goal, row.measured, samples, "yes" if row.met else "NO"]
 
 
-def wrong(rows: list[Row]) -> str:
+def wrong(rows: list[Row], *, bullet: str = "") -> str:
     """List what is wrong, a few lines for each goal."""
     lines = []
     for row in rows:
         lines += [f"{row.goal}: {fault}" for fault in row.wrong[:SHOWN]]
         if (more := len(row.wrong) - SHOWN) > 0:
             lines.append(f"{row.goal}: and {more} more")
-    return "\n".join(lines)
+    return "\n".join(bullet + line for line in lines)
 
 
 def summary(facts: Facts, *, command: str, seconds: float) -> str:
@@ -54,13 +54,16 @@ def summary(facts: Facts, *, command: str, seconds: float) -> str:
     )
 
 
-def publish(summary: str, rows: list[Row]) -> None:
-    """Put the table and the versions into docs/reliability.md."""
-    head, begin, rest = PAGE.read_text().partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{PAGE} lacks the comments between which the table goes")
+def publish(summary: str, rows: list[Row], seed: int) -> None:
+    """Put the table and the versions into the page, in the place of the last run with this seed."""
+    begin, end = f"<!-- seed {seed}: begin -->", f"<!-- seed {seed}: end -->"
+    page = PAGE.read_text()
+    if begin not in page:
+        page += f"\n## Seed {seed}\n\n{begin}\n{end}\n"
+    head, _, rest = page.partition(begin)
+    _, _, tail = rest.partition(end)
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     system = machine()
     about = f"Commit {commit()}; {system['system']}, Python {system['python']}, {versions}."
-    PAGE.write_text("\n".join([head + begin, "", summary, "", table(rows), "", about, "", end + tail]))
+    lines = [head + begin, "", summary, "", table(rows), "", wrong(rows, bullet="- "), "", about, "", end + tail]
+    PAGE.write_text("\n".join(lines))
