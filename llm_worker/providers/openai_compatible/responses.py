@@ -178,8 +178,8 @@ class EmbeddingList(ResponseBody):
 
         """
         told = [item.index for item in self.data]
-        # One index for all tells no place.
-        places = list(range(len(told))) if len(set(told)) <= 1 else [index or 0 for index in told]
+        # None and nothing but zeros tell no places.
+        places = list(range(len(told))) if set(told) in ({None}, {0}) else [index or 0 for index in told]
         if sorted(places) != list(range(count)):
             raise garbage(f"the answer does not hold one vector for each of {count} texts")
         try:

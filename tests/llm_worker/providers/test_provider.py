@@ -185,3 +185,13 @@ async def test_every_request_is_counted_also_a_failed_one(stub: Stub, make: Make
             await ctx.provider.chat(HELLO)
     await ctx.provider.chat(HELLO)
     assert ctx.usage == Usage(input_tokens=3, output_tokens=1, requests=3)
+
+
+async def test_what_the_environment_says_of_openai_is_told_nobody_else(
+    stub: Stub, make: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-canary")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-canary")
+    stub.script(said("Hi."))
+    await make(stub.url).provider.chat(HELLO)
+    assert "canary" not in str(dict(stub.headers[0]))
