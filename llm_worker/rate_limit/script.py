@@ -29,11 +29,13 @@ NUMBERS = {
     "LEASE": LEASE // US,
     "DEPTH": 0.005,  # of a minute's limit: what an idle bucket lets through at once
     "NEAR": 500_000,  # a start so near is granted at once, to be slept until
-    "NEAR_EARLY": 1_500_000,  # the same for somebody who has waited: a little late is better than a new place
-    "LEAD": 500_000,  # so long before its start somebody who waits is asked to come back
+    "LEAD": 500_000,  # so long before its start somebody who waits is asked to come back, at least
+    "LEAD_PLACES": 3,  # the same in places: who is late, or dead, leaves its start to one of those who are there
+    "LONGEST_LEAD": 2_000_000,
+    "LATE": 1_000_000,  # a start so much later than its place is better than a new place
     "EARLY": 20_000,  # who comes so much too early is let in
     "NEAR_SLOTS": 100_000,  # a slot must not be held by somebody who sleeps
-    "SHORTEST": 50_000,  # between two looks for a free slot
+    "SHORTEST": 50_000,  # between two looks of who waits for a slot
     "SLOT_HASTE": 0.8,  # of the mean time to one's turn
     "HASTE": 0.97,  # of the time to a booked place by tokens
     "SECOND": 1_000_000,

@@ -58,6 +58,10 @@ function Rate:charge()
   return self.n * math.min(math.max(share, LEAST_SHARE), MOST_SHARE)
 end
 
+-- How long before its start somebody who waits is asked to come back: others must be there when it does not come. Where
+-- much is let through that is soon; each of them holds a place in its worker.
+function Rate:lead(who) return math.min(math.max(LEAD_PLACES * self:span(self:charge()), who.least_lead), LONGEST_LEAD) end
+
 -- Nothing is known yet of what is used: who waits looks again soon.
 function Rate:cold() return self.kind == 'tpm' and self:get('_settled:' .. self.sort) < COLD end
 
@@ -172,6 +176,7 @@ function Slots:book(_, who)
   return {'slot', 0}
 end
 
+function Slots:lead() return 0 end  -- a free slot can't be foreseen
 function Slots:cold() return false end
 function Slots:leave(ticket) redis.call('ZREM', QUEUE .. self.level.name, ticket) end
 function Slots:unbook(_, ticket) self:leave(ticket) end

@@ -130,27 +130,33 @@ local function grant(op, who, list, start)
   return Granted{delay = math.ceil(start - now)}
 end
 
--- When each limit lets it start, when all do, and the last one's name.
+-- When each limit lets it start, when all do, and which is the last; none if it may start now.
 local function starts(list, who)
-  local at, start, why = {}, now, ''
+  local at, start, last = {}, now, nil
   for i, gate in ipairs(list) do
     at[i] = gate:start(now, who)
-    if at[i] > start then start, why = at[i], gate.key end
+    if at[i] > start then start, last = at[i], gate end
   end
-  return at, start, why
+  return at, start, last
 end
 
--- How near a start must be to be granted now.
-local function nearness(list, at, who)
-  local near = who.early and NEAR_EARLY or NEAR
+-- How near a start must be to be granted now, and to be waited for without a new place.
+local function nearness(list, at, last, who)
+  local slots, free = false, true
   for i, gate in ipairs(list) do
-    if gate.kind == 'concurrency' then near = at[i] > now and 0 or math.min(near, NEAR_SLOTS) end
+    if gate.kind == 'concurrency' then slots, free = true, free and at[i] <= now end
   end
-  return near
+  if not free or not last then return 0, 0 end
+  if slots then  -- one must not be held by somebody who sleeps: who is early waits without it
+    who.least_lead = NEAR_SLOTS
+    return NEAR_SLOTS, 2 * last:lead(who)
+  end
+  local near = who.early and last:lead(who) + LATE or NEAR
+  return near, near
 end
 
 -- Only the limits that make it wait are booked: the others must not wait for this request.
-local function wait(op, who, list, at, start, why)
+local function wait(op, who, list, at, start, last)
   local places, latest, late = {}, now + LONGEST_WAIT, false
   for i, gate in ipairs(list) do
     local binding = at[i] > now and at[i] >= start - NEAR
@@ -163,15 +169,22 @@ local function wait(op, who, list, at, start, why)
     end
   end
   start = math.min(start, latest)
-  -- A start by rate is granted a little ahead, to the microsecond; a free slot can't be foreseen.
-  local come = string.sub(why, -11) == 'concurrency' and start or math.max(start - LEAD, now + 1000)
-  reserve(op, who, {state = 'waiting', at = come, booked = places, why = why, late = late}, start + LEASE)
-  return Waiting{delay = math.ceil(come - now), reason = why}
+  local come = math.max(start - last:lead(who), now + 1000)  -- a start by rate is granted a little ahead, to the microsecond
+  reserve(op, who, {state = 'waiting', at = come, booked = places, why = last.key, late = late}, start + LEASE)
+  return Waiting{delay = math.ceil(come - now), reason = last.key}
+end
+
+-- It has come for its place, is next, and keeps that.
+local function linger(op, r, start)
+  r.at = math.max(start - NEAR_SLOTS, now + SHORTEST)
+  write(op.ticket, r, start + LEASE)
+  return Waiting{delay = math.ceil(r.at - now), reason = r.why}
 end
 
 -- Who comes for a first time, and who comes back: its places, and the time since when it waits.
 local function known(op, r)
-  local who = {ticket = op.ticket, early = op.urgent, booked = {}, since = op.urgent and now - URGENT or now}
+  local who = {ticket = op.ticket, early = op.urgent, booked = {}, least_lead = LEAD}
+  who.since = op.urgent and now - URGENT or now
   if r then who.early, who.booked, who.since = who.early or not r.late, r.booked or {}, r.since end
   return who
 end
@@ -187,11 +200,13 @@ local function acquire(op)
   end
   local parked_until = park_of(op.park)
   if parked_until > now then return wait_parked(op, who, parked_until) end
-  local at, start, why = starts(list, who)
-  if start <= now + nearness(list, at, who) then
+  local at, start, last = starts(list, who)
+  local near, stay = nearness(list, at, last, who)
+  if start <= now + near then
     if r and r.why then tally_wait(r) end
     return grant(op, who, list, start)
   end
+  if next(who.booked) and start <= now + stay then return linger(op, r, start) end
   who.moves = true  -- its place was spent by others: it gets one behind all who have one
   return wait(op, who, list, starts(list, who))
 end

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -17,6 +18,7 @@ from tandem.llm_worker.rate_limit.model import Grant, Limits, RequestTooLarge, S
 from tandem.llm_worker.rate_limit.script import KEYS
 from tandem.shared.errors import Snooze
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
+from tandem.shared.store.keys import Key
 from tests.support.processes import ROOT, clean_environment, until
 from tests.support.servers.valkey import Valkey
 
@@ -118,6 +120,29 @@ async def test_a_long_wait_gives_the_job_back_and_its_place_stays(limiters: Open
     again = await limiter.acquire(SLOW, ticket="2", tokens=0)
     assert isinstance(again, Wait)
     assert again.delay < snoozed.value.delay
+
+
+@pytest.mark.slow
+async def test_a_start_that_a_stopped_process_slept_through_is_not_made_up_for(
+    limiters: Open, redis: AsyncClient
+) -> None:
+    limiter, one_a_second = limiters(), Scope("p", "m", Limits(rpm=60))
+    assert isinstance(await limiter.acquire(one_a_second, ticket="1", tokens=0), Grant)
+
+    async def second() -> None:
+        async with limiter.admitted(one_a_second, ticket="2", tokens=0, may_snooze=False):
+            pass
+
+    async def granted() -> int:
+        return int(await cast("Awaitable[bytes | None]", redis.hget(Key.METRICS, "limit_used|p|rpm")) or 0)
+
+    waiting = asyncio.create_task(second())
+    async with asyncio.timeout(30):
+        while await granted() < 2:  # noqa: ASYNC110 - another process's state has no event
+            await asyncio.sleep(0.01)
+    time.sleep(3)  # noqa: ASYNC251 - the process is stopped
+    await waiting
+    assert await granted() >= 3  # it has asked again
 
 
 async def test_a_cancelled_waiter_leaves_nothing_behind(limiters: Open, redis: AsyncClient) -> None:

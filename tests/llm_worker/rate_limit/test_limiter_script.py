@@ -107,6 +107,16 @@ def test_the_limit_is_used_again_after_outages(clocked: Clocked) -> None:
     assert len(after) >= 0.98 * 1400
 
 
+@pytest.mark.parametrize(("limit", "least"), [(Limits(rpm=99), 0.97), (Limits(rpm=99, concurrency=20), 0.9)])
+def test_a_low_limit_is_used_though_many_come_late(clocked: Clocked, limit: Limits, least: float) -> None:
+    """As from workers that are slow, or from the dead and the stopped ones, whose jobs others take over."""
+    traffic = Traffic(clocked, Scope("p", "m", limit), seed=4)
+    traffic.run([(0, 0)] * 250, seconds=140, late=3, took=lambda r: r.uniform(0.02, 0.25), every=0.4)
+    assert traffic.most_in_a_minute(lambda _: 1) <= 100
+    assert len([at for at, _, _ in traffic.started if at >= START + 20 * SECOND]) >= least * 99 * 2
+    assert traffic.asked <= 8 * len(traffic.started)
+
+
 @pytest.mark.parametrize(("reserved", "least"), [((100, 300), 0.9), ((1000, 1000), 0.85)])
 def test_tokens_are_used_up_however_generous_the_reservations(
     clocked: Clocked, reserved: tuple[int, int], least: float
@@ -305,7 +315,7 @@ HOUR = 3600 * SECOND
 
 
 def test_a_clock_that_goes_back_delays_nobody(clocked: Clocked) -> None:
-    limit, slots, free = scope(rpm=60, tpm=60_000), Scope("q", "m", Limits(concurrency=1)), Scope("r", "m")
+    limit, slots, free = scope(rpm=6, tpm=60_000), Scope("q", "m", Limits(concurrency=1)), Scope("r", "m")
     clocked.acquire(limit, "first", 100)
     clocked.acquire(slots, "dead")
     clocked.park(free, 2 * SECOND)

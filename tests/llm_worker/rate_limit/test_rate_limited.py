@@ -130,9 +130,9 @@ async def test_only_the_first_call_of_an_attempt_gives_the_job_back(
     make: MakeContext, limiter: Limiter, stub: Stub
 ) -> None:
     stub.script(said("hi", usage=USED))
-    ctx = gated(make, limiter, stub, rpm=30)
+    ctx = gated(make, limiter, stub, rpm=15)
     await ctx.provider.chat(HELLO)
-    await ctx.provider.chat(HELLO)  # one each 2 s: in its midst, an attempt waits
+    await ctx.provider.chat(HELLO)  # one each 4 s: in its midst, an attempt waits
     assert len(stub.bodies) == 2
     with pytest.raises(Snooze):
         await gated(make, limiter, stub, rpm=30).provider.chat(HELLO)
