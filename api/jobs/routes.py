@@ -1,6 +1,8 @@
 """Reading jobs and their files."""
 
 import json
+import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -19,8 +21,9 @@ from tandem.api.jobs.view import answer, json_answer, write
 from tandem.api.links import JOBS
 from tandem.api.server.errors import Forbidden, Invalid, NotFound, raises
 from tandem.api.server.routing import ApiRoute
-from tandem.shared.config.api_keys import Role
-from tandem.shared.jobs.model import Status
+from tandem.shared.config.api_keys import ApiKey, Role
+from tandem.shared.errors import StoreUnavailable
+from tandem.shared.jobs.model import Job, Status
 from tandem.shared.jobs.view import CallersJob, JobPage, Time
 from tandem.shared.store import commands, listing
 from tandem.shared.store.executor import AsyncBook
@@ -30,6 +33,8 @@ from tandem.shared.tasks.spec import Queue
 INLINE = 2048  # bytes of a result that a listing carries
 LOOKS = 100  # stretches of a listing looked at for one page
 SHOWN = 100  # characters of a name that there is not
+
+log = logging.getLogger("tandem.api")
 
 router = APIRouter(prefix=JOBS, tags=["jobs"], route_class=ApiRoute)
 
@@ -70,10 +75,29 @@ async def list_jobs(
     except cursors.BadCursor as error:
         raise Invalid("query", "cursor", str(error)) from None
     page = await _collect(book, which, after, limit)
-    jobs = await book.run_all([commands.fetch_bounded(job_id, most=INLINE) for job_id in page.ids])
-    shown = b",".join(b"".join(write(job, caller)) for job in jobs if job)
+    shown = b",".join(await _write_all(book, page.ids, caller))
     following = json.dumps(cursors.encode(page.next, which) if page.next else None)
     return json_answer([b'{"jobs":[', shown, b'],"next":', following.encode(), b"}"])
+
+
+async def _write_all(book: AsyncBook, ids: Sequence[str], caller: ApiKey) -> list[bytes]:
+    """Write jobs. One whose record somebody has spoilt is left out: it must not hide the others."""
+    written: list[bytes] = []
+    outcomes = await book.attempt_all([commands.fetch_bounded(job_id, most=INLINE) for job_id in ids])
+    for job_id, outcome in zip(ids, outcomes, strict=True):
+        if isinstance(outcome, StoreUnavailable):
+            raise outcome
+        try:
+            written += _write_one(outcome, caller)
+        except Exception as error:  # noqa: BLE001 - whatever it is that can't be read
+            log.warning("%s is left out of a listing: its record can't be read (%s)", job_id, type(error).__name__)
+    return written
+
+
+def _write_one(outcome: Job | Exception | None, caller: ApiKey) -> list[bytes]:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return [b"".join(write(outcome, caller))] if outcome else []
 
 
 async def _collect(book: AsyncBook, which: Filter, after: listing.Position, limit: int) -> Page:

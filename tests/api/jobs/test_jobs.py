@@ -2,6 +2,7 @@ import asyncio
 import base64
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -215,3 +216,26 @@ async def test_admins_alone_see_where_an_unforeseen_error_was_raised(gateway: Ga
     mine = (await gateway.ann.get(path)).json()
     assert "trace" not in mine["error"]["attempts"][0]
     assert "lease.payload" not in json.dumps(mine)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("usage_input", "much"), ("error", "[1"), ("progress", "7"), ("task", b"\xff")]
+)
+async def test_a_spoilt_record_hides_no_other_job(
+    gateway: Gateway, worker: Book, field: str, value: str | bytes
+) -> None:
+    first, spoilt, last = [await gateway.submit() for _ in range(3)]
+    client: Any = worker.client
+    client.hset(f"tandem:job:{spoilt}", field, value)
+    answer = await gateway.ann.get("/v1/jobs")
+    assert answer.status_code == 200
+    assert [job["id"] for job in answer.json()["jobs"]] == [last, first]
+
+
+async def test_a_key_that_is_no_record_hides_no_job(gateway: Gateway, worker: Book) -> None:
+    first, spoilt = [await gateway.submit() for _ in range(2)]
+    worker.client.set(f"tandem:job:{spoilt}", "no hash")
+    for query in ("", "?status=queued", "?status=failed"):
+        answer = await gateway.ann.get(f"/v1/jobs{query}")
+        assert answer.status_code == 200
+        assert [job["id"] for job in answer.json()["jobs"]] == ([] if "failed" in query else [first])

@@ -15,6 +15,7 @@ if former then
   redis.call('ZREM', FAILURES .. former.queue, job_id)
   engine[former.queue].revive(former, now)
 end
+if redis.call('TYPE', key).ok ~= 'hash' then redis.call('DEL', key) end
 redis.call('HSET', key, 'id', job_id, 'queue', queue, 'task', task, 'owner', job.owner, 'payload', payload,
   'max_attempts', max_attempts, 'request_id', '', 'status', job.status, 'priority', priority, 'attempt', 0,
   'created_at', now, 'ready_at', due, 'native', native)

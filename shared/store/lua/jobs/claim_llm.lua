@@ -19,7 +19,7 @@ local leases, unknown, first_token = {}, {}, nil
 -- Not in the job book: to be adopted, or left to its owner, out of the way of the others.
 local function set_aside(id, arq_list)
   redis.call('ZREM', SUSPECTS, id)
-  local record, running = redis.call('GET', ARQ_JOB .. id), redis.call('GET', ARQ_IN_PROGRESS .. id)
+  local record, running = peek('GET', ARQ_JOB .. id), peek('GET', ARQ_IN_PROGRESS .. id)
   if not record or running == RAN then
     redis.call('ZREM', arq_list, id)
     redis.call('DEL', ARQ_JOB .. id)

@@ -7,7 +7,7 @@ if is_paused(SYNC) then return Claimed{leases = {}, unknown = {}} end
 -- RQ lets an id be enqueued again when its job has ended.
 local function is_anew(id, status)
   if UNFINISHED[status] or redis.call('HGET', job_key(id), 'native') ~= 'rq' then return false end
-  local shown = redis.call('HGET', RQ_JOB .. id, 'status')
+  local shown = peek('HGET', RQ_JOB .. id, 'status')
   return shown == RQ_STATUS[QUEUED] or shown == RQ_STATUS[SCHEDULED]
 end
 

@@ -13,7 +13,7 @@ redis.call('HSET', key, holds and 'done' or 'spent', token)
 local function spend(field, kind, amount)
   amount = math.floor(math.min(amount or 0, MOST_USAGE))
   if amount <= 0 then return end
-  redis.call('HINCRBY', key, field, amount)
+  increase(key, field, amount)
   tally('usage|' .. task_of(job) .. '|' .. kind, amount)
 end
 
@@ -40,9 +40,9 @@ if LEGAL[RUNNING][ending] then
   finish_job(job, ending, token, now, ttl)
 else
   local given_back = ending == HAND_BACK or ending == THROTTLED
-  if given_back then redis.call('HINCRBY', key, 'attempt', -1) end
+  if given_back then increase(key, 'attempt', -1) end
   if ending == NOT_BEGUN then unbegin(job) end
-  if ending == THROTTLED then redis.call('HINCRBY', key, 'throttled', 1) end
+  if ending == THROTTLED then increase(key, 'throttled', 1) end
   if ending == RETRY then tally('retries|' .. label_of(job)) end
   requeue(job, token, now, now + math.min(delay, LONGEST_DELAY_MS), given_back or ending == NOT_BEGUN)
 end

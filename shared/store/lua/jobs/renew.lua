@@ -14,7 +14,7 @@ for _, mine in ipairs(held) do
   else
     lost[#lost + 1] = mine.id
     -- A run that was cancelled, or has just written its outcome, has lost nothing.
-    local f = redis.call('HMGET', job_key(mine.id), 'stopped', 'done')
+    local f = redis.pcall('HMGET', job_key(mine.id), 'stopped', 'done')
     if f[1] ~= mine.token and f[2] ~= mine.token then missed = missed + 1 end
   end
 end

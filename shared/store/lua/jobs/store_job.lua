@@ -8,7 +8,7 @@ if repeated then return repeated end
 
 local job = {id = id, queue = queue, task = task, owner = owner, priority = priority, created_at = now}
 local counts = redis.call('HMGET', COUNTS .. queue, QUEUED, SCHEDULED)
-local waiting = tonumber(counts[1] or 0) + tonumber(counts[2] or 0)
+local waiting = (tonumber(counts[1]) or 0) + (tonumber(counts[2]) or 0)
 local refused = refuse_if_full(job, waiting, now, queue_max, share)
 if refused then return refused end
 local left, wait, full_in = nil, 0, 0

@@ -21,7 +21,7 @@ end
 -- Returns what is left, ms until one more fits (0: it fits now and is taken), ms until the bucket is full.
 local function take_from_bucket(key, rpm, now)
   local interval = 60000 / rpm
-  local tat = math.max(tonumber(redis.call('GET', key) or 0), now)
+  local tat = math.min(math.max(tonumber(peek('GET', key) or '') or 0, now), now + 60000)
   local ahead = tat - now
   if ahead + interval > 60000.001 then return 0, math.ceil(ahead + interval - 60000), math.ceil(ahead) end
   redis.call('SET', key, string.format('%.3f', tat + interval), 'PX', math.ceil(ahead + interval))
@@ -36,7 +36,7 @@ end
 local function refuse_if_full(job, waiting, now, queue_max, share)
   local function rate() return is_paused(job.queue) and 0 or drain_rate(job.queue, now) end
   if waiting >= queue_max then return refuse('full', waiting, queue_max, rate()) end
-  local own = tonumber(redis.call('HGET', SHARES .. job.queue, job.owner) or 0)
+  local own = tonumber(redis.call('HGET', SHARES .. job.queue, job.owner) or '') or 0
   -- Of the jobs that end, an owner's are as many as of those that wait.
   if own >= share then return refuse('share', own, share, rate() * own / math.max(own, waiting)) end
   return nil

@@ -49,13 +49,13 @@ end
 -- `arq.jobs.Job.result()` of a job that came through plain arq: its own record and what became of it.
 -- JSON readers take the last of two equal names, so what arq wrote is kept as it was.
 local function arq_result(job, status, now, ttl)
-  local record = redis.call('GET', ARQ_JOB .. job.id)
+  local record = peek('GET', ARQ_JOB .. job.id)
   if not record then return end
   local f = redis.call('HMGET', job_key(job.id), 'result', 'error')
   local good, value = status == SUCCEEDED, f[1]
   if not good then
-    local error = f[2] and cjson.decode(f[2]) or {type = status, message = 'the job was ' .. status}
-    value = cjson.encode(error.type .. ': ' .. error.message)
+    local error = decode(f[2]) or {type = status, message = 'the job was ' .. status}
+    value = cjson.encode(tostring(error.type) .. ': ' .. tostring(error.message))
   end
   local parts = {string.sub(record, 1, -2), ', "t": ', math.max(1, tonumber(job.attempt)), ', "s": ', tostring(good),
     ', "r": ', value or 'null', ', "st": ', job.started_at or whole(now), ', "ft": ', whole(now),

@@ -5,23 +5,53 @@ local function job_key(id) return JOB .. id end
 local FIELDS = {'status', 'queue', 'task', 'owner', 'priority', 'token', 'worker', 'attempt', 'created_at', 'started_at',
   'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front', 'idempotency'}
 
--- What the transitions need to know of a job; nil if there is no record, or one that is none of ours.
+local function is_count(text) return text and #text < 15 and string.find(text, '^%d+$') end
+
+-- Add to a number in a hash. What somebody has spoilt counts from the beginning: a script must not end half-way.
+local function increase(key, field, by)
+  local number = redis.pcall('HINCRBY', key, field, by)
+  if type(number) == 'number' then return number end
+  redis.call('HSET', key, field, by)
+  return by
+end
+
+-- What stands in a key, or in a field of a hash; nothing if the key is of another kind.
+local function peek(command, ...)
+  local value = redis.pcall(command, ...)
+  return type(value) == 'string' and value
+end
+
+-- JSON that another program may have spoilt: nil if it is no object or list.
+local function decode(text)
+  local is_json, value = pcall(cjson.decode, text)
+  return is_json and type(value) == 'table' and value or nil
+end
+
+-- What the transitions need to know of a job; nil if there is no record, or one that is none of ours. What should be a
+-- number is one, or is not there; `spoilt` says that one is missing without which the job can't run.
 local function load_job(id)
-  local values = redis.call('HMGET', job_key(id), unpack(FIELDS))
+  local values = redis.pcall('HMGET', job_key(id), unpack(FIELDS))
   if not values[1] then return nil end
   local job = {id = id}
   for i, name in ipairs(FIELDS) do job[name] = values[i] end
   local is_ours = (job.queue == LLM or job.queue == SYNC) and job.task and job.owner and job.attempt and job.created_at
-    and (job.priority == NORMAL or job.priority == HIGH or job.priority == LOW)
-  return is_ours and job or nil
+    and (job.priority == NORMAL or job.priority == HIGH or job.priority == LOW) and LEGAL[job.status]
+  if not is_ours then return nil end
+  for _, name in ipairs({'started_at', 'ready_at', 'expires_at', 'crashes'}) do
+    if not is_count(job[name]) then job[name] = nil end
+  end
+  for _, name in ipairs({'attempt', 'created_at'}) do
+    if not is_count(job[name]) then job[name], job.spoilt = '0', true end
+  end
+  return job
 end
 
 -- Every job of a queue by status, and of each owner those that wait.
 local function count(job, from, to)
-  if from and UNFINISHED[from] then redis.call('HINCRBY', COUNTS .. job.queue, from, -1) end
-  if to and UNFINISHED[to] then redis.call('HINCRBY', COUNTS .. job.queue, to, 1) end
+  if from and UNFINISHED[from] then increase(COUNTS .. job.queue, from, -1) end
+  if to and UNFINISHED[to] then increase(COUNTS .. job.queue, to, 1) end
   local change = (WAITING[to] and 1 or 0) - (WAITING[from] and 1 or 0)
-  if change ~= 0 and redis.call('HINCRBY', SHARES .. job.queue, job.owner, change) <= 0 then
+  if change ~= 0 and increase(SHARES .. job.queue, job.owner, change) <= 0 then
     redis.call('HDEL', SHARES .. job.queue, job.owner)
   end
 end
@@ -35,7 +65,7 @@ end
 local function is_paused(queue) return redis.call('SISMEMBER', PAUSED, queue) == 1 end
 
 -- Counters for /metrics, kept here so that forked processes and several gateways give right totals.
-local function tally(name, by) redis.call('HINCRBY', METRICS, name, by or 1) end
+local function tally(name, by) increase(METRICS, name, by or 1) end
 
 -- A job in metrics. Plain arq and RQ name functions as they like: as labels they would grow without bound.
 local function task_of(job) return job.native and 'plain ' .. job.native or job.task end
@@ -56,7 +86,7 @@ local BUCKET = 10000
 
 local function count_end(queue, now)
   local key = RATE .. queue .. ':' .. whole(math.floor(now / BUCKET))
-  if redis.call('INCR', key) == 1 then redis.call('PEXPIRE', key, 8 * BUCKET) end
+  if redis.pcall('INCR', key) == 1 then redis.call('PEXPIRE', key, 8 * BUCKET) end
 end
 
 -- Jobs a millisecond; 0 if none ended in the last minute.
@@ -67,7 +97,7 @@ local function drain_rate(queue, now)
   for i, ended in ipairs(redis.call('MGET', unpack(keys))) do
     if ended then
       since = since or (bucket - 7 + i) * BUCKET
-      total = total + ended
+      total = total + (tonumber(ended) or 0)
     end
   end
   return since and total / math.max(now - since, 1000) or 0

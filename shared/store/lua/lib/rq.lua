@@ -15,7 +15,15 @@ local function rq_queues()
   return names
 end
 
-function rq.describe(job, _, fields) redis.call('HSET', RQ_JOB .. job.id, unpack(fields)) end
+-- What RQ shows of a job; whatever else stands in its key gives way.
+local function rq_show(job, ...)
+  local key = RQ_JOB .. job.id
+  if type(redis.pcall('HSET', key, ...)) == 'number' then return end
+  redis.call('UNLINK', key)
+  redis.call('HSET', key, ...)
+end
+
+function rq.describe(job, _, fields) rq_show(job, unpack(fields)) end
 
 function rq.enqueue(job, due, now, front)
   local queue, status = rq_queue(job), due > now and SCHEDULED or QUEUED
@@ -25,11 +33,11 @@ function rq.enqueue(job, due, now, front)
   else
     redis.call(front and 'LPUSH' or 'RPUSH', RQ_QUEUE .. queue, job.id)
   end
-  redis.call('HSET', RQ_JOB .. job.id, 'status', RQ_STATUS[status], 'origin', queue, 'worker_name', '',
+  rq_show(job, 'status', RQ_STATUS[status], 'origin', queue, 'worker_name', '',
     'enqueued_at', iso(now))
 end
 
-local function rq_lease(job, token) return job.id .. ':' .. token end
+local function rq_lease(job, token) return job.id .. ':' .. (token or '') end
 
 -- The id and the token of a lease; nil if it is none.
 local function read_rq_lease(member) return string.match(member, '^(.*):([^:]*)$') end
@@ -47,21 +55,21 @@ function rq.running()
 end
 
 function rq.start(job, worker, now)
-  redis.call('HSET', RQ_JOB .. job.id, 'status', RQ_STATUS[RUNNING], 'origin', rq_queue(job), 'started_at', iso(now),
+  rq_show(job, 'status', RQ_STATUS[RUNNING], 'origin', rq_queue(job), 'started_at', iso(now),
     'ended_at', '', 'worker_name', worker)
 end
 
 function rq.unschedule(job) redis.call('ZREM', RQ_SCHEDULED .. rq_queue(job), job.id) end
 
 function rq.release(job, token)
-  redis.call('ZREM', RQ_WIP .. rq_queue(job), rq_lease(job, token or ''))
+  redis.call('ZREM', RQ_WIP .. rq_queue(job), rq_lease(job, token))
 end
 
 -- Whether an id that became ready then is in the second half of a waiting list: it is searched from the nearer end.
 local function is_behind_middle(list, ready_at)
   local middle = redis.call('LINDEX', list, math.floor(redis.call('LLEN', list) / 2))
-  local middle_ready_at = middle and redis.call('HGET', job_key(middle), 'ready_at')
-  return middle_ready_at and tonumber(middle_ready_at) < tonumber(ready_at or 0)
+  local middle_ready_at = middle and peek('HGET', job_key(middle), 'ready_at')
+  return is_count(middle_ready_at) and tonumber(middle_ready_at) < tonumber(ready_at or 0)
 end
 
 local function is_in_rq_list(job)
@@ -78,8 +86,8 @@ end
 local function rq_error(job)
   local text = redis.call('HGET', job_key(job.id), 'error')
   if not text then return end
-  local error = cjson.decode(text)
-  redis.call('HSET', RQ_JOB .. job.id, 'exc_info', error.type .. ': ' .. error.message)
+  local error = decode(text)
+  if error then rq_show(job, 'exc_info', tostring(error.type) .. ': ' .. tostring(error.message)) end
 end
 
 function rq.finish(job, token, status, now, ttl)
@@ -88,7 +96,7 @@ function rq.finish(job, token, status, now, ttl)
   if job.status == QUEUED and not job.popped then remove_from_rq_list(job) end
   if job.status == SCHEDULED then rq.unschedule(job) end
   redis.call('ZADD', RQ_REGISTRIES[status] .. queue, (now + ttl) / 1000, job.id)
-  redis.call('HSET', RQ_JOB .. job.id, 'status', RQ_STATUS[status], 'ended_at', iso(now), 'worker_name', '')
+  rq_show(job, 'status', RQ_STATUS[status], 'ended_at', iso(now), 'worker_name', '')
   if status == FAILED then rq_error(job) end
   redis.call('PEXPIRE', RQ_JOB .. job.id, ttl)
 end
@@ -100,8 +108,8 @@ end
 function rq.revive(job)
   rq_unregister(job)
   redis.call('PERSIST', RQ_JOB .. job.id)
+  rq_show(job, 'started_at', '', 'ended_at', '')
   redis.call('HDEL', RQ_JOB .. job.id, 'exc_info')
-  redis.call('HSET', RQ_JOB .. job.id, 'started_at', '', 'ended_at', '')
 end
 
 function rq.forget(job)

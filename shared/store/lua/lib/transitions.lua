@@ -3,14 +3,14 @@
 -- What the record shows of its deliveries: a JSON object by their ids.
 local function show_delivery(id, delivery)
   local kept = redis.call('HGET', job_key(id), 'deliveries')
-  local all = kept and cjson.decode(kept) or {}
+  local all = decode(kept) or {}
   all[delivery.id] = delivery
   redis.call('HSET', job_key(id), 'deliveries', cjson.encode(all))
 end
 
 -- Whoever gave a URL is called back: a delivery of its own, in the queue of deliveries.
 local function deliver(job, status, now)
-  local delivery = job.id .. '-' .. redis.call('HINCRBY', job_key(job.id), 'ends', 1)
+  local delivery = job.id .. '-' .. increase(job_key(job.id), 'ends', 1)
   local key = DELIVERY .. delivery
   redis.call('HSET', key, 'id', delivery, 'job', job.id, 'owner', job.owner, 'url', job.webhook,
     'event', 'job.' .. status, 'at', now, 'attempt', 0)
@@ -78,10 +78,10 @@ local CRASH_LOOP = {type = 'crash_loop', message = 'the job killed its process '
 local function counts_out(job, alone)
   local key = job_key(job.id)
   if alone or (job.queue == LLM and not is_suspect(job)) then
-    job.crashes = redis.call('HINCRBY', key, 'crashes', 1)
+    job.crashes = increase(key, 'crashes', 1)
     return job.crashes >= MAX_CRASHES
   end
-  return redis.call('HINCRBY', key, 'losses', 1) >= MAX_LOSSES
+  return increase(key, 'losses', 1) >= MAX_LOSSES
 end
 
 -- The process of a running job died. True if that was one crash too many, and the job is failed.
@@ -132,15 +132,13 @@ local function has_expired(job, now)
   return job.expires_at and not job.started_at and now >= tonumber(job.expires_at)
 end
 
-local function is_count(text) return text and #text < 15 and string.find(text, '^%d+$') end
-
 -- A record that somebody else has spoilt: failed, and its fields such that it can be shown.
 local function fail_unreadable(job, now, ttl)
   local key = job_key(job.id)
   redis.call('HSET', key, 'attempt', 0, 'max_attempts', 1, 'error',
     '{"type": "unreadable_record", "message": "its record in Redis can not be read", "retryable": false}')
   redis.call('HDEL', key, 'throttled')
-  if not is_count(job.created_at) then redis.call('HSET', key, 'created_at', now) end
+  if job.created_at == '0' then redis.call('HSET', key, 'created_at', now) end
   job.popped = true
   finish_job(job, FAILED, nil, now, ttl)
 end
@@ -156,7 +154,7 @@ local function claim_job(id, worker, now, lease, ttl)
     return nil, EXPIRED
   end
   local f = redis.call('HMGET', key, 'payload', 'request_id', 'max_attempts', 'stream', 'throttled')
-  local is_readable = f[1] and is_count(f[3]) and is_count(f[5] or '0') and is_count(job.attempt) and is_count(job.created_at)
+  local is_readable = f[1] and is_count(f[3]) and is_count(f[5] or '0') and not job.spoilt
   if not is_readable then
     fail_unreadable(job, now, ttl)
     return nil, FAILED
@@ -185,7 +183,7 @@ end
 -- This attempt of a running job never began: it is as it was before the claim, and may still expire.
 local function unbegin(job)
   local key = job_key(job.id)
-  redis.call('HINCRBY', key, 'attempt', -1)
+  increase(key, 'attempt', -1)
   if redis.call('HEXISTS', key, 'begun') == 1 then return end
   redis.call('HDEL', key, 'started_at')
   job.started_at = nil
@@ -209,7 +207,7 @@ local function undo_unanswered_claim(queue, worker, claim, now)
   local undone = 0
   for _, id in ipairs(engine[queue].running()) do
     local job = load_job(id)
-    if job and job.status == RUNNING and job.worker == worker and tonumber(job.token) > fence then
+    if job and job.status == RUNNING and job.worker == worker and (tonumber(job.token) or 0) > fence then
       unbegin(job)
       requeue(job, job.token, now, now, true)
       undone = undone + 1
@@ -229,13 +227,14 @@ end
 -- counts, so that nothing goes on for ever. Returns whether the job waits again.
 local function give_back_expired(job, now, ttl)
   local outage, over = last_outage()
+  local token = tonumber(job.token) or 0
   local _, fence = last_claim(job.worker or '')
-  local seen = redis.call('HGET', WORKER .. (job.worker or ''), 'at')
-  local is_from_before = tonumber(job.token) <= outage
-  if is_from_before and fence and tonumber(job.token) > fence then
+  local seen = peek('HGET', WORKER .. (job.worker or ''), 'at')
+  local is_from_before = token <= outage
+  if is_from_before and fence and token > fence then
     unbegin(job)
-  elseif is_from_before and tonumber(seen or 0) < over and not counts_out(job, false) then
-    redis.call('HINCRBY', job_key(job.id), 'attempt', -1)
+  elseif is_from_before and (tonumber(seen or '') or 0) < over and not counts_out(job, false) then
+    increase(job_key(job.id), 'attempt', -1)
   elseif crashed(job, false, now, ttl) then
     return false
   end

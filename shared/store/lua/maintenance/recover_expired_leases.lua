@@ -7,7 +7,7 @@ local function recover(member, queue)
   local id, token = read_rq_lease(member)
   local job = id and load_job(id)
   if job then redis.call('ZREM', RQ_WIP .. queue, member) end
-  if not job or job.status ~= RUNNING or job.token ~= token then return 0 end
+  if not job or job.status ~= RUNNING or (job.token or '') ~= token then return 0 end
   give_back_expired(job, now, ttl)
   return 1
 end

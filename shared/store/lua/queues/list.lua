@@ -3,9 +3,9 @@
 local STRETCH = 1000
 
 local function is_wanted(id)
-  local f = redis.call('HMGET', job_key(id), 'task', 'queue', 'status', 'finished_at')
+  local f = redis.pcall('HMGET', job_key(id), 'task', 'queue', 'status', 'finished_at')
   return f[1] and (not task or task == f[1]) and (not queue or queue == f[2]) and (not status or status == f[3])
-    and (ended_after == 0 or f[4] and tonumber(f[4]) >= ended_after)
+    and (ended_after == 0 or (tonumber(f[4]) or 0) >= ended_after)
 end
 
 -- Failed jobs have an index of their own. A short one is read whole, so that few among very many are found at
@@ -17,8 +17,8 @@ local function failed_entries()
     for _, id in ipairs(redis.call('ZRANGE', FAILURES .. pool, 0, -1)) do ids[#ids + 1] = id end
   end
   for _, id in ipairs(ids) do
-    local f = redis.call('HMGET', job_key(id), 'created_at', 'owner')
-    if f[1] and (not owner or owner == f[2]) and tonumber(f[1]) <= tonumber(score) then
+    local f = redis.pcall('HMGET', job_key(id), 'created_at', 'owner')
+    if is_count(f[1]) and (not owner or owner == f[2]) and tonumber(f[1]) <= tonumber(score) then
       entries[#entries + 1] = {score = f[1], id = id}
     end
   end

@@ -10,10 +10,10 @@ end
 local workers = {}
 local function add_live(pool, serves)
   for _, id in ipairs(redis.call('ZRANGE', WORKERS .. pool, -MOST_WORKERS, -1)) do
-    local f = redis.call('HMGET', WORKER .. id, 'host', 'pid', 'at', 'running')
-    if f[1] then
+    local f = redis.pcall('HMGET', WORKER .. id, 'host', 'pid', 'at', 'running')
+    if f[1] and is_count(f[2]) and is_count(f[3]) then
       workers[#workers + 1] = WorkerState{id = id, host = f[1], pid = f[2], heartbeat_age = now - f[3],
-        running = serves and ids_in(f[4]) or {}}
+        running = serves and ids_in(f[4] or '') or {}}
     end
   end
 end
@@ -33,8 +33,8 @@ end
 
 local oldest
 local function look_at(id)
-  local ready = id and redis.call('HGET', job_key(id), 'ready_at')
-  if ready and tonumber(ready) <= now and (not oldest or tonumber(ready) < oldest) then oldest = tonumber(ready) end
+  local ready = id and peek('HGET', job_key(id), 'ready_at')
+  if is_count(ready) and tonumber(ready) <= now and (not oldest or tonumber(ready) < oldest) then oldest = tonumber(ready) end
 end
 if queue == LLM then
   for _, key in pairs(ARQ_QUEUES) do look_at(redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 1)[1]) end
@@ -42,7 +42,7 @@ else
   for _, name in ipairs(rq_queues()) do look_at(redis.call('LINDEX', RQ_QUEUE .. name, 0)) end
 end
 local f = redis.call('HMGET', COUNTS .. queue, QUEUED, SCHEDULED, RUNNING)
-state.waiting, state.scheduled, state.running = f[1] or 0, f[2] or 0, f[3] or 0
+state.waiting, state.scheduled, state.running = tonumber(f[1]) or 0, tonumber(f[2]) or 0, tonumber(f[3]) or 0
 state.failed = redis.call('ZCOUNT', FAILURES .. queue, now, '+inf')
 state.oldest_age = oldest and now - oldest
 return QueueState(state)

@@ -3,10 +3,10 @@ local now, claimed = now_ms(), {}
 if is_paused(WEBHOOKS) then return Due{deliveries = {}} end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DELIVERIES, '-inf', now, 'LIMIT', 0, limit)) do
   local key = DELIVERY .. id
-  local f = redis.call('HMGET', key, 'job', 'event', 'url', 'at', 'body')
-  if f[1] and f[2] and f[3] and f[4] and string.find(f[4], '^%d+$') then
+  local f = redis.pcall('HMGET', key, 'job', 'event', 'url', 'at', 'body')
+  if f[1] and f[2] and f[3] and f[4] and is_count(f[4]) then
     local token = tostring(redis.call('INCR', FENCE))
-    local attempt = redis.call('HINCRBY', key, 'attempt', 1)
+    local attempt = increase(key, 'attempt', 1)
     redis.call('HSET', key, 'token', token)
     redis.call('ZADD', DELIVERIES, now + lease, id)
     claimed[#claimed + 1] = Delivery{id = id, job = f[1], event = f[2], url = f[3], at = f[4], attempt = attempt,
