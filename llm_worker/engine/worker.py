@@ -37,6 +37,7 @@ IDLE_POLL = timedelta(milliseconds=500)  # jobs of plain arq wake nobody, and a 
 AFTER_FAULT = timedelta(milliseconds=500)  # of ours: it may come again at once
 SUSPECTS = 16  # at once, each in a process of its own: a poison job makes suspects of all its neighbours
 HAND_BACK = timedelta(seconds=5)  # for the last writes
+LEAVE_WITHIN = timedelta(seconds=1)  # a Redis that hangs must not keep a worker that has ended
 
 
 class LlmWorker(PlainArq):
@@ -66,6 +67,7 @@ class LlmWorker(PlainArq):
         self.leases: dict[str, Lease] = {}
         self.unanswered: Claim | None = None  # the last claim
         self.news = asyncio.Event()  # a reason to claim again
+        self.told = asyncio.Event()  # to stop
         self.stopping = self.retiring = self.handing_back = False
         self.ended = 0
         self.outage = Outage(log, "no jobs for now")
@@ -87,11 +89,13 @@ class LlmWorker(PlainArq):
         watchdog.start()
         sd_notify.ready()
         log.info("ready, %d jobs at once", self.max_jobs, extra={"worker": self.id})
+        told = asyncio.create_task(self.told.wait())
         try:
-            while not self._ending:
-                await self._guarded_round()
-            await self._drain()
+            taking = asyncio.create_task(self._take(), name="take")
+            await asyncio.wait([taking, told], return_when=asyncio.FIRST_COMPLETED)
+            await self._drain(taking)
         finally:
+            told.cancel()
             watchdog.stop()
             heartbeat.stop()
             self.wakeup.stop()
@@ -111,6 +115,13 @@ class LlmWorker(PlainArq):
 
     def _is_busy(self) -> bool:
         return self._free <= 0 or self._ending
+
+    async def _take(self) -> None:
+        """Claim and start jobs until it is time to end; gives back what a last claim took whose answer never came."""
+        while not self._ending:
+            await self._guarded_round()
+        if self.unanswered:
+            await self.book.insist(leases.disclaim("llm", self.unanswered, worker=self.id))
 
     async def _guarded_round(self) -> None:
         """Do a round; an outage of Redis, or a fault of ours, costs a pause and not the worker."""
@@ -236,11 +247,12 @@ class LlmWorker(PlainArq):
         """Stop claiming; `main` drains and ends."""
         log.info("%s: draining %d jobs", Signals(signum).name, len(self.tasks))
         self.stopping = True
+        self.told.set()
         self.news.set()
         if self.on_stop:
             self.on_stop(signum)
 
-    async def _drain(self) -> None:
+    async def _drain(self, taking: asyncio.Task[None]) -> None:
         """Let running jobs end within the grace time, then hand the rest back without burning an attempt.
 
         A worker that retires by itself has all the time that its jobs need.
@@ -248,12 +260,14 @@ class LlmWorker(PlainArq):
         while self.tasks and not self.stopping:
             self.news.clear()
             await self.news.wait()
-        ending = [*self.tasks.values(), asyncio.create_task(self._disclaim(), name="disclaim")]
-        _, late = await asyncio.wait(ending, timeout=self.settings.grace.total_seconds())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.grace.total_seconds()):
+                while pending := [task for task in (taking, *self.tasks.values()) if not task.done()]:
+                    await asyncio.wait(pending)
         self.handing_back = True
-        if ending[-1] in late:
+        if not taking.done():
             log.warning("a claim got no answer; what it took comes back when its lease is over")
-            ending[-1].cancel()
+            taking.cancel()
         rest = list(self.tasks.values())
         for task in rest:
             task.cancel()
@@ -261,15 +275,11 @@ class LlmWorker(PlainArq):
             log.info("handing back %d jobs", len(rest))
             await asyncio.wait(rest, timeout=HAND_BACK.total_seconds())
 
-    async def _disclaim(self) -> None:
-        """Give back what the last claim took, if its answer never came."""
-        if self.unanswered:
-            await self.book.insist(leases.disclaim("llm", self.unanswered, worker=self.id))
-
     async def _leave(self) -> None:
         """Forget this worker; with the last one goes what `arq --check` looks at."""
-        with suppress(StoreUnavailable):
-            await self.book.run(queues.leave(self.id, "llm", health=self.health_check_key))
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(LEAVE_WITHIN.total_seconds()):
+                await self.book.run(queues.leave(self.id, "llm", health=self.health_check_key))
 
     async def close(self) -> None:
         """Close the connections, when all has ended."""

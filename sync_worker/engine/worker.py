@@ -46,6 +46,7 @@ IDLE_POLL = 1  # seconds; a wake-up that got lost costs this much
 AFTER_CRASH = timedelta(seconds=1)
 OUR_QUEUES = ("sync-high", "sync", "sync-low")
 LOOK_EVERY = timedelta(milliseconds=100)  # at a running horse
+LAST_WRITES = timedelta(seconds=5)  # after the grace time
 
 
 class SyncWorker(Worker):
@@ -243,17 +244,26 @@ class SyncWorker(Worker):
         """Note the wish; it is heeded between two jobs, or when the grace time of the running one is over."""
         del frame
         if os.getppid() != self._parent:  # it was killed, and so are we
-            self._end_at_once()
+            self._end_at_once(1)
         log.info("%s: stopping", signal.Signals(signum).name)
         self._stop_requested = True
-        self._deadline = self._deadline or time.monotonic() + self.settings.grace.total_seconds()
+        if self._deadline is None:
+            grace = self.settings.grace
+            self._deadline = time.monotonic() + grace.total_seconds()
+            # A Redis that hangs keeps each command for long: it must not keep the worker.
+            signal.signal(signal.SIGALRM, self._overdue)
+            signal.setitimer(signal.ITIMER_REAL, (grace + LAST_WRITES).total_seconds())
 
-    def _end_at_once(self) -> NoReturn:
+    def _overdue(self, _signum: int, _frame: FrameType | None) -> None:
+        log.warning("Redis does not answer; what this worker holds comes back when its lease is over")
+        self._end_at_once(0)
+
+    def _end_at_once(self, code: int) -> NoReturn:
         """End the horse and everything it started, and this process, wherever it is; the clock sees to the job."""
         with suppress(OSError):  # the worker was about to do the same
             if self._horse:
                 self._horse.kill()
-        os._exit(1)
+        os._exit(code)
 
     @property
     def told_to_stop(self) -> bool:
