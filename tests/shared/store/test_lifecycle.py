@@ -32,6 +32,7 @@ from tests.support.jobs import (
     age_unknown,
     both,
     claim,
+    expire_lease,
     get,
     put,
     succeed,
@@ -474,3 +475,16 @@ def test_a_task_is_unknown_anew_when_somebody_ran_or_retried_its_job(book: Book,
     book.run(commands.cancel(job_id, ttl=TTL))
     book.run(commands.retry(job_id))
     assert book.run(leases.unknown_task_age(job_id)) == NOTHING
+
+
+def test_a_renewal_that_crosses_the_outcome_finds_nothing_lost(book: Book) -> None:
+    """As in a full worker, whose renewals and outcomes share a round trip."""
+    ended, cancelled, lost = [put(book) for _ in range(3)]
+    held = {lease.id: lease for lease in claim(book)}
+    assert succeed(book, held[ended])
+    book.run(commands.cancel(cancelled, ttl=TTL))
+    expire_lease(book, held[lost])
+    claim(book)
+    assert book.run(leases.renew("llm", [*held.values()], worker="w")) == [cancelled, lost]
+    metrics: dict[bytes, bytes] = book.client.hgetall("tandem:metrics")  # type: ignore[assignment]
+    assert metrics[b"lease_losses|llm"] == b"1"

@@ -12,10 +12,12 @@ for _, mine in ipairs(held) do
       unheard = nil
     end
   else
-    lost[#lost + 1] = mine.id
-    -- A run that was cancelled, or has just written its outcome, has lost nothing.
     local f = redis.pcall('HMGET', job_key(mine.id), 'stopped', 'done')
-    if f[1] ~= mine.token and f[2] ~= mine.token then missed = missed + 1 end
+    -- A run that was cancelled, or has just written its outcome, has lost nothing. The latter ends by itself, but for
+    -- a process that hangs after it.
+    local has_ended = f[2] == mine.token
+    if not has_ended or queue == SYNC then lost[#lost + 1] = mine.id end
+    if not has_ended and f[1] ~= mine.token then missed = missed + 1 end
   end
 end
 if missed > 0 then tally('lease_losses|' .. queue, missed) end
