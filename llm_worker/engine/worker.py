@@ -265,15 +265,20 @@ class LlmWorker(PlainArq):
                 while pending := [task for task in (taking, *self.tasks.values()) if not task.done()]:
                     await asyncio.wait(pending)
         self.handing_back = True
+        held = set(self.tasks.values())
+        await self._hand_back(held, taking)
         if not taking.done():
             log.warning("a claim got no answer; what it took comes back when its lease is over")
             taking.cancel()
-        rest = list(self.tasks.values())
-        for task in rest:
+        await self._hand_back(set(self.tasks.values()) - held)  # what a last claim has brought
+
+    async def _hand_back(self, held: set[asyncio.Task[Any]], *besides: asyncio.Task[None]) -> None:
+        if held:
+            log.info("handing back %d jobs", len(held))
+        for task in held:
             task.cancel()
-        if rest:
-            log.info("handing back %d jobs", len(rest))
-            await asyncio.wait(rest, timeout=HAND_BACK.total_seconds())
+        if ending := [*held, *besides]:
+            await asyncio.wait(ending, timeout=HAND_BACK.total_seconds())
 
     async def _leave(self) -> None:
         """Forget this worker; with the last one goes what `arq --check` looks at."""
