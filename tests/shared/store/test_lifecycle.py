@@ -480,7 +480,7 @@ def test_a_task_is_unknown_anew_when_somebody_ran_or_retried_its_job(book: Book,
 def test_a_renewal_that_crosses_the_outcome_finds_nothing_lost(book: Book) -> None:
     """As in a full worker, whose renewals and outcomes share a round trip."""
     ended, cancelled, lost = [put(book) for _ in range(3)]
-    held = {lease.id: lease for lease in claim(book)}
+    held = {str(lease.id): lease for lease in claim(book)}
     assert succeed(book, held[ended])
     book.run(commands.cancel(cancelled, ttl=TTL))
     expire_lease(book, held[lost])
