@@ -72,8 +72,7 @@ install_libraries() {
     if can_apt; then
         say "installing WeasyPrint's system libraries: $apt_libraries"
         # shellcheck disable=SC2086 # a list
-        apt $apt_libraries
-        have_libraries && return
+        apt $apt_libraries && have_libraries && return
     fi
     say "WeasyPrint's system libraries are missing. Install them and try again:"
     if [ "$(uname)" = Darwin ]; then
@@ -91,14 +90,14 @@ install_libraries() {
 has_font() { fc-list ":charset=$1" 2>/dev/null | grep -q .; }
 have_fonts() { [ "$(uname)" = Darwin ] || { has_font 4e2d && has_font 3042 && has_font ac00 && has_font 1f9a9; }; }
 
-# A report whose characters have no font names them in its result: nothing stops here, and it is tried once.
+# A report whose characters have no font names them in its result: nothing stops here, and it fails once.
 install_fonts() {
-    touch "$venv/.fonts-tried"
     if can_apt; then
         say "installing fonts for Chinese, Japanese, Korean and emoji: $apt_fonts"
         # shellcheck disable=SC2086 # a list
         apt $apt_fonts && have_fonts && return
     fi
+    touch "$venv/.fonts-tried"
     say "No font for Chinese, Japanese, Korean or emoji: reports show boxes for them. Install them:"
     if command -v dnf >/dev/null 2>&1; then
         say "  sudo dnf install -y wqy-microhei-fonts google-noto-color-emoji-fonts"

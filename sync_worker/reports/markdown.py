@@ -8,6 +8,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from tandem.sync_worker.reports.markdown_tables import fitted_tables
+from tandem.sync_worker.reports.table import MAX_CELLS
 from tandem.sync_worker.reports.template_data import TemplateData, TemplateError
 
 DEEPEST = 20  # lists and quotations within each other; past some thirty there is no room left on the page
@@ -41,11 +42,13 @@ def to_html(text: str) -> Markup:
 
     Raises:
         DoesNotFit: a table is wider than any page.
-        TemplateError: lists and quotations are nested too deeply.
+        TemplateError: its tables are too large, or lists and quotations are nested too deeply.
 
     """
     parser = _parser()
     tokens = parser.parse(text)
+    if (cells := sum(token.type in {"th_open", "td_open"} for token in tokens)) > MAX_CELLS:
+        raise TemplateError(f"the tables have {cells} cells; a report holds {MAX_CELLS}")
     if _depth(tokens) > DEEPEST:
         raise TemplateError(f"lists and quotations stand within each other more than {DEEPEST} deep")
     tokens = fitted_tables(tokens)

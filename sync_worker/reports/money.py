@@ -26,7 +26,7 @@ _THOUSANDTHS = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"]
 MINOR_UNITS = dict.fromkeys(_WHOLE, 0) | dict.fromkeys(_THOUSANDTHS, 3)
 SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩"}
 MAX_DECIMALS = 6
-EXACT = Context(prec=5000, rounding=ROUND_HALF_UP)  # digits; the default of 28 fails for 1e25 with its cents
+EXACT = Context(prec=5000, rounding=ROUND_HALF_UP)  # digits; in the default of 28 the cents of 1e27 are lost
 
 
 def minor_units(currency: str) -> int:
@@ -44,7 +44,7 @@ def money(amount: Decimal | float, currency: str) -> str:
     value = rounded(decimal(amount), currency)
     sign = MINUS if value < 0 else ""
     symbol = SYMBOLS.get(currency, f"{currency}\N{NO-BREAK SPACE}")
-    return f"{sign}{symbol}{abs(value):,f}"
+    return f"{sign}{symbol}{value.copy_abs():,f}"
 
 
 def price(amount: Decimal, currency: str) -> str:
@@ -60,7 +60,7 @@ def quantity(amount: Decimal) -> str:
 def number(amount: Decimal | float, decimals: int = 0) -> str:
     """Write a number with grouped thousands and so many decimals."""
     value = decimal(amount).quantize(Decimal(1).scaleb(-decimals), context=EXACT)
-    return f"{MINUS if value < 0 else ''}{abs(value):,f}"
+    return f"{MINUS if value < 0 else ''}{value.copy_abs():,f}"
 
 
 def decimal(amount: Decimal | float) -> Decimal:

@@ -218,6 +218,12 @@ def test_what_stands_too_deep_is_refused(text: str) -> None:
         pages_of("article", {"markdown": text})
 
 
+def test_tables_too_large_for_a_pdf_are_refused_before_the_work() -> None:
+    text = "|a|b|c|\n|-|-|-|\n" + "|1|2|3|\n" * 5_000 + "\n"
+    with pytest.raises(FinalError, match="30006 cells; a report holds 30000"):
+        pages_of("article", {"markdown": text * 2})
+
+
 def test_no_column_of_a_markdown_table_is_lost() -> None:
     pages = pages_of("article", {"markdown": PEOPLE})
     assert "ada.lovelace.analytical-engine@mathematics.example.org" in written(pages)
