@@ -34,6 +34,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 
 MOST_TOKENS = 100_000_000  # of one request; a larger number is an error of the provider
+LONGEST_ANSWER = 16_000_000  # characters: several times a million tokens, the most that a job may ask for
 LONGEST_INDEX = 9  # digits
 
 
@@ -135,6 +136,8 @@ class ChatCompletion(ResponseBody):
         if finish == "error":
             why = "the provider broke its answer off" + request_id(headers)
             raise TransientError(why, type="provider_unavailable")
+        if len(choice.message.content or "") > LONGEST_ANSWER:
+            raise garbage(f"the answer has more than {LONGEST_ANSWER:,} characters")
         text = answer_in(choice.message.content or "")
         if text.strip():
             return Completion(text, self.model or requested, finish)

@@ -71,6 +71,16 @@ async def test_an_error_that_says_nothing_is_none(stub: Stub, make: MakeContext,
     assert (await make(stub.url).provider.chat(ASK)).text == "Hi."
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_no_model_writes_is_not_kept(stub: Stub, make: MakeContext, *, stream: bool) -> None:
+    part = "x" * 1_000_000
+    pieces = Pieces(*[chunk(part)] * 16, chunk("x", finish="stop"), DONE)
+    stub.script(pieces if stream else said(part * 16 + "x"))
+    with pytest.raises(JobError) as caught:
+        await make(stub.url).provider.chat(ASK, stream=stream)
+    assert caught.value.type == "provider_garbage"
+
+
 async def test_a_content_that_is_one_part(stub: Stub, make: MakeContext) -> None:
     part: Any = {"type": "text", "text": "Hi."}
     stub.script(said(part))
