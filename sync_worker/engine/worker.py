@@ -218,7 +218,10 @@ class SyncWorker(Worker):
     def _say_whose(self, lease: Lease) -> None:
         """Warn of a lease that was lost; a cancel is no fault, and whoever did it is in the gateway's log."""
         log.info("%s is not ours any more, its work is stopped", lease.id)
-        if not self.book.insist(leases.was_cancelled(lease), unless=self._out_of_grace):
+        cancelled = False
+        with suppress(RedisError):  # a record that can't be read ends its own run alone
+            cancelled = self.book.insist(leases.was_cancelled(lease), unless=self._out_of_grace)
+        if not cancelled:
             log.warning("%s: the lease was lost", lease.id)
 
     def _out_of_grace(self) -> bool:

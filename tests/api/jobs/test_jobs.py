@@ -216,6 +216,9 @@ async def test_admins_alone_see_where_an_unforeseen_error_was_raised(gateway: Ga
     mine = (await gateway.ann.get(path)).json()
     assert "trace" not in mine["error"]["attempts"][0]
     assert "lease.payload" not in json.dumps(mine)
+    for watcher in (gateway.ann, gateway.admin):  # one stream for all
+        assert "lease.payload" not in (await watcher.get(f"{path}/events")).text
+    assert "lease.payload" not in (await gateway.ann.get("/v1/jobs")).text
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,19 @@ def delivering(valkey: str, tmp_path: Path) -> Deliver:
         await book.aclose()
 
     return run
+
+
+def test_a_receiver_learns_no_more_than_the_owner(book: Book) -> None:
+    job_id = put(book, webhook_url="http://example.com/")
+    failure = replace(FAILURE, trace="in a file of the platform")
+    assert book.run(leases.give_up(claim(book)[0], Fail(failure), usage=Usage(), ttl=TTL))
+    job = get(book, job_id)
+    assert job.attempts[0]["trace"] == failure.trace, "it is there, for admins"
+    delivery = Delivery("d", job_id, "job.failed", "http://example.com/", datetime.now(UTC), 1, "", "t")
+    sent = json.loads(request.body(delivery, job))["data"]
+    assert sent["error"]["attempts"][0]["type"] == failure.type
+    assert "trace" not in sent["error"]["attempts"][0]
+    assert "owner" not in sent
 
 
 async def shown(book: Book, job_id: str, outcome: str) -> dict[str, Any]:

@@ -141,6 +141,7 @@ def test_redis_may_go_and_come_back_while_a_job_runs(own_valkey: Valkey, tmp_pat
 def test_a_worker_suspended_past_its_lease_writes_nothing(toys: Pool, worker: Process) -> None:
     """The worker itself, not its supervisor; the job's own process goes on and ends after its lease."""
     clock = Process([sys.executable, "-m", "tandem.shared.maintenance"], env=toys.env, log=toys.folder / "clock.log")
+    clock.until_says("ready")  # it is to see the lease end before the run does
     job_id = toys.enqueue("slow", 12, str(toys.folder))
     until(lambda: toys.marks("ran"), what="the first run")
     suspended = worker_of(worker)
