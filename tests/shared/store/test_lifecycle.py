@@ -16,7 +16,7 @@ from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Status, Usage, iso
 from tandem.shared.jobs.retry import Fail, HandBack, RetryIn
 from tandem.shared.jobs.submission import Admission, Options
-from tandem.shared.store import commands, events, leases, maintenance, queues
+from tandem.shared.store import commands, deliveries, events, leases, maintenance, queues
 from tandem.shared.store.batching import BatchingBook
 from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.keys import Key
@@ -33,6 +33,7 @@ from tests.support.jobs import (
     both,
     claim,
     expire_lease,
+    fail,
     get,
     put,
     succeed,
@@ -488,3 +489,24 @@ def test_a_renewal_that_crosses_the_outcome_finds_nothing_lost(book: Book) -> No
     assert book.run(leases.renew("llm", [*held.values()], worker="w")) == [cancelled, lost]
     metrics: dict[bytes, bytes] = book.client.hgetall("tandem:metrics")  # type: ignore[assignment]
     assert metrics[b"lease_losses|llm"] == b"1"
+
+
+def test_a_delivery_that_another_has_claimed_is_settled_by_it_alone(book: Book) -> None:
+    job_id = put(book)
+    book.client.hset(f"tandem:job:{job_id}", "webhook", "http://a.example/")
+    book.run(commands.cancel(job_id, ttl=TTL))
+    [late] = book.run(deliveries.claim(limit=1, lease=NOTHING)).deliveries
+    [fresh] = book.run(deliveries.claim(limit=1, lease=TTL)).deliveries
+    delivered = deliveries.Verdict(deliveries.Outcome.DELIVERED)
+    assert not book.run(deliveries.settle(late, delivered, body=""))
+    assert book.run(deliveries.settle(fresh, delivered, body=""))
+
+
+@both
+def test_a_retried_job_is_among_the_failed_ones_no_more(book: Book, queue: str) -> None:
+    job_id = put(book, TASKS[queue])
+    [lease] = claim(book, queue)
+    fail(book, lease)
+    assert book.client.zrange(f"tandem:failed:{queue}", 0, -1) == [job_id.encode()]
+    book.run(commands.retry(job_id))
+    assert book.client.zrange(f"tandem:failed:{queue}", 0, -1) == []
