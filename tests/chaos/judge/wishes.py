@@ -105,6 +105,7 @@ def cancels(facts: Facts) -> Row:
         samples=min(waiting, len(took)),
         least=facts.least(1, 20),
         apart=f"{apart} of a second that Redis lost" if apart else "",
+        speed=True,
     )
 
 
