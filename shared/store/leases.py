@@ -219,13 +219,13 @@ def hold(name: str, *, job_id: str, token: str) -> bool:
 
 
 def was_cancelled(lease: Lease) -> Call[bool]:
-    """Say whether a lease that does not hold any more was ended by a cancel: nothing went wrong then."""
+    """Say whether a lease that does not hold any more was ended by a cancel, or by its own outcome: nothing went wrong then."""
 
     def parse(answer: Any) -> bool:
-        stopped, status = answer
-        return status is None or stopped == lease.token.encode()  # it may have been erased since
+        stopped, done, status = answer
+        return status is None or lease.token.encode() in {stopped, done}  # it may have been erased since
 
-    return Call("HMGET", [Key.JOB + lease.id, "stopped", "status"], parse, command=True)
+    return Call("HMGET", [Key.JOB + lease.id, "stopped", "done", "status"], parse, command=True)
 
 
 def note_unknown_task(job_id: str) -> Call[bool]:
