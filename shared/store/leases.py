@@ -219,7 +219,7 @@ def hold(name: str, *, job_id: str, token: str) -> bool:
 
 
 def was_cancelled(lease: Lease) -> Call[bool]:
-    """Say whether a lease that does not hold any more was ended by a cancel, or by its own outcome: nothing went wrong then."""
+    """Say whether a lease that holds no more was ended by a cancel or by its own outcome: nothing went wrong then."""
 
     def parse(answer: Any) -> bool:
         stopped, done, status = answer
