@@ -41,6 +41,8 @@ def machine() -> dict[str, Any]:
 
 
 def _peers() -> dict[str, str]:
+    if not PEERS_PYTHON.exists():  # nothing was measured beside them
+        return {}
     script = f"from importlib.metadata import version; print(*map(version, {PEERS!r}))"
     done = subprocess.run([str(PEERS_PYTHON), "-c", script], capture_output=True, text=True, check=False)  # noqa: S603
     return dict(zip(PEERS, done.stdout.split(), strict=False))
