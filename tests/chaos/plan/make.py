@@ -10,7 +10,7 @@ from tests.chaos.plan.submissions import RPM, SHARES, TPM, journal, poison, slow
 
 # Of a limited model's demand its limit lets pass so much: jobs wait for it all the time, and in a short run also when
 # the faults are over.
-LIMIT, LIMIT_SHORT, SHORT = 0.9, 0.6, 2_000
+LIMIT, LIMIT_SHORT, SHORT = 0.95, 0.6, 2_000
 TOKENS = 45  # of a request to the model that tokens limit, on average: what the provider says
 POISONS = (3, 2000)  # of each pool in a run: at least so many, and one for so many jobs
 LONG_SYNC = (3, 500)  # sync jobs longer than a lease, likewise
