@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tandem.shared.errors import MAX_MESSAGE, JobError, RateLimited, Snooze
+from tandem.shared.errors import MAX_MESSAGE, JobError, RateLimited, Snooze, StoreUnavailable
 from tandem.shared.jobs.errors import trace
 from tandem.shared.tasks.spec import RetryPolicy
 from tandem.shared.types.backoff import Backoff
 
 UNFORESEEN = "an error that nobody foresaw; the worker's log has its traceback"
 MAX_TRACE = 4000  # characters, the end: there is where it was raised
+STORE_AWAY = timedelta(seconds=2)
 MAX_THROTTLED = 20  # times that a rate limit burns no attempt of a job; then it counts like any failure
 
 
@@ -113,6 +114,8 @@ def decide(
     """
     if isinstance(error, Snooze):
         return HandBack(error.delay)
+    if isinstance(error, StoreUnavailable):  # an outage of Redis is no fault of the job's
+        return HandBack(STORE_AWAY)
     failure = describe(error, own_words=own_words)
     if isinstance(error, RateLimited) and throttled < MAX_THROTTLED:
         return HandBack(_wait(error, backoff(policy, throttled + 1, jitter)), throttled=True)

@@ -11,7 +11,6 @@ from tests.chaos.outside.records import Notes, Shown, Wish
 from tests.chaos.plan.model import Plan, Submission
 
 FINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
-SEEN_FOR = 90.0  # seconds that a followed job may take, at least, until its submitter gives up
 
 
 @dataclass
@@ -32,7 +31,7 @@ class Load:
         self._plan = plan
         self._urls = urls
         self._receiver = receiver
-        self._patience = SEEN_FOR + 0.3 * plan.seconds  # jobs of limited models wait long
+        self._patience = plan.deadline  # of low priority, of a limited model: to the end
         self.seen = Seen()
 
     async def run(self) -> None:

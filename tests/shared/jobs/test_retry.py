@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.shared.errors import FinalError, RateLimited, Snooze, TransientError
-from tandem.shared.jobs.retry import MAX_THROTTLED, UNFORESEEN, Fail, Failure, HandBack, RetryIn, decide
+from tandem.shared.errors import FinalError, RateLimited, Snooze, StoreUnavailable, TransientError
+from tandem.shared.jobs.retry import MAX_THROTTLED, STORE_AWAY, UNFORESEEN, Fail, Failure, HandBack, RetryIn, decide
 from tandem.shared.tasks.spec import RetryPolicy
 
 seconds = st.floats(0.001, 10_000).map(lambda value: timedelta(seconds=value))
@@ -52,6 +52,11 @@ def test_a_retry_waits_at_least_as_long_as_the_server_asks(
 def test_a_snooze_burns_no_attempt() -> None:
     delay = timedelta(seconds=3)
     assert decide(Snooze(delay), RetryPolicy(max_attempts=1), attempt=99, jitter=0) == HandBack(delay)
+
+
+def test_an_outage_of_redis_burns_no_attempt() -> None:
+    decision = decide(StoreUnavailable("Redis is away"), RetryPolicy(max_attempts=1), attempt=1, jitter=0)
+    assert decision == HandBack(STORE_AWAY)
 
 
 @given(policies, attempts, st.integers(0, MAX_THROTTLED - 1), jitters, seconds)
