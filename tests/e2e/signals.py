@@ -33,7 +33,6 @@ from tests.support.servers.valkey import Valkey
 
 PRIORITIES = tuple(Priority)
 WORKERS = 3
-ENDING = ", ending"  # after the name of who was sent a signal
 WAITING = 60  # jobs that wait at any time
 SPEC = load()["report"]
 PAYLOAD = SPEC.input.model_validate({"markdown": "# Signals\n\n" + "Nothing is lost. " * 50})
@@ -70,8 +69,7 @@ class Workers:
             self._running[name] = self._start("tandem.sync_worker", "--name", name, name=name)
 
     def ready(self) -> list[str]:
-        """Name those that work, and have not been told to end."""
-        return [name for name, worker in self._running.items() if "ready" in worker.output and ENDING not in name]
+        return [name for name, worker in self._running.items() if "ready" in worker.output]
 
     def signal(self, name: str, signum: signal.Signals) -> None:
         worker = self._running.pop(name)
@@ -79,7 +77,7 @@ class Workers:
             os.kill(worker_of(worker), signum)
         else:
             worker.popen.send_signal(signum)
-        self._running[name + ENDING] = worker  # replaced when it has ended
+        self._running[f"{name}, ending"] = worker  # replaced when it has ended
 
     def stop(self) -> None:
         for process in [self._clock, *self._running.values()]:
