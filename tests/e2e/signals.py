@@ -71,13 +71,19 @@ class Workers:
     def ready(self) -> list[str]:
         return [name for name, worker in self._running.items() if "ready" in worker.output]
 
-    def signal(self, name: str, signum: signal.Signals) -> None:
-        worker = self._running.pop(name)
-        if signum is signal.SIGKILL:  # the worker, not the supervisor before it, which every other signal goes to
-            os.kill(worker_of(worker), signum)
-        else:
-            worker.popen.send_signal(signum)
+    def signal(self, name: str, signum: signal.Signals) -> bool:
+        """Send it; False if the worker has just ended, as who was told to stop before."""
+        worker = self._running[name]
+        try:
+            if signum is signal.SIGKILL:  # the worker, not the supervisor before it, which every other signal goes to
+                os.kill(worker_of(worker), signum)
+            else:
+                worker.popen.send_signal(signum)
+        except (ValueError, ProcessLookupError):
+            return False
+        del self._running[name]
         self._running[f"{name}, ending"] = worker  # replaced when it has ended
+        return True
 
     def stop(self) -> None:
         for process in [self._clock, *self._running.values()]:
@@ -85,7 +91,7 @@ class Workers:
 
 
 def worker_of(process: Process) -> int:
-    """Give the process that claims and forks: the only child of its supervisor."""
+    """Give the process that claims and forks: the only child of its supervisor. Raises ValueError: it has ended."""
     [worker] = children(process.popen.pid)
     return worker
 
@@ -101,8 +107,8 @@ def run(url: str, folder: Path, *, terms: int, kills: int, seed: int = 1) -> tup
             workers.refill()
             _submit(book, tally, chance)
             time.sleep(chance.uniform(0, 0.3))  # the random moment
-            if ready := workers.ready():
-                _send(book, tally, workers, chance.choice(ready), todo.pop())
+            if (ready := workers.ready()) and _send(book, tally, workers, chance.choice(ready), todo[-1]):
+                todo.pop()
 
         def ended() -> bool:
             workers.refill()
@@ -124,16 +130,18 @@ def _submit(book: Book, tally: Tally, chance: random.Random) -> None:
         tally.submitted.append(job.id)
 
 
-def _send(book: Book, tally: Tally, workers: Workers, name: str, signum: signal.Signals) -> None:
-    workers.signal(name, signum)
+def _send(book: Book, tally: Tally, workers: Workers, name: str, signum: signal.Signals) -> bool:
+    if not workers.signal(name, signum):
+        return False
     if signum is signal.SIGTERM:
         tally.terms += 1
-        return
+        return True
     tally.kills += 1
     now, connection = book.run(commands.now()), cast("Any", book.client)
     for job_id in tally.submitted:
         if connection.hget(f"tandem:job:{job_id}", "worker") == name.encode():
             tally.killed.setdefault(job_id, []).append(now)
+    return True
 
 
 def _job(book: Book, job_id: str) -> Job:
