@@ -4,11 +4,9 @@ import asyncio
 import logging
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from tandem.llm_worker.rate_limit.script import ANSWER, ARGUMENTS, Said, source
 from tandem.shared.runtime.outage import Outage
-from tandem.shared.runtime.redis_client import AsyncClient, unavailable
+from tandem.shared.runtime.redis_client import RAISED, AsyncClient, unavailable
 
 log = logging.getLogger("tandem.limiter")
 
@@ -73,7 +71,7 @@ class Batch:
         while True:
             try:
                 answers: list[Said] = ANSWER.read(await self._script(args=args))
-            except RedisError as error:
+            except RAISED as error:
                 if not unavailable(error):
                     raise
                 await asyncio.sleep(outage.pause(error))

