@@ -12,25 +12,13 @@ from tests.chaos.run import run
 pytestmark = pytest.mark.slow
 
 JOBS = 300
-# What holds however busy the machine is. The other rows pair what was seen by its time, which a machine that runs four
-# tests at once does not keep: they are judged by `make chaos`, on a machine of its own.
-HOLDS = (
-    "accepted = finished",
-    "one end in each",
-    "a finished job stays",
-    "one job per Idempotency-Key",
-    "poison is fenced",
-    "no key without",
-    "nothing is lost by",
-)
 
 
 @pytest.mark.timeout(240)  # the load and ten faults take 25 s, what they hit has to recover
 def test_nothing_is_lost_or_doubled_whatever_dies(tmp_path: Path) -> None:
     lines: list[str] = []
     facts, rows = run(make(1, jobs=JOBS, rate=12, every=2.2), tmp_path / "c", lines.append)
-    judged = [row for row in rows if row.goal.startswith(HOLDS)]
-    assert len(judged) > len(HOLDS)
+    judged = [row for row in rows if not row.speed]
     assert not report.wrong(judged), "\n".join([*lines, report.table(rows), report.wrong(judged)])
     assert len(facts.cases) == JOBS
 

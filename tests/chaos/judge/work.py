@@ -99,6 +99,8 @@ def _unexplained(facts: Facts, case: Case, entries: list[dict[str, Any]]) -> Ite
     """Pair each entry with a cause of its own at its time; gives those without."""
     hits = [hit for hit in case.hits if hit.burns]
     answers = list(_faulty(case))
+    # When a stopped worker goes on, its request has broken or run out of time: the attempt fails by that.
+    stops = [hit for hit in case.hits if hit.deed.kind == "SIGSTOP"]
     for entry in entries:
         at = moment(entry["at"])
         if entry["type"] == "worker_crash":
@@ -109,6 +111,9 @@ def _unexplained(facts: Facts, case: Case, entries: list[dict[str, Any]]) -> Ite
             answers = [answer for answer in answers if answer != cause]
             if cause is None and case.planned.task == "report":
                 cause = facts.spans("disk full").touch(at - WRITTEN, at) or None
+            if cause is None:
+                cause = next((hit for hit in stops if _in_time(facts, hit.deed.ended or hit.at, at, NOTICED)), None)
+                stops = [hit for hit in stops if hit is not cause]
         if cause is None:
             yield entry
 
