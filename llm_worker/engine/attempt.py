@@ -41,7 +41,7 @@ async def attempt(runtime: Runtime, lease: Lease) -> Outcome:
 
 
 async def _write(book: AsyncBook, lease: Lease, call: scripts.Call[bool]) -> None:
-    if not await book.insist(call) and not await book.insist(leases.was_cancelled(lease)):
+    if not await book.insist(call) and not await book.insist(leases.ended_in_order(lease)):
         log.warning("the lease was lost, the outcome is dropped")
 
 

@@ -218,7 +218,7 @@ def hold(name: str, *, job_id: str, token: str) -> bool:
     """Take a named lock for as long as the job's lease lasts; False if another job holds it."""
 
 
-def was_cancelled(lease: Lease) -> Call[bool]:
+def ended_in_order(lease: Lease) -> Call[bool]:
     """Say whether a lease that holds no more was ended by a cancel or by its own outcome: nothing went wrong then."""
 
     def parse(answer: Any) -> bool:

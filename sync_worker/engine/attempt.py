@@ -42,7 +42,7 @@ def attempt(settings: Settings, lease: Lease, *, done: Callable[[], None]) -> No
         if book.insist(outcome):
             if lease.native:
                 show_result(book, lease.id, ttl=settings.job_ttl)
-        elif not book.insist(leases.was_cancelled(lease)):
+        elif not book.insist(leases.ended_in_order(lease)):
             log.warning("the lease was lost, the outcome is dropped")
 
 

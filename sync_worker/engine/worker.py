@@ -220,7 +220,7 @@ class SyncWorker(Worker):
         log.info("%s is not ours any more, its work is stopped", lease.id)
         cancelled = False
         with suppress(RedisError):  # a record that can't be read ends its own run alone
-            cancelled = self.book.insist(leases.was_cancelled(lease), unless=self._out_of_grace)
+            cancelled = self.book.insist(leases.ended_in_order(lease), unless=self._out_of_grace)
         if not cancelled:
             log.warning("%s: the lease was lost", lease.id)
 
