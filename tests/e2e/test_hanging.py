@@ -58,6 +58,5 @@ def test_a_worker_that_is_told_to_stop_ends(workers: Pool, network: Proxy, queue
         job_id = put(workers, queue)
         until(lambda: workers.job(job_id).status is Status.RUNNING, what="the claim")
     network.partition(Way.DOWN)
-    said = network.passed[Way.UP]
-    until(lambda: network.passed[Way.UP] > said, what="a command without an answer")
+    until(lambda: network.held[Way.DOWN], what="a command without an answer")
     assert worker.stop(patience=SOON) == 0

@@ -24,9 +24,8 @@ async def test_who_still_waits_for_redis_is_sent_elsewhere(behind: Gateway, netw
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/chat"
         async with httpx.AsyncClient(headers=ANN, timeout=30) as client:
             network.partition(Way.DOWN)
-            before = network.passed[Way.UP]
             asking = asyncio.create_task(client.post(url, json=CHAT))
-            await asyncio.to_thread(until, lambda: network.passed[Way.UP] > before, what="the call to Redis")
+            await asyncio.to_thread(until, lambda: server.server_state.tasks, what="a request that waits")
             server.should_exit = True
             problem = await asking
             network.partition()

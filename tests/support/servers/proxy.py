@@ -33,6 +33,7 @@ class Proxy:
         self.delay = 0.0  # seconds for each piece, either way
         self.before: Callable[[bytes], None] = _pass  # is shown what a client says before the server hears it
         self.passed = {Way.UP: 0, Way.DOWN: 0}  # bytes
+        self.held = {Way.UP: 0, Way.DOWN: 0}  # bytes that came while their way was closed
         self._open = {way: asyncio.Event() for way in Way}
         self._left: int | None = None  # bytes of answers that are let pass before all is cut
         self._links: set[asyncio.StreamWriter] = set()
@@ -104,6 +105,8 @@ class Proxy:
         with suppress(OSError):
             while piece := await reader.read(PIECE):
                 await asyncio.sleep(self.delay)
+                if not self._open[way].is_set():
+                    self.held[way] += len(piece)
                 await self._open[way].wait()
                 if writer in self._stranded:
                     await asyncio.Event().wait()
