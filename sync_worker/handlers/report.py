@@ -5,26 +5,43 @@ import re
 import unicodedata
 from typing import Any
 
+from tandem.shared.errors import FinalError
 from tandem.shared.tasks.catalog.report import REPORT, TO_BE_LINKED, ReportFile, ReportInput, ReportOutput
 from tandem.sync_worker.context import SyncContext, handles
-from tandem.sync_worker.reports import pdf, templating
-from tandem.sync_worker.reports.pdf import Properties
+from tandem.sync_worker.reports import bounds, pdf, templating
+from tandem.sync_worker.reports.pdf import Pdf, Properties
 
 MAX_NAME = 80
 
 log = logging.getLogger("tandem.sync_worker")
 
 
+class TooComplex(FinalError):
+    """Another attempt would compute as long."""
+
+    type = "too_complex"
+
+
 @handles(REPORT)
 def report(ctx: SyncContext, job: ReportInput) -> ReportOutput:
     """Render and store."""
     properties = Properties(title=job.title, author=job.author, language=job.language, variant=job.variant)
-    document = pdf.render(_html(ctx, job), properties)
+    html = _html(ctx, job)
+    document = pdf.render(html, properties) if job.template else _rendered_in_time(html, properties)
     file = ctx.save(name=file_name(job), media_type="application/pdf", content=document.content)
     made = ReportFile(url=TO_BE_LINKED, bytes=file.bytes, sha256=file.sha256, pages=document.pages)
     if document.missing_characters:
         log.warning("no font for %d of the report's characters", len(document.missing_characters))
     return ReportOutput(file=made, missing_characters=document.missing_characters)
+
+
+def _rendered_in_time(html: str, properties: Properties) -> Pdf:
+    """Lay out what its sender wrote. Raises TooComplex."""
+    try:
+        with bounds.bounded_time(bounds.MAX_LAYOUT_SECONDS):
+            return pdf.render(html, properties)
+    except bounds.Unbounded as error:
+        raise TooComplex(f"the document is too complex to be laid out: {error}") from None
 
 
 def file_name(job: ReportInput) -> str:

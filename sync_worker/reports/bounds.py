@@ -1,4 +1,4 @@
-"""Bounds of a template: how long it may compute, and how much it may write."""
+"""Bounds of what users write: how long a template and a document may compute, and how much a template may write."""
 
 import signal
 from collections.abc import Iterable, Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 MAX_SECONDS = 10.0  # of computing, which a table of 5,000 rows does in a quarter of a second
+MAX_LAYOUT_SECONDS = 120.0  # of computing, for a document that its sender wrote; one of ours ends by its shape
 AGAIN = 0.05  # seconds
 MAX_CHARACTERS = 10_000_000
 
