@@ -16,8 +16,8 @@ run: install ## Start the whole platform on this machine; Ctrl-C stops it.
 demo: install ## Submit one job of each task type and show the results; starts a platform if none runs.
 	@exec $(PY) -m tandem.deploy.local.demo
 
-test: install-dev ## Run the whole test suite, WORKERS=4 tests side by side; it starts every server it needs.
-	@exec $(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+test: install-dev ## Run the whole test suite, WORKERS=4 side by side; it starts every server it needs. TWICE=1: see tests/twice.sh.
+	@exec $(if $(TWICE),bash tests/twice.sh $(PY),$(PY) -m pytest) -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-fast: install-dev ## Run what is quick, without workers and browsers: under a minute.
 	@exec $(PY) -m pytest -n 3 --dist worksteal -m "not slow" $(ARGS)
