@@ -9,6 +9,7 @@ from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.shared.tasks.catalog.report import REPORT
 from tandem.sync_worker.engine.attempt import attempt
+from tandem.sync_worker.handlers.report import TooComplex
 from tandem.sync_worker.reports import bounds
 from tests.support.sync_attempts import Start
 
@@ -35,7 +36,7 @@ def test_a_document_that_computes_for_too_long_fails_finally(
     job = outcome(start, book, payload)
     assert (job.status, job.attempt, job.max_attempts) == (Status.FAILED, 1, 3)
     assert job.error
-    assert (job.error["type"], job.error["retryable"]) == ("too_complex", False)
+    assert (job.error["type"], job.error["retryable"]) == (TooComplex.type, False)
     assert "did not come to an end within 0.5 s of computing" in job.error["message"]
 
 
