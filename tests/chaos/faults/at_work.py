@@ -1,31 +1,52 @@
-"""Which workers have requests open at the provider, by its log: a fault is to hit work."""
+"""Who is at work, by the provider's log and the journal: a fault is to hit work, and not its last moment."""
 
 import json
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 
 class AtWork:
-    """Reads the provider's log as it grows."""
+    """Reads the provider's log and the journal as they grow."""
 
-    def __init__(self, log: Path, *, but: frozenset[str]) -> None:
-        self._log, self._but = log, but  # models that don't count
-        self._read = 0
-        self._open: dict[int, str] = {}  # askers by the request's number
+    def __init__(self, provider: Path, journal: Path, *, but: frozenset[str], lengths: Mapping[str, float]) -> None:
+        """`but`: models that don't count; `lengths`: how many seconds a journal task takes, by its marker."""
+        self._provider, self._journal = _Growing(provider), _Growing(journal)
+        self._but, self._lengths = but, lengths
+        self._open: dict[int, tuple[str, str]] = {}  # askers and markers by the request's number
+        self._ends: dict[int, float] = {}  # of journal tasks, by their process, if it lives
 
-    def requests(self, worker: str) -> int:
-        """Count the open requests of a worker."""
-        self._catch_up()
-        return sum(asker == worker for asker in self._open.values())
+    def requests(self, worker: str) -> list[str]:
+        """Give the markers of a worker's open requests."""
+        for entry in self._provider.entries():
+            if "ended" in entry:
+                self._open.pop(entry["number"], None)
+            elif entry["model"] not in self._but:
+                self._open[entry["number"]] = entry["asker"], entry["marker"]
+        return [marker for asker, marker in self._open.values() if asker == worker]
 
-    def _catch_up(self) -> None:
-        with self._log.open("rb") as file:
+    def left(self, horse: int) -> float:
+        """Give the seconds that the journal task of this process still takes; 0 if it has none."""
+        for entry in self._journal.entries():
+            if "began" in entry:
+                self._ends[entry["pid"]] = entry["began"] + self._lengths.get(entry["marker"], 0.0)
+        return max(0.0, self._ends.get(horse, 0.0) - time.time())
+
+
+class _Growing:
+    """A log of JSON lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._read = path, 0
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Give what is new since the last look, line by line."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
             file.seek(self._read)
             new = file.read()
         whole = new[: new.rfind(b"\n") + 1]
         self._read += len(whole)
-        for line in whole.splitlines():
-            entry = json.loads(line)
-            if "ended" in entry:
-                self._open.pop(entry["number"], None)
-            elif entry["model"] not in self._but:
-                self._open[entry["number"]] = entry["asker"]
+        yield from (json.loads(line) for line in whole.splitlines())

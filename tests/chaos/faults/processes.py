@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import time
 from contextlib import suppress
@@ -15,17 +16,22 @@ from tests.chaos.faults.chronicle import Chronicle
 from tests.chaos.faults.shared import Impossible, Shared
 from tests.chaos.outside.records import Deed
 from tests.chaos.plan.model import SIZES, SLOTS, Act, Fault, Plan, Role
-from tests.chaos.platform import Platform, Slot, age
+from tests.chaos.platform import GRACE, Platform, Slot, age
 
 SETTLE = 0.1  # seconds after which nothing more is claimed for a process that is gone
 RETRY = 0.2  # seconds
-AT_WORK = 3.0  # seconds that a fault of a worker waits until it has something to hit
+AT_WORK = 8.0  # seconds that a fault of a worker waits until it has something to hit
 REQUESTS = 3  # that an LLM worker has open then
 LASTS = 0.3  # seconds that a sync job has lasted then, and so lasts longer
-SUSPECT = 30.0  # seconds that a fault of the isolation server waits until it has one
+# Seconds that a journal task still takes when its worker is told to end: it has some to end what it is at.
+ENDS = GRACE + 0.5
+LEASE = 6.0
+SUSPECT = 30.0  # seconds that a fault of the isolation server waits until it has suspects
+SUSPECTS = 2  # that it waits for first, in the first half
 ANY_TIME = 15.0  # seconds that a fault waits for its slot, when another fault has just emptied it
 WIP = ("rq:wip:sync-high", "rq:wip:sync", "rq:wip:sync-low")
 SIGNALS = {Act.KILL: signal.SIGKILL, Act.STOP: signal.SIGSTOP, Act.RESTART: signal.SIGTERM}
+MARKER = re.compile(r"job-\d+-\d+\.")
 SUSPICIOUS = 2  # workers that died with a job: then it is isolated
 
 
@@ -37,7 +43,8 @@ class Faults:
         self._platform = platform
         self._chronicle = chronicle
         self._shared = Shared(platform, chronicle)
-        self._provider = AtWork(platform.provider_log, but=frozenset(plan.limits))
+        lengths = {job.marker: job.body["seconds"] for job in plan.submissions if job.task == "journal"}
+        self._at_work = AtWork(platform.provider_log, platform.journal, but=frozenset(plan.limits), lengths=lengths)
         self._redis = platform.redis()
         self._looks: set[asyncio.Task[None]] = set()
         self._open: dict[str, list[Deed]] = {}  # by slot: what goes on until its successor works
@@ -111,40 +118,47 @@ class Faults:
             slots = [slot for slot in self._platform.slots if slot.role is SLOTS.get(fault.role, fault.role)]
             slots = slots[fault.which :] + slots[: fault.which]
             ready = [slot for slot in slots if slot.works]
-            for slot in [slot for slot in ready if self._at_work(slot)] or (ready if waited > AT_WORK else []):
+            for slot in [slot for slot in ready if self._busy(slot, fault)] or (ready if waited > AT_WORK else []):
                 pids = {Role.HORSE: slot.horse, Role.SUPERVISOR: slot.outer}
                 if pid := pids.get(fault.role, slot.pid):
                     return slot, pid
             await asyncio.sleep(0.02)
         raise Impossible("no such process was there")
 
-    def _at_work(self, slot: Slot) -> bool:
-        """Say whether there is something to hit."""
+    def _busy(self, slot: Slot, fault: Fault) -> bool:
+        """Say whether there is something to hit: what the worker can't end before its jobs are taken from it."""
         if slot.role is Role.SYNC:
-            return slot.horse is not None and age(slot.horse) > LASTS
-        return slot.role is not Role.LLM or self._provider.requests(slot.name) >= REQUESTS
+            if (horse := slot.horse) is None:
+                return False
+            least = {Act.RESTART: ENDS, Act.STOP: min(fault.seconds, LEASE) + 0.5}.get(fault.act, LASTS)
+            return self._at_work.left(horse) > least or (fault.act is Act.KILL and age(horse) > LASTS)
+        return slot.role is not Role.LLM or len(self._at_work.requests(slot.name)) >= REQUESTS
 
     async def _isolation_fault(self) -> None:
-        """End the server of a worker's suspects while it has one."""
-        deadline = time.monotonic() + SUSPECT
-        while time.monotonic() < deadline:
+        """End the server of a worker's suspects while they ask the provider. Raises Impossible."""
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < SUSPECT:
             for number in range(SIZES[Role.LLM]):
                 slot = self._platform.slot(Role.LLM, number)
                 server = next((child for child in children(slot.outer) if children(child)), None)
-                jobs = await asyncio.to_thread(self._suspects, slot.worker) if server else []
-                if server and jobs and children(server):
+                suspects = await asyncio.to_thread(self._suspects, slot) if server else {}
+                asking = suspects.keys() & set(self._at_work.requests(slot.name))
+                enough = len(asking) >= (SUSPECTS if waited < SUSPECT / 2 else 1)
+                if server and enough and children(server):
                     deed = self._chronicle.begin("SIGKILL", Role.ISOLATION.value, target=slot.name, pid=server)
                     self._signal(server, signal.SIGKILL)
-                    deed.jobs = frozenset(jobs)
+                    deed.jobs = frozenset(suspects.values())
                     self._chronicle.end(deed)
                     return
             await asyncio.sleep(0.02)
         raise Impossible("there was no suspect")
 
-    def _suspects(self, worker: str) -> list[str]:
+    def _suspects(self, slot: Slot) -> dict[str, str]:
+        """Give the ids of a worker's suspects by their markers."""
         with suppress(redis.RedisError):
-            return running(self._redis, Role.LLM, worker, crashes=SUSPICIOUS)
-        return []
+            jobs = running(self._redis, Role.LLM, slot.worker, crashes=SUSPICIOUS)
+            return {_marker(self._redis.hget(f"tandem:job:{job}", "payload")): job for job in jobs}
+        return {}
 
     @staticmethod
     def _signal(pid: int, signum: signal.Signals) -> None:
@@ -168,6 +182,12 @@ class Faults:
                 await asyncio.sleep(RETRY)
                 continue
             return
+
+
+def _marker(payload: Any) -> str:
+    """Find the marker in what was submitted."""
+    found = MARKER.search((payload or b"").decode())
+    return found[0] if found else ""
 
 
 def running(client: Any, role: Role, worker: str, *, crashes: int = 0) -> list[str]:

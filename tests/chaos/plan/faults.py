@@ -5,28 +5,30 @@ own, one after the other.
 """
 
 import random
+from collections.abc import Iterator
 
 from tests.chaos.plan.model import SIZES, SLOTS, Act, Fault, Role
 
 WARM_UP = 2.0  # seconds before the first fault
 SHORT = 120.0  # seconds; faults of a run that is shorter are short, too
-# How often, what, of which kind, at least and at most how many seconds.
+# How often, what, of which kind, at least and at most how many seconds. A run of 20,000 jobs does each about so often:
+# a sync worker has one job, and so gives one sample a hit; an LLM worker gives a dozen.
 PROCESSES = [
-    (16, Role.LLM, Act.KILL, (0.1, 1)),
-    (10, Role.LLM, Act.RESTART, (0, 0.5)),
-    (6, Role.LLM, Act.STOP, (8.5, 11)),  # longer than a lease
-    (6, Role.LLM, Act.STOP, (0.5, 3)),
-    (5, Role.ISOLATION, Act.KILL, (0, 0)),
-    (9, Role.SYNC, Act.KILL, (0.1, 1)),
-    (8, Role.SYNC, Act.RESTART, (0, 0.5)),
-    (5, Role.SYNC, Act.STOP, (8, 11)),
-    (4, Role.SYNC, Act.STOP, (0.5, 3)),
-    (6, Role.HORSE, Act.KILL, (0, 0)),
-    (3, Role.SUPERVISOR, Act.KILL, (0.1, 1)),
-    (8, Role.GATEWAY, Act.KILL, (0.1, 1)),
-    (5, Role.GATEWAY, Act.RESTART, (0, 0.5)),
-    (4, Role.GATEWAY, Act.STOP, (1, 5)),
-    (6, Role.CLOCK, Act.KILL, (0.1, 2)),
+    (14, Role.LLM, Act.KILL, (0.1, 1)),
+    (9, Role.LLM, Act.RESTART, (0, 0.5)),
+    (8, Role.LLM, Act.STOP, (8.5, 11)),  # longer than a lease
+    (4, Role.LLM, Act.STOP, (0.5, 3)),
+    (8, Role.ISOLATION, Act.KILL, (0, 0)),
+    (26, Role.SYNC, Act.KILL, (0.1, 1)),
+    (9, Role.SYNC, Act.RESTART, (0, 0.5)),
+    (11, Role.SYNC, Act.STOP, (8, 11)),
+    (3, Role.SYNC, Act.STOP, (0.5, 3)),
+    (14, Role.HORSE, Act.KILL, (0, 0)),
+    (8, Role.SUPERVISOR, Act.KILL, (0.1, 1)),
+    (7, Role.GATEWAY, Act.KILL, (0.1, 1)),
+    (4, Role.GATEWAY, Act.RESTART, (0, 0.5)),
+    (3, Role.GATEWAY, Act.STOP, (1, 5)),
+    (5, Role.CLOCK, Act.KILL, (0.1, 2)),
     (3, Role.CLOCK, Act.STOP, (2, 8)),
 ]
 SHARED = [
@@ -86,7 +88,7 @@ def faults_of(chance: random.Random, until: float, every: float) -> list[Fault]:
 
 def _row(chance: random.Random, kinds: list[Choice], always: list[Sure], until: float, every: float) -> list[Fault]:
     """Give first those that must be: if the run is short, in shorter intervals."""
-    sure, faults, at = list(always), [], WARM_UP
+    sure, drawn, faults, at = list(always), _cards(chance, kinds), [], WARM_UP
     pace = min(every, (until - WARM_UP) / len(always))
     while at < until or sure:
         if sure:
@@ -94,9 +96,17 @@ def _row(chance: random.Random, kinds: list[Choice], always: list[Sure], until: 
             if act is Act.AWAY and until > SHORT:
                 seconds = 15.0
         else:
-            [(_, role, act, (least, most))] = chance.choices(kinds, [weight for weight, *_ in kinds])
+            role, act, (least, most) = next(drawn)
             seconds = chance.uniform(least, most)
             which = chance.randrange(SIZES.get(SLOTS.get(role, role), 1))
         faults.append(Fault(at, role, which, act, seconds))
         at += chance.uniform(0.5, 1.5) * (pace if sure else every)
     return faults
+
+
+def _cards(chance: random.Random, kinds: list[Choice]) -> Iterator[tuple[Role, Act, tuple[float, float]]]:
+    """Draw as from a pack of cards, which has each kind as often as it says: no seed goes without one."""
+    while True:
+        pack = [(role, act, seconds) for often, role, act, seconds in kinds for _ in range(often)]
+        chance.shuffle(pack)
+        yield from pack

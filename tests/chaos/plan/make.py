@@ -12,13 +12,18 @@ from tests.chaos.plan.submissions import RPM, SHARES, TPM, journal, poison, slow
 # the faults are over.
 LIMIT, LIMIT_SHORT, SHORT = 0.95, 0.6, 2_000
 TOKENS = 45  # of a request to the model that tokens limit, on average: what the provider says
-POISONS = (3, 2000)  # of each pool in a run: at least so many, and one for so many jobs
-LONG_SYNC = (3, 500)  # sync jobs longer than a lease, likewise
+POISONS = (3, 2000)  # in the sync pool: at least so many, and one for so many jobs
+LLM_POISONS = (3, 4000)  # likewise, besides those that make suspects
+LONG_SYNC = (3, 1000)  # sync jobs longer than a lease, likewise
 CERTAIN = (2, 200)  # of each kind of wish, likewise
 LONG_WORK = 6  # slow chats that are under way when an LLM worker is hit
+SUSPECTS = 12  # slow chats beside the poison that makes them suspects
+# Seconds from a poison to the work of its neighbours in processes of their own: two crashes, and a lease after each.
+ISOLATED = 13.0
 # Seconds of a sync job that is under way when a sync worker is hit: longer than what it may still end of it.
-WORK = {Act.KILL: 4.0, Act.RESTART: 5.0, Act.STOP: SLOW}
-LLM_ROLES, SYNC_ROLES = {Role.LLM, Role.ISOLATION}, {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
+WORK = {Act.KILL: 3.0, Act.RESTART: 4.0}
+SHORT_STOP, LEASE = 3.0, 6.0
+SYNC_ROLES = {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
 LATE = {"delay": "3", "expires_in": "1"}
 SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")
 
@@ -47,7 +52,7 @@ def _demand(rate: float, kind: str) -> float:
 def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[Submission]:
     """Have some of all that a short run would have by chance only: poison, long sync jobs, each kind of wish."""
     changes: list[tuple[tuple[int, int], Callable[[Submission], Submission]]] = [
-        (POISONS, lambda job: poison(job, "async")),
+        (LLM_POISONS, lambda job: poison(job, "async")),
         (POISONS, lambda job: poison(job, "sync")),
         (LONG_SYNC, journal),
         (CERTAIN, lambda job: replace(slow_chat(job), cancel=2.0, retry=True)),  # while it runs
@@ -76,15 +81,33 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
 def _with_work_to_hit(submissions: list[Submission], faults: list[Fault]) -> list[Submission]:
     """Before a worker is hit, let it have work that lasts: slow answers, or a sync job.
 
-    When a stopped LLM worker goes on, such answers have come, and others have its jobs: it must not write them.
+    When a stopped LLM worker goes on, such answers have come, and others have its jobs: it must not write them. The
+    server of isolated jobs gets suspects: jobs that were there when a poison killed two workers.
     """
     changed = list(submissions)
     for fault in faults:
-        if fault.role not in LLM_ROLES | SYNC_ROLES:
-            continue
-        near = [i for i, job in enumerate(changed) if fault.at - 1.5 < job.at < fault.at - 0.3]
-        near = [i for i in near if "priority" not in changed[i].query]
-        for i in near[: LONG_WORK if fault.role in LLM_ROLES else 1]:
-            llm = fault.role in LLM_ROLES
-            changed[i] = slow_chat(changed[i]) if llm else journal(changed[i], WORK[fault.act])
+        if fault.role is Role.ISOLATION:
+            near = _before(changed, fault.at - ISOLATED)[: SUSPECTS + 1]
+            for place in near[:-1]:
+                changed[place] = slow_chat(changed[place])
+            for place in near[-1:]:
+                changed[place] = poison(changed[place], "async", priority="high")
+        elif fault.role is Role.LLM:
+            for place in _before(changed, fault.at)[:LONG_WORK]:
+                changed[place] = slow_chat(changed[place])
+        elif fault.role in SYNC_ROLES:
+            for place in _before(changed, fault.at)[:1]:
+                changed[place] = journal(changed[place], _lasts(fault))
     return changed
+
+
+def _before(submissions: list[Submission], moment: float) -> list[int]:
+    """Give the places of what is submitted just before, and has no part in something else."""
+    near = [i for i, job in enumerate(submissions) if moment - 1.5 < job.at < moment - 0.3]
+    return [i for i in near if "priority" not in submissions[i].query]
+
+
+def _lasts(fault: Fault) -> float:
+    if fault.act is Act.STOP:
+        return SLOW if fault.seconds > LEASE else SHORT_STOP
+    return WORK[fault.act]

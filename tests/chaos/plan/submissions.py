@@ -75,10 +75,10 @@ def body_of(kind: str, marker: str, *, seconds: float = 0) -> dict[str, Any]:
     return bodies[kind]
 
 
-def poison(was: Submission, pool: str) -> Submission:
+def poison(was: Submission, pool: str, **query: str) -> Submission:
     """Make a job that kills its own process, whenever it runs."""
     body = {"how": "kill" if pool == "async" else "segfault"}
-    return Submission(was.at, was.marker, f"{pool}_trouble", body, {}, poison=True)
+    return Submission(was.at, was.marker, f"{pool}_trouble", body, query, poison=True)
 
 
 def slow_chat(was: Submission) -> Submission:
