@@ -188,6 +188,10 @@ class Facts:
         """Say whether a job was accepted in a second that Redis has lost."""
         return case.notes.accepted is not None and self.rolled_back.touch(case.notes.accepted, case.notes.accepted)
 
+    def made_anew(self, case: Case) -> bool:
+        """Say whether Redis has lost a job, and its key, sent again, has made another one."""
+        return len(case.notes.ids) > 1 and self.unpromised(case)
+
     def unsettled(self, case: Case) -> bool:
         """Say whether anything of a job was written in a second that Redis has lost: it may have run again for that."""
         return any(self.rolled_back.touch(at, at + WRITTEN) for at in case.changes)

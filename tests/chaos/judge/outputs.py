@@ -15,9 +15,12 @@ SETTLING = 1.0  # seconds from a receiver's answer until it is written down, in 
 
 def mails(facts: Facts) -> Row:
     """A mail job that succeeded has one Message-ID in the mail server's log; a repeat has a cause."""
-    faults, sent, repeats, broken = [], 0, 0, 0
+    faults, sent, repeats, broken, apart = [], 0, 0, 0, 0
     for case in facts.cases:
         if case.planned.task != "email":
+            continue
+        if facts.made_anew(case):
+            apart += 1
             continue
         taken = [mail for mail in case.mails if mail.taken]
         broken += sum(mail.answer != "250" for mail in case.mails)
@@ -38,13 +41,17 @@ def mails(facts: Facts) -> Row:
         faults=faults,
         samples=min(sent, broken),
         least=facts.least(1, 50),
+        apart=_anew(apart),
     )
 
 
 def files(facts: Facts) -> Row:
     """Each report has its one file; what a dead run left, the clean-up of orphans has removed."""
-    faults, reports, left, kept = [], 0, 0, set(facts.files_left)
+    faults, reports, left, kept, apart = [], 0, 0, set(facts.files_left), 0
     for case in facts.cases:
+        if case.planned.task == "report" and facts.made_anew(case):
+            apart += 1
+            continue
         own = case.job.file.key if case.job and case.job.file else None
         if case.planned.task == "report" and case.succeeded:
             reports += 1
@@ -63,7 +70,12 @@ def files(facts: Facts) -> Row:
         faults=faults,
         samples=reports,
         least=facts.least(10, 500),
+        apart=_anew(apart),
     )
+
+
+def _anew(apart: int) -> str:
+    return f"{apart} that Redis lost, and their key made anew" if apart else ""
 
 
 def webhooks(facts: Facts) -> Row:

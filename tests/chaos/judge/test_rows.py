@@ -20,6 +20,7 @@ from tests.chaos.judge.made_up import (
 from tests.chaos.judge.spans import Spans
 from tests.chaos.judge.wrong_facts import (
     BROKEN,
+    FILE,
     KILLED,
     ROLLBACK,
     TWICE,
@@ -76,6 +77,22 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
     (wishes.delays, "in time", facts(case(1, "chat", planned=planned(delay="0.9")))),
     (outputs.mails, "again after a lost answer", facts(case(1, "email", mails=[mail(1, answer="lost"), mail(1)]))),
     (outputs.mails, "again after a hit", facts(case(1, "email", mails=[mail(1), mail(1)], hits=[hit("SIGKILL", 1)]))),
+    (
+        outputs.mails,
+        "Redis lost the job, and its key made another",
+        facts(
+            noted(case(1, "email", mails=[mail(1), mail(1, message_id="<y>")]), ids={"id-1", "id-2"}), deeds=[ROLLBACK]
+        ),
+    ),
+    (
+        outputs.files,
+        "Redis lost the job, and its key made another",
+        facts(
+            noted(case(1, "report", job=None, files=[FILE]), ids={"id-0", "id-1"}),
+            deeds=[ROLLBACK],
+            files_left=[FILE.key],
+        ),
+    ),
     (outputs.files, "well", facts(case(1, "report"), files_left=["ann/id-1/1/x.pdf"])),
     (
         outputs.webhooks,

@@ -227,12 +227,22 @@ WRONG: list[tuple[Judge, str, Facts]] = [
     (wishes.retries, "refused", facts(noted(case(1, "chat"), cancel=wish(0.2), retry=wish(0.4, 404)))),
     (outputs.mails, "nothing sent", facts(case(1, "email", mails=[mail(1, answer="cut")]))),
     (outputs.mails, "two ids", facts(case(1, "email", mails=[mail(1, answer="lost"), mail(1, message_id="<y>")]))),
+    (
+        outputs.mails,
+        "of two jobs with one key, and Redis lost nothing",
+        facts(noted(case(1, "email", mails=[mail(1), mail(1, message_id="<y>")]), ids={"id-1", "id-2"})),
+    ),
     (outputs.mails, "twice in peace", facts(case(1, "email", mails=[mail(1), mail(1)]))),
     (outputs.files, "without a file", facts(case(1, "report"))),
     (
         outputs.files,
         "a file left",
         facts(case(1, "report", files=[FILE], hits=[hit("SIGKILL", 1)]), files_left=[FILE.key, "ann/id-1/1/x.pdf"]),
+    ),
+    (
+        outputs.files,
+        "of two jobs with one key, and Redis lost nothing",
+        facts(noted(case(1, "report", job=None, files=[FILE]), ids={"id-0", "id-1"}), files_left=[FILE.key]),
     ),
     (outputs.files, "two in peace", facts(case(1, "report", files=[FILE]), files_left=["ann/id-1/1/x.pdf"])),
     (outputs.webhooks, "no call", facts(case(1, "chat", planned=planned(webhook_url="x")))),

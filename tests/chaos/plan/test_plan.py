@@ -1,0 +1,47 @@
+"""The plan of a long run gives each row what it needs."""
+
+from collections import Counter
+
+import pytest
+
+from tests.chaos.judge.recovery import CAUSES
+from tests.chaos.plan.make import ISOLATED, make
+from tests.chaos.plan.model import SLOW, Act, Plan, Role
+
+SPARE = 1.25  # of the hits, some tell nothing
+LEASE = 6.0
+
+
+@pytest.fixture(params=[1, 2, 3, 4], scope="module")
+def plan(request: pytest.FixtureRequest) -> Plan:
+    return make(request.param, jobs=20_000, rate=45, every=3)
+
+
+def test_sync_workers_are_hit_as_often_as_their_rows_need_samples(plan: Plan) -> None:
+    hits = Counter(
+        (fault.act.value, fault.role.value)
+        for fault in plan.faults
+        if fault.act is not Act.STOP or fault.seconds > LEASE
+    )
+    for pool, act, role, _, least in CAUSES:
+        if pool == "sync":
+            assert hits[act, role] >= SPARE * least, f"{role} {act}: {hits[act, role]} hits for {least} samples"
+
+
+def test_the_isolation_server_gets_suspects_that_last(plan: Plan) -> None:
+    faults = [fault for fault in plan.faults if fault.role is Role.ISOLATION]
+    assert len(faults) >= 8
+    for fault in faults:
+        near = [job for job in plan.submissions if fault.at - ISOLATED - 1.5 < job.at < fault.at - ISOLATED]
+        [last] = [job.at for job in near if job.poison and job.task == "async_trouble" and job.query]
+        assert sum(job.at < last and _slow(job.body) for job in near) >= 8
+
+
+def test_a_stopped_sync_worker_has_work_for_longer_than_a_lease(plan: Plan) -> None:
+    stops = [fault.at for fault in plan.faults if fault.role is Role.SYNC and fault.seconds > LEASE]
+    long = [job.at for job in plan.submissions if job.task == "journal" and job.body["seconds"] == SLOW]
+    assert all(any(stop - 1.5 < at < stop for at in long) for stop in stops)
+
+
+def _slow(body: dict[str, object]) -> bool:
+    return "slow" in str(body)
