@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import uuid4
 
 from tandem.shared.store.scripts import PENDING, Call, script
 
@@ -47,9 +48,13 @@ class Verdict:
     delay: timedelta = timedelta(0)
 
 
-@script("webhooks/claim_deliveries")
-def claim(*, limit: int, lease: timedelta) -> Due:
+def claim(*, limit: int, lease: timedelta) -> Call[Due]:
     """Claim up to `limit` due deliveries; unsettled, they come due again after `lease`."""
+    return _claim(limit=limit, lease=lease, claim=uuid4().hex)
+
+
+@script("webhooks/claim_deliveries")
+def _claim(*, limit: int, lease: timedelta, claim: str) -> Due: ...
 
 
 def settle(delivery: Delivery, verdict: Verdict, *, body: str) -> Call[bool]:

@@ -35,7 +35,7 @@ class Key(StrEnum):
     LOCK = "tandem:lock:"
     SEEN = "tandem:seen"
     ASKED = "tandem:asked:"
-    OUTAGE = "tandem:outage"  # the last token of a lease from before Redis was away, and when it was back
+    OUTAGE = "tandem:outage"  # the number of the last token of a lease from before Redis was away, and when it was back
     PAUSED = "tandem:paused"
     WORKER = "tandem:worker:"
     WORKERS = "tandem:workers:"

@@ -105,6 +105,24 @@ def test_a_lost_lease_writes_nothing(book: Book, queue: str) -> None:
 
 
 @both
+def test_a_token_comes_never_again_when_the_book_rolls_back(book: Book, queue: str) -> None:
+    """A fail-over to a replica that has not heard of the last writes: the counter of tokens goes back with them."""
+    put(book, TASKS[queue])
+    before = {key: book.client.dump(key) for key in book.client.scan_iter()}
+    [lost] = claim(book, queue)
+    book.client.flushdb()
+    for key, value in before.items():
+        book.client.restore(key, 0, cast("bytes", value))
+    [fresh] = claim(book, queue)
+    assert fresh.token.partition("-")[0] == lost.token.partition("-")[0], "the counter was to go back"
+    assert fresh.token != lost.token
+    assert book.run(leases.renew(queue, [lost], worker="old")) == [lost.id]
+    assert not succeed(book, lost)
+    assert get(book, fresh.id).status is Status.RUNNING
+    assert succeed(book, fresh)
+
+
+@both
 def test_the_job_of_a_dead_worker_goes_before_the_backlog(book: Book, queue: str) -> None:
     put(book, TASKS[queue])
     [lease] = claim(book, queue)

@@ -30,7 +30,7 @@ local function set_aside(id, arq_list)
 end
 
 local function take(id, arq_list)
-  local leased, why = claim_job(id, worker, now, lease, ttl)
+  local leased, why = claim_job(id, worker, claim, now, lease, ttl)
   if leased then
     first_token = first_token or leased.token
     leases[#leases + 1] = Lease(leased)

@@ -23,7 +23,7 @@ end
 for _, name in ipairs(names) do
   local id = redis.call('LPOP', RQ_QUEUE .. name)
   while id do
-    local leased, why = claim_job(id, worker, now, lease, ttl)
+    local leased, why = claim_job(id, worker, claim, now, lease, ttl)
     if leased then
       note_claim(worker, claim, leased.token)
       return Claimed{leases = {Lease(leased)}, unknown = unknown}

@@ -7,7 +7,7 @@ for _, mine in ipairs(held) do
   if job and job.status == RUNNING and job.token == mine.token then
     engine[queue].lease(job, mine.token, now, lease)
     running[#running + 1] = mine.id
-    if unheard and tonumber(mine.token) > unheard then
+    if unheard and number_of(mine.token) > unheard then
       redis.call('DEL', ASKED .. worker)
       unheard = nil
     end

@@ -56,6 +56,13 @@ local function count(job, from, to)
   end
 end
 
+-- The token of a lease: a number, so that a later one is greater, and what no other claim's tokens have. For the number
+-- alone comes again when the book goes back, as after a fail-over to a replica that had not heard of the last writes.
+local function new_token(claim) return redis.call('INCR', FENCE) .. '-' .. string.sub(claim, 1, 8) end
+
+-- Which of all tokens it is; 0 if it is none.
+local function number_of(token) return tonumber(string.match(token or '', '^%d+') or 0) end
+
 -- Wake one idle worker of a queue; capped, because a worker that is awake needs nobody to wake it.
 local function wake(queue)
   redis.call('LPUSH', WAKEUP .. queue, '1')

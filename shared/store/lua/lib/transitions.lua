@@ -143,8 +143,8 @@ local function fail_unreadable(job, now, ttl)
   finish_job(job, FAILED, nil, now, ttl)
 end
 
--- Take a waiting job. Returns the lease as the fields of Python's `Lease`, or nil and why not.
-local function claim_job(id, worker, now, lease, ttl)
+-- Take a waiting job for the call `claim`. Returns the lease as the fields of Python's `Lease`, or nil and why not.
+local function claim_job(id, worker, claim, now, lease, ttl)
   local key, job = job_key(id), load_job(id)
   if not job then return nil, 'unknown' end
   if not WAITING[job.status] then return nil, job.status end
@@ -159,7 +159,7 @@ local function claim_job(id, worker, now, lease, ttl)
     fail_unreadable(job, now, ttl)
     return nil, FAILED
   end
-  local token = tostring(redis.call('INCR', FENCE))
+  local token = new_token(claim)
   local attempt = redis.call('HINCRBY', key, 'attempt', 1)
   redis.call('HSET', key, 'status', RUNNING, 'token', token, 'worker', worker, 'started_at', now)
   redis.call('HDEL', key, 'run_at', 'progress', 'estimated_start')
@@ -190,7 +190,7 @@ local function unbegin(job)
   if job.expires_at then redis.call('ZADD', EXPIRING, job.expires_at, job.id) end
 end
 
--- A worker's last claim that leased something, and the token before its first, until the worker shows that it has heard
+-- A worker's last claim that leased something, and the number of the token before its first, until the worker shows that it has heard
 -- of it: by its next claim, or by renewing one of those leases.
 local function last_claim(worker)
   local claim, fence = string.match(redis.call('GET', ASKED .. worker) or '', '^(%S+) (%d+)$')
@@ -207,7 +207,7 @@ local function undo_unanswered_claim(queue, worker, claim, now)
   local undone = 0
   for _, id in ipairs(engine[queue].running()) do
     local job = load_job(id)
-    if job and job.status == RUNNING and job.worker == worker and (tonumber(job.token) or 0) > fence then
+    if job and job.status == RUNNING and job.worker == worker and number_of(job.token) > fence then
       unbegin(job)
       requeue(job, job.token, now, now, true)
       undone = undone + 1
@@ -216,7 +216,7 @@ local function undo_unanswered_claim(queue, worker, claim, now)
   return undone
 end
 
--- The last outage: the last token of a lease from before it, and when it was over.
+-- The last outage: the number of the last token from before it, and when it was over.
 local function last_outage()
   local fence, over = string.match(redis.call('GET', OUTAGE) or '', '^(%d+) (%d+)$')
   return tonumber(fence or 0), tonumber(over or 0)
@@ -227,7 +227,7 @@ end
 -- counts, so that nothing goes on for ever. Returns whether the job waits again.
 local function give_back_expired(job, now, ttl)
   local outage, over = last_outage()
-  local token = tonumber(job.token) or 0
+  local token = number_of(job.token)
   local _, fence = last_claim(job.worker or '')
   local seen = peek('HGET', WORKER .. (job.worker or ''), 'at')
   local is_from_before = token <= outage
@@ -244,7 +244,7 @@ end
 
 -- The tokens of what a claim leased, from `first` on, in case that its answer gets lost.
 local function note_claim(worker, claim, first)
-  redis.call('SET', ASKED .. worker, claim .. ' ' .. whole(tonumber(first) - 1), 'PX', ASKED_KEPT_MS)
+  redis.call('SET', ASKED .. worker, claim .. ' ' .. whole(number_of(first) - 1), 'PX', ASKED_KEPT_MS)
 end
 
 -- Waiting or running: over at once. A worker that runs it finds its lease gone. Returns the status it had.

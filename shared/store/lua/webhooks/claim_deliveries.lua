@@ -1,11 +1,11 @@
--- Claim due webhook deliveries.
+-- Claim due webhook deliveries; `claim` names this call.
 local now, claimed = now_ms(), {}
 if is_paused(WEBHOOKS) then return Due{deliveries = {}} end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DELIVERIES, '-inf', now, 'LIMIT', 0, limit)) do
   local key = DELIVERY .. id
   local f = redis.pcall('HMGET', key, 'job', 'event', 'url', 'at', 'body')
   if f[1] and f[2] and f[3] and f[4] and is_count(f[4]) then
-    local token = tostring(redis.call('INCR', FENCE))
+    local token = new_token(claim)
     local attempt = increase(key, 'attempt', 1)
     redis.call('HSET', key, 'token', token)
     redis.call('ZADD', DELIVERIES, now + lease, id)
