@@ -5,11 +5,13 @@ with which nothing is wrong when nothing is broken. Ends with 1 if one goes unno
 """
 
 import argparse
+import asyncio
+import os
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from tests.chaos.mutants.mutant import CONTROL, Mutant, Verdict, copy, judge, mu
 RUN = ["--seed", "1", "--jobs", "300", "--rate", "12", "--every", "2.2", "--deadline", "100"]
 AT_ONCE = 4  # runs side by side: they wait most of the time
 DEADLINE = 240.0  # seconds for a run with all that is around it
+Run = Callable[[Mutant], Awaitable[Verdict]]
 
 
 def main() -> None:
@@ -26,18 +29,27 @@ def main() -> None:
     parser.add_argument("--rotate", type=int, default=0, help="only so many, other ones each day")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="runs side by side (default: %(default)s)")
     options = parser.parse_args()
-    began = time.monotonic()
-    unnoticed = []
-    chosen = choose(mutants(), options.only, options.rotate)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # asyncio cancels and cleans up
+    try:
+        sys.exit(asyncio.run(report(choose(mutants(), options.only, options.rotate), options.at_once)))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+async def report(chosen: Sequence[Mutant], at_once: int) -> int:
+    """Run them and say what noticed them; gives how many went unnoticed."""
+    began, unnoticed = time.monotonic(), 0
     _say("| broken | what | noticed by |\n|---|---|---|")
-    for verdict, goals in verdicts(chosen, options.at_once):
-        _say(line(verdict.mutant, goals))
-        if not goals:
-            _say(verdict.output)
-            unnoticed.append(verdict.mutant.name)
-    _say(f"\n{len(chosen) - len(unnoticed)} of {len(chosen)} noticed, in {(time.monotonic() - began) / 60:.1f} minutes")
-    if unnoticed:
-        sys.exit(1)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
+        async for verdict, goals in verdicts(chosen, lambda mutant: run(mutant, Path(temporary)), at_once):
+            _say(line(verdict.mutant, goals))
+            if verdict.faults and (goals or verdict.mutant is CONTROL):
+                continue
+            _say(verdict.output)  # why it tells nothing
+            unnoticed += verdict.mutant is not CONTROL
+    minutes = (time.monotonic() - began) / 60
+    _say(f"\n{len(chosen) - unnoticed} of {len(chosen)} noticed, in {minutes:.1f} minutes")
+    return unnoticed
 
 
 def choose(known: Sequence[Mutant], only: str, rotate: int) -> Sequence[Mutant]:
@@ -50,22 +62,43 @@ def choose(known: Sequence[Mutant], only: str, rotate: int) -> Sequence[Mutant]:
     return [known[(first + i) % len(known)] for i in range(rotate)]
 
 
-def verdicts(chosen: Sequence[Mutant], at_once: int) -> Iterator[tuple[Verdict, list[str]]]:
-    """Run the control, then each mutant; gives the goals with which something is wrong because of what is broken."""
-    with tempfile.TemporaryDirectory(prefix="mutants-") as temporary, ThreadPoolExecutor(at_once) as pool:
-        runs = pool.map(lambda mutant: run(mutant, Path(temporary)), [CONTROL, *chosen])
-        control = next(runs)
-        _say(
-            line(CONTROL, sorted(control.wrong))
-            if control.faults
-            else f"the control came to no table:\n{control.output}"
-        )
-        for verdict in runs:
-            yield verdict, sorted(verdict.wrong - control.wrong)
+async def verdicts(chosen: Sequence[Mutant], run: Run, at_once: int) -> AsyncIterator[tuple[Verdict, list[str]]]:
+    """Run the control and the mutants; gives each mutant with the goals that show what is broken.
+
+    What tells nothing beside others runs once more, alone: a mutant that went unnoticed and, before it, a control with
+    which something was wrong or that came to no table. Without a control nothing is noticed.
+    """
+    places = asyncio.Semaphore(at_once)
+
+    async def in_turn(mutant: Mutant) -> Verdict:
+        async with places:
+            return await run(mutant)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(in_turn(mutant)) for mutant in (CONTROL, *chosen)]
+    control, *runs = [task.result() for task in tasks]
+    shown = [_shown(verdict, control) for verdict in runs]
+    yield control, sorted(control.wrong)
+    if not all(shown) and (control.wrong or not control.faults):
+        control = await run(CONTROL)
+        yield control, sorted(control.wrong)
+    for verdict, goals in zip(runs, shown, strict=True):
+        if goals:
+            yield verdict, goals
+        else:
+            again = await run(verdict.mutant)
+            yield again, _shown(again, control)
 
 
-def run(mutant: Mutant, folder: Path) -> Verdict:
-    return judge(mutant, copy(mutant, folder), RUN, seconds=DEADLINE)
+def _shown(verdict: Verdict, control: Verdict) -> list[str]:
+    """Give the goals with which something is wrong only because of what is broken."""
+    return sorted(verdict.wrong - control.wrong) if control.faults else []
+
+
+async def run(mutant: Mutant, folder: Path) -> Verdict:
+    """Do a run in a folder of its own."""
+    source = await asyncio.to_thread(copy, mutant, Path(tempfile.mkdtemp(prefix=mutant.name, dir=folder)) / "sources")
+    return await judge(mutant, source, RUN, seconds=DEADLINE)
 
 
 def line(mutant: Mutant, goals: Sequence[str]) -> str:

@@ -1,15 +1,23 @@
 """A mutant: the sources with one thing broken on purpose, and the fault run on them."""
 
+import asyncio
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+from asyncio.subprocess import DEVNULL, Process
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tandem.sync_worker.engine.memory import family
 from tests.support.processes import ROOT
+from tests.support.sources import UNTOLD, copy_sources
 
 PATCHES = Path(__file__).parent
+GRACE = 20.0  # seconds for a run that is told to end what it started
 NOISY = ("recovery", "% used")  # in the names of goals that a busy machine misses: they tell nothing here
 
 
@@ -44,30 +52,54 @@ def mutants() -> list[Mutant]:
     return [Mutant(path.stem, path.read_text().partition("\n")[0], path) for path in sorted(PATCHES.glob("*.patch"))]
 
 
-def copy(mutant: Mutant, folder: Path) -> Path:
+def copy(mutant: Mutant, target: Path) -> Path:
     """Copy the sources and break them. Raises CalledProcessError: the patch does not fit the sources any more."""
-    target = folder / mutant.name
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
-    for name in filter(None, listed.stdout.split("\0")):
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, place, follow_symlinks=False)
+    copy_sources(target)
+    shutil.copytree(ROOT / "tests", target / "tests", ignore=UNTOLD)
     if mutant.patch:
-        subprocess.run(["git", "apply", str(mutant.patch)], cwd=target, check=True)
+        apply(mutant.patch, target)
     return target
 
 
-def judge(mutant: Mutant, source: Path, options: list[str], *, seconds: float) -> Verdict:
-    """Do the fault run on a copy, for `seconds` at most."""
+def apply(patch: Path, folder: Path, *options: str) -> None:
+    """Apply a patch. Raises CalledProcessError; Git says why.
+
+    No repository around the folder takes part: in one, Git passes over files that it takes for another folder's.
+    """
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    env["GIT_CEILING_DIRECTORIES"] = str(folder.resolve().parent)
+    command = ["git", "apply", *options, str(patch)]
+    subprocess.run(command, cwd=folder, env=env, check=True)
+
+
+async def judge(mutant: Mutant, source: Path, options: list[str], *, seconds: float) -> Verdict:
+    """Do the fault run on a copy, for `seconds` at most; it leaves no process behind, also when it is cancelled."""
     faults = source / "faults.json"
     command = [sys.executable, "-m", "tests.chaos", *options, "--json", str(faults)]
     with (source / "run.log").open("w+") as log:
-        process = subprocess.Popen(command, cwd=source, stdout=log, stderr=log)
+        process = await asyncio.create_subprocess_exec(*command, cwd=source, stdin=DEVNULL, stdout=log, stderr=log)
         try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            process.wait()
+            async with asyncio.timeout(seconds):
+                await process.wait()
+        except TimeoutError:
+            log.write(f"\nstopped after {seconds:g} s\n")
+        finally:
+            await _end(process)
         log.seek(0)
         output = log.read()
     return Verdict(mutant, output, json.loads(faults.read_text()) if faults.exists() else {})
+
+
+async def _end(process: Process) -> None:
+    """End a run that has not ended: it ends what it started, or that is ended for it."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GRACE):
+            await process.wait()
+            return
+    for pid in list(family([process.pid])):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    await process.wait()
