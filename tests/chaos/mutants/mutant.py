@@ -55,7 +55,8 @@ def mutants() -> list[Mutant]:
 def copy(mutant: Mutant, target: Path) -> Path:
     """Copy the sources and break them. Raises CalledProcessError: the patch does not fit the sources any more."""
     copy_sources(target)
-    shutil.copytree(ROOT / "tests", target / "tests", ignore=UNTOLD)
+    for name in ("tests", "bench"):  # the run, and what its report says of the machine
+        shutil.copytree(ROOT / name, target / name, ignore=UNTOLD)
     if mutant.patch:
         apply(mutant.patch, target)
     return target
