@@ -4,11 +4,9 @@ It writes down each mail whose DATA it has read whole, and what it answered.
 """
 # ruff: noqa: ARG002 - aiosmtpd calls its hooks with all of these
 
-import argparse
 import asyncio
 import random
 import time
-from contextlib import suppress
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -17,6 +15,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.chaos.outside import lines
 from tests.chaos.outside.records import Transaction
+from tests.chaos.outside.serving import main
 
 # Per cent. "cut": closed before the answer, and not taken; "lost": taken, but the answer never arrives.
 ANSWERS = {"250": 91.0, "4xx": 3.0, "5xx": 1.0, "cut": 2.5, "lost": 2.5}
@@ -53,22 +52,12 @@ class MailServer:
         return SAID.get(answer, SAID["4xx"])
 
 
-async def serve(log: lines.Log, *, seed: int, port: int) -> None:
+async def serve(log: lines.Log, seed: int, port: int) -> None:
     """Serve until cancelled."""
     loop, inbox = asyncio.get_running_loop(), MailServer(log, seed)
     await loop.create_server(lambda: SMTP(inbox, loop=loop), "127.0.0.1", port, backlog=1024)
     await asyncio.Event().wait()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--log", type=Path, required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--port", type=int, required=True)
-    options = parser.parse_args()
-    with options.log.open("a") as file, suppress(KeyboardInterrupt):
-        asyncio.run(serve(lines.Log(file), seed=options.seed, port=options.port))
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, serve)

@@ -5,14 +5,12 @@ answered, and whether the answer was taken: what a job's result says must be an 
 that held its lease.
 """
 
-import argparse
 import asyncio
 import json
 import random
 import re
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from aiohttp import web
 
 from tests.chaos.outside import lines
 from tests.chaos.outside.records import Request
-from tests.chaos.outside.serving import serve
+from tests.chaos.outside.serving import main, serve
 from tests.chaos.plan.model import SLOW
 from tests.support.servers.provider_stub import chunk, refused, said
 
@@ -145,16 +143,9 @@ FAULTY: dict[str, Callable[[web.Request], Awaitable[Answer]]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--log", type=Path, required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--port", type=int, required=True)
-    options = parser.parse_args()
-    with options.log.open("a") as file, suppress(KeyboardInterrupt):
-        provider = Provider(lines.Log(file), options.seed)
-        asyncio.run(serve(provider.handle, path="/v1/{path:.*}", port=options.port))
+async def _serve(log: lines.Log, seed: int, port: int) -> None:
+    await serve(Provider(log, seed).handle, path="/v1/{path:.*}", port=port)
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, _serve)

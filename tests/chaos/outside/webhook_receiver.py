@@ -3,18 +3,16 @@
 It writes down each request with what it answered.
 """
 
-import argparse
 import asyncio
 import random
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import web
 
 from tests.chaos.outside import lines
 from tests.chaos.outside.records import Call
-from tests.chaos.outside.serving import serve
+from tests.chaos.outside.serving import main, serve
 
 WAYS = {"well": 90, "slow": 4, "error": 3, "closed": 3}  # per cent
 SLOW = 3.0  # seconds
@@ -53,16 +51,9 @@ class Receiver:
         return web.Response(status=status or 500)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--log", type=Path, required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--port", type=int, required=True)
-    options = parser.parse_args()
-    with options.log.open("a") as file, suppress(KeyboardInterrupt):
-        receiver = Receiver(lines.Log(file), options.seed)
-        asyncio.run(serve(receiver.handle, path="/{path:.*}", port=options.port))
+async def _serve(log: lines.Log, seed: int, port: int) -> None:
+    await serve(Receiver(log, seed).handle, path="/{path:.*}", port=port)
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, _serve)
