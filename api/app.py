@@ -9,6 +9,7 @@ from fastapi_offline import FastAPIOffline
 
 from tandem.api.jobs import actions, events
 from tandem.api.jobs import routes as job_routes
+from tandem.api.jobs.outgoing import Outgoing
 from tandem.api.jobs.subscriptions import Subscriptions
 from tandem.api.links import job_url
 from tandem.api.ops import health, metrics, queues
@@ -75,6 +76,7 @@ async def _opened(app: FastAPI) -> AsyncIterator[None]:
     book = BatchingBook(async_client(settings.redis, connections=CONNECTIONS))
     subscriber = async_client(settings.redis, timeout=None, connections=1)
     app.state.book = book
+    app.state.outgoing = Outgoing(book)
     dispatcher = Dispatcher(
         book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl, url_of=job_url
     )

@@ -7,6 +7,7 @@ from fastapi import Depends
 from tandem.api.auth.job_token import Watcher
 from tandem.api.auth.keys import Caller
 from tandem.api.dependencies import TheBook
+from tandem.api.jobs import outgoing
 from tandem.api.jobs.parameters import JobId
 from tandem.api.server.errors import NotFound, raises
 from tandem.shared.config.api_keys import ApiKey, Role
@@ -23,8 +24,8 @@ def may_see(caller: ApiKey, job: Job) -> bool:
 
 
 async def find(job_id: str, caller: ApiKey, book: AsyncBook, *, result: bool = True) -> Job:
-    """Read a job that the caller may see; its result may be huge, and not all need it. Raises NotFound."""
-    job = await book.run(commands.fetch(job_id) if result else commands.fetch_bounded(job_id, most=0))
+    """Read a job that the caller may see; not all need its result, and none is large. Raises NotFound."""
+    job = await book.run(outgoing.read(job_id) if result else commands.fetch_bounded(job_id, most=0))
     if job is None or not may_see(caller, job):
         raise NotFound(NO_JOB)
     return job

@@ -15,9 +15,10 @@ from tandem.api.dependencies import TheArtifacts, TheBook, TheCatalog
 from tandem.api.jobs import cursor as cursors
 from tandem.api.jobs import download
 from tandem.api.jobs.access import VisibleJob, WatchedJob, find
+from tandem.api.jobs.outgoing import TheOutgoing
 from tandem.api.jobs.parameters import JobId, Wait
 from tandem.api.jobs.subscriptions import TheSubscriptions
-from tandem.api.jobs.view import answer, json_answer, write
+from tandem.api.jobs.view import json_answer, write
 from tandem.api.links import JOBS
 from tandem.api.server.errors import Forbidden, Invalid, NotFound, raises
 from tandem.api.server.routing import ApiRoute
@@ -118,6 +119,7 @@ async def get_job(
     caller: Caller,
     book: TheBook,
     subscriptions: TheSubscriptions,
+    outgoing: TheOutgoing,
     wait: Wait = 0,
     include: Annotated[Literal["input"] | None, Query(description="`input`: what was submitted, too.")] = None,
 ) -> Response:
@@ -125,9 +127,9 @@ async def get_job(
     if wait and not job.finished:
         job = await subscriptions.wait(job, wait)
     if include is None:
-        return answer(job, caller=caller)
+        return outgoing.answer(job, caller=caller)
     stored = await book.run(commands.read_input(job_id))
-    return answer(job, caller=caller, more={"input": stored or b"null"})
+    return outgoing.answer(job, caller=caller, more={"input": stored or b"null"})
 
 
 @router.post(

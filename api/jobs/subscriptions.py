@@ -10,11 +10,12 @@ from typing import Annotated, Any, NoReturn, Self
 from fastapi import Depends
 
 from tandem.api.dependencies import from_state
+from tandem.api.jobs import outgoing
 from tandem.shared.jobs.events import Event, Kind
 from tandem.shared.jobs.model import Job
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import AsyncClient
-from tandem.shared.store import commands, events
+from tandem.shared.store import events
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.keys import Key
 
@@ -89,7 +90,7 @@ class Subscriptions:
                 await asyncio.shield(asyncio.ensure_future(self._leave(channel)))
 
     async def wait(self, job: Job, seconds: float) -> Job:
-        """Wait until `job` is finished or `seconds` are over; gives its latest record.
+        """Wait until `job` is finished or `seconds` are over; gives its latest record, as `outgoing.read` does.
 
         Raises:
             StoreUnavailable: Redis went away.
@@ -101,9 +102,9 @@ class Subscriptions:
                 while latest and not latest.finished and not self.stopping:
                     event = await feed.next()
                     if event is None or event.kind is Kind.END:
-                        latest = await self._book.run(commands.fetch(job.id))
+                        latest = await self._book.run(outgoing.read(job.id))
         except TimeoutError:
-            latest = await self._book.run(commands.fetch(job.id))
+            latest = await self._book.run(outgoing.read(job.id))
         return latest or job
 
     def stop(self) -> None:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from tandem.api.jobs import outgoing
 from tandem.shared.dispatch import Receipt
 from tandem.shared.errors import ServiceError
 from tandem.shared.jobs.model import Job
-from tandem.shared.store import commands
 from tandem.shared.store.executor import AsyncBook
 
 TRIES = 5  # of a key whose job goes away between the answer and the look
@@ -46,6 +46,6 @@ async def once(enqueue: Callable[[], Awaitable[Receipt]], book: AsyncBook) -> tu
     for _ in range(TRIES):
         receipt = await enqueue()
         # A job that was erased since has freed its key: the same request then makes a new one.
-        if job := receipt.job or await book.run(commands.fetch(receipt.id)):
+        if job := receipt.job or await book.run(outgoing.read(receipt.id)):
             return job, receipt
     raise ServiceError("the job of this Idempotency-Key is being erased")

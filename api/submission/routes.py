@@ -11,9 +11,10 @@ from starlette.types import Receive, Scope, Send
 from tandem.api.auth.keys import Caller, authenticate, bearer, require_admin
 from tandem.api.dependencies import TheBook
 from tandem.api.jobs.access import may_see
+from tandem.api.jobs.outgoing import TheOutgoing
+from tandem.api.jobs.outgoing import read as read_job
 from tandem.api.jobs.parameters import JobId, Wait, preferred_wait
 from tandem.api.jobs.subscriptions import TheSubscriptions
-from tandem.api.jobs.view import answer
 from tandem.api.links import job_url, task_path
 from tandem.api.server.errors import BodyTooLarge, Forbidden, NotFound, UnsupportedMediaType, raises
 from tandem.api.server.quota_headers import HEADERS, rate_headers
@@ -23,7 +24,6 @@ from tandem.api.submission.options import SubmitOptions
 from tandem.api.submission.parser import Asked, Parser, SubmitHeaders
 from tandem.shared.errors import KeyReused, RateExceeded, StoreUnavailable
 from tandem.shared.jobs.view import JobView
-from tandem.shared.store import commands
 from tandem.shared.tasks.registry import Catalog
 from tandem.shared.tasks.spec import AnySpec
 
@@ -105,7 +105,10 @@ def _acceptor(spec: AnySpec) -> Any:
         if wait := preferred_wait(headers.prefer):
             sent["Preference-Applied"] = f"wait={wait}"
             job = await state.subscriptions.wait(job, wait)
-        return answer(job, 200 if job.finished or receipt.replayed else 202, sent, caller=caller)
+        status = 200 if job.finished or receipt.replayed else 202
+        # What was submitted is submitted: who finds no room for a large result finds it on the job's page later.
+        answer: Response = state.outgoing.answer(job, status, sent, caller=caller, may_omit=True)
+        return answer
 
     example = Example(summary=spec.summary, value=spec.example)
     accept.__annotations__["payload"] = Annotated[spec.input, Body(openapi_examples={"example": example})]
@@ -115,13 +118,18 @@ def _acceptor(spec: AnySpec) -> Any:
 def _reader(spec: AnySpec) -> Any:
     @raises(NotFound)
     async def read(
-        job_id: JobId, caller: Caller, book: TheBook, subscriptions: TheSubscriptions, wait: Wait = 0
+        job_id: JobId,
+        caller: Caller,
+        book: TheBook,
+        subscriptions: TheSubscriptions,
+        outgoing: TheOutgoing,
+        wait: Wait = 0,
     ) -> Response:
-        job = await book.run(commands.fetch(job_id))
+        job = await book.run(read_job(job_id))
         if job is None or job.task != spec.name or not may_see(caller, job):
             raise NotFound(f"no {spec.name} job with this id")
         if wait and not job.finished:
             job = await subscriptions.wait(job, wait)
-        return answer(job, caller=caller)
+        return outgoing.answer(job, caller=caller)
 
     return read

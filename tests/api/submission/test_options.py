@@ -16,6 +16,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.store import commands
 from tandem.shared.store.batching import PLACES
 from tandem.shared.store.executor import Book
+from tandem.shared.store.scripts import SCRIPTS
 from tests.support.gateway import CHAT, Gateway, is_problem, started
 from tests.support.jobs import TTL, claim_one, finish, tick
 from tests.support.processes import until
@@ -239,7 +240,7 @@ async def test_a_repeat_whose_job_goes_away_meanwhile_is_a_new_job(
             book.run(commands.cancel(first, ttl=TTL))
 
             def erase_just_before_it_is_read(said: bytes) -> None:
-                if b"HMGET" in said:
+                if SCRIPTS["read"].sha1.encode() in said:
                     erased.append(book.run(commands.erase(first)))
 
             network.before = erase_just_before_it_is_read
