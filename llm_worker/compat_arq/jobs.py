@@ -67,7 +67,9 @@ class PlainArq(Worker):
         except (ValueError, TypeError, KeyError):
             self._leave_alone("a record that is not JSON: give wire.job_serializer to whoever enqueues it")
             return
-        if name in self.catalog and self.catalog[name].queue is Queue.LLM:
+        if not entry.is_text:
+            self._leave_alone("an id that is no text")
+        elif name in self.catalog and self.catalog[name].queue is Queue.LLM:
             await self._adopt(entry, self.catalog[name], args, kwargs)
         elif name in self.functions:
             await self._start_plain(entry, name)

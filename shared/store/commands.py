@@ -95,5 +95,5 @@ def adopt(
 
 
 @script("compat/reject", library=ENGINES)
-def reject(job_id: str, *, origin: str, why: str) -> bool:
-    """Refuse a job of plain RQ from the queue `origin`: RQ shows it as failed."""
+def reject(job_id: bytes, *, origin: str, why: str, shown: bool) -> bool:
+    """Refuse a job of plain RQ from the queue `origin`; `shown`: RQ lists it as failed."""

@@ -45,11 +45,22 @@ class Lease:
 
 @dataclass(frozen=True)
 class Unknown:
-    """A queue entry that is not in the job book, its queue in its engine, and what arq keeps of it."""
+    """A queue entry that is not in the job book, its queue in its engine, and what arq keeps of it.
 
-    id: Foreign
+    Anybody may have written it: what is no UTF-8 names its job in `raw` alone.
+    """
+
+    raw: bytes
     queue: str
     record: bytes = b""
+
+    @property
+    def is_text(self) -> bool:
+        return self.id.encode() == self.raw
+
+    @property
+    def id(self) -> str:
+        return self.raw.decode(errors="replace")
 
 
 @dataclass(frozen=True)

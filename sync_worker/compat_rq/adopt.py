@@ -22,6 +22,8 @@ def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
     """Adopt a queue entry that is not in the job book, or refuse it: then RQ shows it as failed, with the reason."""
     origin = entry.queue
     try:
+        if not entry.is_text:
+            raise Refused("its id is no text")
         fields = cast("Mapping[bytes, bytes]", book.client.hgetall(RqKey.RQ_JOB + entry.id))
         call = RqCall.read(fields, settings.rq_imports or ())
         payload = call.model_dump_json()
@@ -29,7 +31,7 @@ def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
     except (ValueError, RecursionError, ResponseError) as error:  # a hash that is none is no outage
         why = str(error) if isinstance(error, Refused) else "its record can't be read"
         log.warning("refused %s of RQ's queue %s: %s", entry.id, origin, why)
-        book.run(commands.reject(entry.id, origin=origin, why=why))
+        book.run(commands.reject(entry.raw, origin=origin, why=why, shown=entry.is_text))
         return False
     return book.run(
         commands.adopt(

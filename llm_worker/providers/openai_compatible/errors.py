@@ -7,7 +7,7 @@ context_too_long     final      413, or a 4xx, 500 or 502 that says so     Conte
 content_filtered     final      a 4xx, also 403, of a content filter
 bad_request          final      any other 4xx                         BadRequest, SchemaRefused
 rate_limited         transient  429                                   RateLimited, with the provider's retry_after
-provider_unavailable transient  408, 409, 5xx                         with the provider's retry_after
+provider_unavailable transient  408, 409, 5xx                         with the provider's retry_after, up to a minute
 
 How servers say so is in `wordings.py`, when to come back in `waits.py`.
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from tandem.llm_worker.providers.openai_compatible.error_response import ErrorResponse
 
-LONGEST_WAIT = timedelta(days=1)
+LONGEST_WAIT = timedelta(days=1)  # for a limit
+LONGEST_FAULT = timedelta(minutes=1)  # who is broken or overloaded knows no better than we when it will be well
 LIMITED = 429
 TIMES = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|h|m(?!illi)|s)", re.ASCII)
 DURATION = re.compile(rf"(?:{TIMES.pattern})+", re.ASCII)
@@ -26,7 +27,10 @@ SINCE_1970 = 1e9  # a number from here on is a time, in seconds since 1970, or i
 
 
 def retry_after(error: ErrorResponse) -> timedelta | None:
-    """Read the provider's word on when to come back; None if it has none, at most LONGEST_WAIT."""
+    """Read the provider's word on when to come back; None if it has none.
+
+    At most LONGEST_WAIT for a limit, LONGEST_FAULT for what is no limit.
+    """
     headers = error.headers
     said = [
         _number(headers.get("retry-after-ms"), UNITS["ms"]),
@@ -37,7 +41,8 @@ def retry_after(error: ErrorResponse) -> timedelta | None:
     ]
     if error.status == LIMITED:
         said += [_reset(headers), _sentence(error.field("message"))]
-    return next((wait for wait in said if wait is not None), None)
+    wait = next((wait for wait in said if wait is not None), None)
+    return wait if wait is None or error.status == LIMITED else min(wait, LONGEST_FAULT)
 
 
 def _number(value: str | None, unit: timedelta) -> timedelta | None:

@@ -74,6 +74,16 @@ async def test_retry_after(stub: Stub, make: MakeContext, headers: dict[str, str
     assert (error.type, error.retry_after) == ("rate_limited", wait)
 
 
+@pytest.mark.parametrize("status", [408, 500, 503, 529])
+@pytest.mark.parametrize(("said", "wait"), [("7", 7), ("86400", 60), ("Fri, 31 Dec 2100 23:59:59 GMT", 60)])
+async def test_what_is_no_limit_puts_a_job_off_for_a_minute_at_most(
+    stub: Stub, make: MakeContext, status: int, said: str, wait: float
+) -> None:
+    stub.script(refused(status, {"retry-after": said}, message="Overloaded."))
+    error = await failure(make, stub.url)
+    assert (error.type, error.retry_after) == ("provider_unavailable", timedelta(seconds=wait))
+
+
 async def test_llmocks_own_quota(mock: LlMock, make: MakeContext) -> None:
     mock.script({"type": "fail", "status": 429, "retry_after": 2.5})
     assert (await failure(make, mock.url)).retry_after == timedelta(seconds=2.5)

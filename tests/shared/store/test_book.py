@@ -377,7 +377,7 @@ def test_finished_and_unknown_ids_in_the_queues_stop_nobody(book: Book) -> None:
     answer = book.run(leases.claim_sync(worker="w", ttl=TTL))
     assert (len(answer.leases), [entry.id for entry in answer.unknown]) == (1, ["stranger"])
     book.client.hset("rq:job:stranger", "status", "queued")
-    assert book.run(commands.reject("stranger", origin="sync", why="whose is it?"))
+    assert book.run(commands.reject(b"stranger", origin="sync", why="whose is it?", shown=True))
     assert book.client.zscore("rq:failed:sync", "stranger") == -1, "RQ's for ever"
 
 

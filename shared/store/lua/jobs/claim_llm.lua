@@ -25,7 +25,7 @@ local function set_aside(id, arq_list)
     redis.call('DEL', ARQ_JOB .. id)
   else
     redis.call('ZADD', arq_list, now + LEASE_MS, id)
-    if not running then unknown[#unknown + 1] = Unknown{id = id, queue = arq_list, record = record} end
+    if not running then unknown[#unknown + 1] = Unknown{raw = id, queue = arq_list, record = record} end
   end
 end
 

@@ -31,7 +31,7 @@ for _, name in ipairs(names) do
     if why == 'unknown' or is_anew(id, why) then
       -- Not in the job book: kept aside until it is adopted or refused; the clock puts it back if neither happens.
       redis.call('ZADD', ADOPTING, now + LEASE_MS, name .. ' ' .. id)
-      unknown[#unknown + 1] = Unknown{id = id, queue = name}
+      unknown[#unknown + 1] = Unknown{raw = id, queue = name}
       if #unknown >= 20 then return Claimed{leases = {}, unknown = unknown} end
     end
     id = redis.call('LPOP', RQ_QUEUE .. name)
