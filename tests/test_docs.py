@@ -13,10 +13,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tandem.api.jobs import events
 from tandem.deploy.local.ports import free_port
+from tandem.deploy.local.run import welcome
 from tandem.shared.config.api_keys import make_key_files
 from tandem.shared.config.settings import Settings, variable
 from tandem.shared.tasks.registry import load
+from tandem.shared.webhooks import deliverer, request
+from tandem.sync_worker.mail import smtp
+from tandem.sync_worker.reports import table
 from tests.support.processes import ROOT, Process, until
 from tests.support.sources import copy_sources
 
@@ -145,6 +150,27 @@ def test_the_tasks_table_is_the_catalogue() -> None:
         for spec in load()
     }
     assert documented == declared
+
+
+# --- numbers of other pages
+
+NUMBERS = [
+    ("docs/api.md", "A comment every {} s keeps the connection open", events.HEARTBEAT),
+    ("docs/webhooks.md", "up to {} at once", deliverer.AT_ONCE),
+    ("docs/webhooks.md", "no answer within {} s", request.TIMEOUT.total_seconds()),
+    ("docs/mail-and-reports.md", "or {} s went by", smtp.DATA_TIMEOUT),
+    ("docs/mail-and-reports.md", "smaller type (down to {} pt)", min(table.SIZES)),
+]
+
+
+@pytest.mark.parametrize(("page", "sentence", "number"), NUMBERS)
+def test_a_number_on_a_page_is_the_code_s(page: str, sentence: str, number: float) -> None:
+    assert sentence.format(f"{number:g}") in (ROOT / page).read_text()
+
+
+def test_the_quick_start_shows_what_make_run_prints() -> None:
+    [block] = re.findall(r"```console\n\$ make run\n(.*?)```", README, re.DOTALL)
+    assert block[block.index("ready http") :].strip() == welcome(Settings(_env_file=None))
 
 
 # --- docs/architecture.md

@@ -26,6 +26,7 @@ from tests.support.tasks import WITH_TASKS
 ADMIN_KEY = "chaos-admin-key-0123456789"
 USER_KEY = "chaos-user-key-0123456789abc"
 CONCURRENCY = 20  # of each LLM worker
+START = 150.0  # seconds until all is up, on a machine that does other things as well
 GRACE = 2  # seconds; less than a slow answer takes, so that restarts hand back
 MODULES = {
     Role.GATEWAY: "tandem.api",
@@ -149,7 +150,7 @@ class Platform:
             for number in range(SIZES[role]):
                 self.slots.append(Slot(role, number, *self._process(role, number)))
         for slot in self.slots:
-            slot.process.until_says(READY[slot.role], patience=60)
+            slot.process.until_says(READY[slot.role], patience=START)
 
     def _process(self, role: Role, number: int) -> tuple[Process, str, str]:
         """Start a process; gives it, what the job book calls it, and what it is called outside."""

@@ -108,6 +108,27 @@ async def test_a_retried_job_begins_a_new_stream_and_goes_on_counting(gateway: G
 # --- over a socket
 
 
+async def test_a_comment_keeps_a_connection_open(
+    gateway: Gateway, worker: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await gateway.submit()
+    monkeypatch.setattr(route, "HEARTBEAT", 1)
+    headers = {"Authorization": "Bearer ann-key-0123456789abc"}
+    async with served(gateway.app, stall=60.0) as port, httpx.AsyncClient(timeout=20) as client:
+        url = f"http://127.0.0.1:{port}/v1/jobs/{job_id}/events"
+        async with client.stream("GET", url, headers=headers) as answer:
+            said = [line async for line in until_line(answer, ": still here")]
+        assert "event: end" not in said
+    finish(worker, claim_one(worker))
+
+
+async def until_line(answer: httpx.Response, last: str) -> AsyncIterator[str]:
+    async for line in answer.aiter_lines():
+        yield line
+        if line == last:
+            return
+
+
 @asynccontextmanager
 async def served(app: FastAPI, *, stall: float) -> AsyncIterator[int]:
     """Serve the application on a port of its own in this process."""

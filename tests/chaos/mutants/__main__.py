@@ -18,8 +18,8 @@ from pathlib import Path
 from tests.chaos.mutants.mutant import CONTROL, Mutant, Verdict, copy, judge, mutants
 
 RUN = ["--seed", "1", "--jobs", "300", "--rate", "12", "--every", "2.2", "--deadline", "100"]
-AT_ONCE = 4  # runs side by side: they wait most of the time
-DEADLINE = 240.0  # seconds for a run with all that is around it
+AT_ONCE = max(2, os.cpu_count() or 2)  # runs side by side: once their processes are up they wait most of the time
+DEADLINE = 300.0  # seconds for a run with all that is around it
 Run = Callable[[Mutant], Awaitable[Verdict]]
 
 
@@ -29,15 +29,22 @@ def main() -> None:
     parser.add_argument("--rotate", type=int, default=0, help="only so many, other ones each day")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="runs side by side (default: %(default)s)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # asyncio cancels and cleans up
     try:
-        sys.exit(asyncio.run(report(choose(mutants(), options.only, options.rotate), options.at_once)))
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        unnoticed = asyncio.run(report(choose(mutants(), options.only, options.rotate), options.at_once))
+    except asyncio.CancelledError:
+        sys.exit("told to stop")
+    sys.exit(1 if unnoticed else 0)
 
 
 async def report(chosen: Sequence[Mutant], at_once: int) -> int:
-    """Run them and say what noticed them; gives how many went unnoticed."""
+    """Run them and say what noticed them; gives how many went unnoticed.
+
+    Raises CancelledError if it was told to stop by a signal: also the runs are stopped then.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, task.cancel)
     began, unnoticed = time.monotonic(), 0
     _say("| broken | what | noticed by |\n|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:

@@ -23,7 +23,7 @@ from tandem.shared.store import commands, leases, queues
 from tandem.shared.store.deliveries import Delivery, Outcome
 from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.queues import QueueName
-from tandem.shared.webhooks import request
+from tandem.shared.webhooks import deliverer, request
 from tandem.shared.webhooks.deliverer import Deliverer
 from tests.support.jobs import FAILURE, TTL, claim, finish, get, put, succeed
 
@@ -177,6 +177,19 @@ async def test_a_hanging_receiver_delays_nobody(book: Book, receiver: Receiver, 
         await shown(book, job_id, "delivered")
         assert len(receiver.to("/hangs")) == 10
         receiver.release.set()
+
+
+async def test_so_many_are_tried_at_once_and_no_more(book: Book, receiver: Receiver, delivering: Deliver) -> None:
+    for _ in range(deliverer.AT_ONCE + 10):
+        finished(book, f"{receiver.url}/hangs")
+    async with delivering():
+        await receiver.until("/hangs", deliverer.AT_ONCE)
+        job_id = finished(book, f"{receiver.url}/takes")
+        await asyncio.sleep(0.3)  # in which one more would come
+        assert len(receiver.got) == deliverer.AT_ONCE
+        receiver.release.set()
+        await shown(book, job_id, "delivered")
+    assert len(receiver.got) == deliverer.AT_ONCE + 11
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "2130706433"])

@@ -177,6 +177,13 @@ def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         check(caught(Server("127.0.0.1", port)), TransientError, "smtp_unavailable", "timed out")
 
 
+def test_an_answer_to_the_mail_itself_is_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "TIMEOUT", 60.0)
+    monkeypatch.setattr(smtp, "DATA_TIMEOUT", 0.2)
+    with scripted(*READY, "250 ok", "250 ok", "354 go", None) as port:
+        check(caught(Server("127.0.0.1", port, "never")), TransientError, "smtp_unavailable", "timed out")
+
+
 def test_no_server_at_all() -> None:
     check(caught(plain(free_port())), TransientError, "smtp_unavailable", "refused")
 

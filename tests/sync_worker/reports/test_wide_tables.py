@@ -7,6 +7,7 @@ import pytest
 
 from tandem.shared.errors import FinalError
 from tandem.shared.tasks.catalog.report import INVOICE
+from tandem.sync_worker.reports import markdown_tables, table
 from tandem.sync_worker.reports.layout.columns import DoesNotFit
 from tandem.sync_worker.reports.table import MAX_TEXT
 from tests.support.layout import cells, check_nothing_is_lost, pages_of, sizes, texts, written
@@ -79,7 +80,12 @@ def test_numbers_stay_on_one_line() -> None:
 def test_type_gets_smaller_only_where_it_must() -> None:
     assert max(sizes(pages_of("table", TABLES["hashes"]))) == 8.2
     assert max(sizes(pages_of("table", TABLES["30 columns"]))) < 8.2
-    assert min(sizes(pages_of("table", TABLES["30 columns"]))) >= 4.6
+
+
+def test_type_gets_as_small_as_the_page_says_and_no_smaller() -> None:
+    needed = {"columns": [f"Y{n}" for n in range(26)], "rows": [[123_456] * 26]}
+    assert min(sizes(pages_of("table", needed))) == 5.2
+    assert min(table.SIZES) == min(markdown_tables.SIZES) == 5.2
 
 
 @pytest.mark.parametrize(
