@@ -4,7 +4,8 @@ TandemError
 ├── JobError                 an attempt failed; becomes the job's `error`
 │   ├── TransientError       worth another attempt, perhaps not before `retry_after`
 │   │   ├── AttemptTimeout   the handler did not end in time
-│   │   └── RateLimited      somebody's rate limit refused it: burns no attempt, up to a number of times
+│   │   ├── RateLimited      somebody's rate limit refused it: burns no attempt, up to a number of times
+│   │   └── Unreachable      a service gave no answer of its own: burns no attempt once it is known to be down
 │   └── FinalError           another attempt would fail the same way
 ├── Snooze                   not a failure: run again later, no attempt burnt
 ├── ServiceError             the platform can't take the request now
@@ -52,6 +53,18 @@ class AttemptTimeout(TransientError):
 
 class RateLimited(TransientError):
     type = "rate_limited"
+
+
+class Unreachable(TransientError):
+    """A service gave no answer of its own. `refused`: it never got the request, which is then not at fault.
+
+    `paid`: it may work at the request still. `down` is set where the service is known to be so for all: this is an
+    outage, and not the job's failure.
+    """
+
+    type = "unreachable"
+
+    refused = paid = down = False
 
 
 class FinalError(JobError):

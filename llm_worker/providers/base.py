@@ -122,8 +122,10 @@ class Provider(Protocol):
 
     `send` and `stream` fill in the exchange while they run, and raise
 
-    AttemptTimeout  provider_timeout      no complete answer in time, or a stream that stalls
-    TransientError  provider_unavailable  no connection, or it broke
+    Unreachable     provider_timeout      no answer in time
+    Unreachable     provider_unavailable  no connection, or it broke without an answer
+    AttemptTimeout  provider_timeout      an answer that was not complete in time, or a stream that stalls
+    TransientError  provider_unavailable  an answer that broke off
     """
 
     @property

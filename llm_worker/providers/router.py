@@ -13,7 +13,7 @@ from tandem.llm_worker.providers.session import ProviderSession
 from tandem.llm_worker.rate_limit.gate import Gate
 from tandem.shared.config.file import ModelConfig
 from tandem.shared.config.settings import Settings
-from tandem.shared.errors import MAX_MESSAGE, FinalError, JobError, Snooze
+from tandem.shared.errors import MAX_MESSAGE, FinalError, JobError, Snooze, Unreachable
 
 T = TypeVar("T")
 log = logging.getLogger("tandem.llm_worker")
@@ -100,9 +100,12 @@ class Router:
         return Route(self._providers[config.provider or default], Model(alias, config.name or alias))
 
     def _free(self, routes: Sequence[Route], after: timedelta) -> list[Route]:
-        """Leave out who is parked too long; if all are, the one that is free first remains."""
-        free = [route for route in routes if self._parked(route) <= after]
+        """Leave out who is down, or parked too long; if all are, the one that is free first remains."""
+        free = [route for route in routes if self._parked(route) <= after and not self._down(route)]
         return free or [min(routes, key=self._parked)]
+
+    def _down(self, route: Route) -> bool:
+        return self._gate.down(route.provider.name, route.model.alias)
 
     def _parked(self, route: Route) -> timedelta:
         return self._gate.parked(route.provider.name, route.model.alias)
@@ -110,10 +113,14 @@ class Router:
     def _worth_a_fallback(self, error: JobError | Snooze, route: Route, after: timedelta) -> bool:
         """Tell whether a fallback is worth asking after this error of the model itself."""
         if isinstance(error, Snooze):
-            return self._parked(route) > after
+            return self._parked(route) > after or self._down(route)
         if error.type == "rate_limited":
             return max(error.retry_after or timedelta(), self._parked(route)) > after
         return error.type in WORTH_A_FALLBACK
+
+
+def _is_outage(error: JobError) -> bool:
+    return isinstance(error, Unreachable) and error.down
 
 
 def verdict(errors: Sequence[JobError | Snooze], after: timedelta) -> JobError | Snooze:
@@ -127,7 +134,7 @@ def verdict(errors: Sequence[JobError | Snooze], after: timedelta) -> JobError |
     if snoozes and (errors[0] is snoozes[0] or not passing):
         soonest = min(snoozes, key=lambda error: error.delay)
         return Snooze(min(soonest.delay, after)) if passing else soonest
-    worst, *rest = sorted(failures, key=lambda error: not error.retryable)
+    worst, *rest = sorted(failures, key=lambda error: (not error.retryable, not _is_outage(error)))
     more = "".join(f"; {error.type}: {error.message}" for error in rest)
     worst.message = f"{worst.message}{more}"[:MAX_MESSAGE]
     return worst

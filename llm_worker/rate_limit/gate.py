@@ -54,6 +54,9 @@ class Gate(Protocol):
     def parked(self, provider: str, model: str) -> timedelta:
         """Tell how long the provider's model takes nothing, as far as this process knows; zero if it is free."""
 
+    def down(self, provider: str, model: str) -> bool:
+        """Tell whether it is parked because nobody there answers."""
+
     def admit(self, reservation: Reservation) -> AbstractAsyncContextManager[Exchange]:
         """Wait until it may be sent; the block sends it. A request that fails leaves the block by its JobError.
 
@@ -69,6 +72,9 @@ class OpenGate:
 
     def parked(self, provider: str, model: str) -> timedelta:  # noqa: ARG002 - nobody parks
         return timedelta()
+
+    def down(self, provider: str, model: str) -> bool:  # noqa: ARG002
+        return False
 
     @asynccontextmanager
     async def admit(self, reservation: Reservation) -> AsyncIterator[Exchange]:  # noqa: ARG002

@@ -14,7 +14,19 @@ from uuid import uuid4
 
 from tandem.llm_worker.rate_limit.batch import Batch, Operation
 from tandem.llm_worker.rate_limit.model import Grant, RequestTooLarge, Scope, Seen, Wait
-from tandem.llm_worker.rate_limit.script import LEASE, PARKED, US, Granted, Parked, Parks, TooLarge, Waiting
+from tandem.llm_worker.rate_limit.script import (
+    BUSY,
+    DOWN,
+    FAILED,
+    LEASE,
+    PARKED,
+    US,
+    Granted,
+    Parked,
+    Parks,
+    TooLarge,
+    Waiting,
+)
 from tandem.shared.errors import Snooze
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import AsyncClient
@@ -39,7 +51,8 @@ class Limiter:
         self._batch = Batch(client)
         self._listening = listening
         self._held: set[str] = set()
-        self._parks: dict[str, float] = {}  # the end, by the local clock: only a hint to ask Redis
+        self._parks: dict[str, tuple[float, str]] = {}  # end, by the local clock, and kind: only a hint to ask Redis
+        self._failing: set[str] = set()  # who gave no answer, to somebody, and none since that we know of
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -115,13 +128,35 @@ class Limiter:
             operation["delay"] = delay // US
         answer = await self._batch.post(operation)
         left = answer.left * US if isinstance(answer, Parked) else timedelta()
-        self._note(scope.name, left)
+        self._note(scope.name, left, BUSY)
         return left
+
+    async def failed(self, scope: Scope, *, job_id: str, refused: bool) -> timedelta:
+        """Tell that a request of this job got no answer; answers how long the model is parked now, zero if it is not.
+
+        It is once that has happened to three jobs in a row, or to one whose request was `refused`, that is not even
+        received: for a second first, each time twice as long, at most five, until somebody gets an answer.
+        """
+        operation: Operation = {"op": "failed", "park": scope.name, "job": job_id, "refused": refused}
+        answer = await self._batch.post(operation)
+        left = answer.left * US if isinstance(answer, Parked) else timedelta()
+        self._note(scope.name, left, DOWN)
+        return left
+
+    def answered(self, scope: Scope) -> None:
+        """Tell that somebody got an answer; costs nothing where nobody has failed before."""
+        if scope.name in self._failing:
+            self._failing.discard(scope.name)
+            self._batch.post({"op": "answered", "park": scope.name})
 
     def parked(self, scope: Scope) -> timedelta:
         """How long the scope is still parked, as far as this process has heard; zero if it is not."""
-        end = self._parks.get(scope.name, 0.0)
+        end, _ = self._parks.get(scope.name, (0.0, BUSY))
         return timedelta(seconds=max(0.0, end - time.monotonic()))
+
+    def down(self, scope: Scope) -> bool:
+        """Whether it is parked because nobody there answers."""
+        return bool(self.parked(scope)) and self._parks[scope.name][1] == DOWN
 
     @asynccontextmanager
     async def admitted(
@@ -185,8 +220,9 @@ class Limiter:
                             outage.over()
                             await self._catch_up()
                         elif message["type"] == "message":
-                            delay, _, name = message["data"].decode().partition(" ")
-                            self._note(name, int(delay) * US)
+                            delay, _, rest = message["data"].decode().partition(" ")
+                            name, _, kind = rest.partition("\n")
+                            self._note(name, int(delay) * US, kind or BUSY)
             except Exception as error:  # noqa: BLE001 - without the news, parks go unheard for good
                 await asyncio.sleep(outage.pause(error))
 
@@ -194,10 +230,12 @@ class Limiter:
         answer = await self._batch.post({"op": "parks"})
         if isinstance(answer, Parks):
             for park in answer.parks:
-                self._note(park.name, park.left * US)
+                self._note(park.name, park.left * US, park.kind)
 
-    def _note(self, name: str, left: timedelta) -> None:
+    def _note(self, name: str, left: timedelta, kind: str) -> None:
         now = time.monotonic()
-        self._parks = {known: end for known, end in self._parks.items() if end > now}
+        self._parks = {known: park for known, park in self._parks.items() if park[0] > now}
+        if kind in {DOWN, FAILED}:
+            self._failing.add(name)
         if left > timedelta():
-            self._parks[name] = max(self._parks.get(name, 0.0), now + left.total_seconds())
+            self._parks[name] = max(self._parks.get(name, (0.0, kind)), (now + left.total_seconds(), kind))

@@ -4,9 +4,13 @@ On a 429 (told by `providers/openai_compatible/errors.py`, as a RateLimited erro
 worker, for the provider's `retry_after` or a time that doubles. Meanwhile `providers/router.py` asks a fallback if the
 park is longer than the model's `fallback_after`, `shared/jobs/retry.py` puts the job back without burning an attempt
 (MAX_THROTTLED times), and who comes to the parked model is put back by a Snooze of `limiter.py`: nothing is sent.
+
+Where nobody answers (an Unreachable error of several jobs in a row, or a refused connection) the model is parked as
+down, with pauses that grow until somebody gets an answer: fallbacks are asked at once, and no attempt is burnt.
 """
 
 import logging
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
@@ -17,7 +21,7 @@ from tandem.llm_worker.rate_limit.gate import Exchange, Reservation
 from tandem.llm_worker.rate_limit.limiter import Limiter
 from tandem.llm_worker.rate_limit.model import Grant, Limits, Scope, seen
 from tandem.shared.config.settings import Settings
-from tandem.shared.errors import JobError, RateLimited
+from tandem.shared.errors import JobError, RateLimited, Unreachable
 
 log = logging.getLogger("tandem.llm_worker")
 
@@ -81,6 +85,10 @@ class RateLimitedGate:
         """Tell how long the provider's model takes nothing, as far as this process knows; zero if it is free."""
         return self._limiter.parked(self._scopes.scope(provider, model))
 
+    def down(self, provider: str, model: str) -> bool:
+        """Tell whether it is parked because nobody there answers."""
+        return self._limiter.down(self._scopes.scope(provider, model))
+
     @asynccontextmanager
     async def admit(self, reservation: Reservation) -> AsyncIterator[Exchange]:
         """Wait until the request may be sent; the block sends it.
@@ -99,6 +107,9 @@ class RateLimitedGate:
                 try:
                     yield exchange
                     self._reported.difference_update({(reservation.provider, kind) for kind in OPERATOR})
+                except Unreachable as error:
+                    await self._note_failure(scope, reservation, error)
+                    raise
                 except RateLimited as error:
                     error.retry_after = await self._limiter.park(scope, error.retry_after)
                     raise
@@ -107,6 +118,15 @@ class RateLimitedGate:
                     raise
                 finally:
                     self._settle(exchange, grant)
+                    if exchange.status is not None and not isinstance(sys.exception(), Unreachable):
+                        self._limiter.answered(scope)
+
+    async def _note_failure(self, scope: Scope, reservation: Reservation, error: Unreachable) -> None:
+        """Park the model if it is down by what we know now; then this is an outage, and not the job's failure."""
+        left = await self._limiter.failed(scope, job_id=reservation.job_id, refused=error.refused)
+        if left:
+            error.down = True
+            error.retry_after = max(error.retry_after or left, left)
 
     @contextmanager
     def _ticket(self, reservation: Reservation) -> Iterator[str]:

@@ -11,6 +11,8 @@ from tandem.shared.store.signature import Answer, Arguments, constants
 LEASE = timedelta(seconds=10)
 US = timedelta(microseconds=1)
 PARKED = "tandem:parked"
+# Why something is parked, and news of a failure that parks nothing yet.
+BUSY, DOWN, FAILED = "busy", "down", "failed"
 
 KEYS = {
     "LIMIT": "tandem:limit:level:",
@@ -20,6 +22,7 @@ KEYS = {
     "DEADLINES": "tandem:limit:deadlines",
     "PARK": "tandem:park:",
     "PARKS": "tandem:limit:parks",
+    "FAILING": "tandem:limit:failing:",
     "TIME": "tandem:limit:time",
     "PARKED": PARKED,
     "METRICS": Key.METRICS,
@@ -53,8 +56,13 @@ NUMBERS = {
     "FIRST_PARK": timedelta(seconds=1) // US,  # where the provider does not say how long; doubled each time
     "LONGEST_PARK": timedelta(seconds=60) // US,
     "PARK_MEMORY_MS": 60_000,
+    "FAILURES": 3,  # jobs in a row that got no answer: then it is the provider that is down
+    "FAILING_MS": 600_000,  # so long the first of them is remembered
+    "FIRST_PAUSE": timedelta(seconds=1) // US,  # of a provider that is down; doubled each time, until it answers
+    "LONGEST_PAUSE": timedelta(seconds=5) // US,
     "TTL_MS": 86_400_000,
 }
+KINDS = {"BUSY": BUSY, "DOWN": DOWN, "FAILED": FAILED}
 CLOCK = "local function now_us() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end"
 
 
@@ -94,6 +102,7 @@ class Park:
 
     name: str
     left: int
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -121,5 +130,5 @@ ANSWER = Answer(list[Said])
 def source(clock: str = CLOCK) -> str:
     """Give the script: constants, clock, arithmetic, operations."""
     folder = files(__package__) / "lua"
-    head = [constants({**KEYS, **NUMBERS}), ANSWER.lua(), clock, ARGUMENTS.lua()]
-    return "\n".join([*head, *((folder / name).read_text() for name in ("gcra.lua", "limiter.lua"))])
+    head = [constants({**KEYS, **NUMBERS, **KINDS}), ANSWER.lua(), clock, ARGUMENTS.lua()]
+    return "\n".join([*head, *((folder / name).read_text() for name in ("gcra.lua", "limiter.lua", "parks.lua"))])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tandem.shared.errors import MAX_MESSAGE, JobError, RateLimited, Snooze, StoreUnavailable
+from tandem.shared.errors import MAX_MESSAGE, JobError, RateLimited, Snooze, StoreUnavailable, Unreachable
 from tandem.shared.jobs.errors import trace
 from tandem.shared.tasks.spec import RetryPolicy
 from tandem.shared.types.backoff import Backoff
@@ -11,7 +11,8 @@ from tandem.shared.types.backoff import Backoff
 UNFORESEEN = "an error that nobody foresaw; the worker's log has its traceback"
 MAX_TRACE = 4000  # characters, the end: there is where it was raised
 STORE_AWAY = timedelta(seconds=2)
-MAX_THROTTLED = 20  # times that a rate limit burns no attempt of a job; then it counts like any failure
+PROVIDER_AWAY = timedelta(seconds=1)  # at least
+MAX_THROTTLED = 20  # times that a rate limit, or a request that may be paid, burns no attempt; then it counts
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,18 @@ def decide(
         return HandBack(error.delay)
     if isinstance(error, StoreUnavailable):  # an outage of Redis is no fault of the job's
         return HandBack(STORE_AWAY)
+    if isinstance(error, Unreachable) and error.down and not error.paid:  # no more is an outage of a provider
+        return HandBack(_wait(error, PROVIDER_AWAY), begun=False)
     failure = describe(error, own_words=own_words)
-    if isinstance(error, RateLimited) and throttled < MAX_THROTTLED:
+    if _is_throttled(error) and throttled < MAX_THROTTLED:
         return HandBack(_wait(error, backoff(policy, throttled + 1, jitter)), throttled=True)
     if not failure.retryable or attempt >= policy.max_attempts:
         return Fail(failure)
     return RetryIn(_wait(error, backoff(policy, attempt, jitter)), failure)
+
+
+def _is_throttled(error: BaseException) -> bool:
+    return isinstance(error, RateLimited) or (isinstance(error, Unreachable) and error.down)
 
 
 def _wait(error: BaseException, wait: timedelta) -> timedelta:

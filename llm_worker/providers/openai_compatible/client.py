@@ -15,7 +15,7 @@ import structlog
 from tandem.llm_worker.providers.base import Call, Endpoint, OnPiece
 from tandem.llm_worker.providers.openai_compatible.errors import quotes
 from tandem.llm_worker.rate_limit.gate import Exchange
-from tandem.shared.errors import AttemptTimeout, TransientError
+from tandem.shared.errors import AttemptTimeout, JobError, TransientError, Unreachable
 
 # Servers close idle connections after 5 s (uvicorn's default): leave them first, or a request meets a closed socket.
 KEEPALIVE = 4.0
@@ -23,14 +23,15 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 OPENAI = "api.openai.com"
 TRACEABLE = re.compile(r"[A-Za-z0-9._-]{1,100}")  # nothing else may become a header
 LINGER = 0.5  # seconds for the end of a body that has said all
+NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, aiohttp.ClientConnectorError)
 BROKEN = (httpx2.HTTPError, aiohttp.ClientError, OSError)  # what a broken connection is; TimeoutError is an OSError
 
 
 class Client:
     """Sends requests to one provider. What it answers, with whatever status, is given; the rest is raised.
 
-    provider_timeout      transient  no complete answer in time, or a stream that stalls   AttemptTimeout
-    provider_unavailable  transient  no connection, or it broke
+    provider_timeout      transient  no complete answer in time   Unreachable; AttemptTimeout if a part of it had come
+    provider_unavailable  transient  no connection, or it broke   Unreachable; TransientError if a part of it had come
     """
 
     def __init__(self, sdk: openai.AsyncOpenAI, endpoint: Endpoint) -> None:
@@ -68,7 +69,7 @@ class Client:
 
     async def send(self, call: Call[Any], exchange: Exchange) -> bytes:
         """Send a request and read the whole answer."""
-        with self._failures(call):
+        with self._failures(call, exchange):
             exchange.sent = True
             # The SDK's time-out starts anew with every byte; this one is for the whole answer.
             async with asyncio.timeout(self._endpoint.timeout.total_seconds()):
@@ -85,7 +86,7 @@ class Client:
 
         An error, and the answer of a server that does not stream after all, is given whole; otherwise this is None.
         """
-        with self._failures(call):
+        with self._failures(call, exchange):
             exchange.sent = True
             async with asyncio.timeout(self._endpoint.timeout.total_seconds()):
                 try:
@@ -135,29 +136,41 @@ class Client:
                     pass
 
     @contextmanager
-    def _failures(self, call: Call[Any]) -> Iterator[None]:
+    def _failures(self, call: Call[Any], exchange: Exchange) -> Iterator[None]:
         """Turn what the SDK raises where nobody answered into a JobError."""
         try:
             yield
         except TimeoutError:
-            raise self._timed_out() from None
+            raise self._timed_out(exchange) from None
         except (openai.APIError, *BROKEN) as error:
             causes = list(_causes(error))
+            refused = any(isinstance(cause, NOT_CONNECTED) for cause in causes)
             # aiohttp's transport reports some broken connections as time-outs: the first cause knows.
-            if any(isinstance(cause, TimeoutError) for cause in causes):
-                raise self._timed_out() from None
+            if any(isinstance(cause, TimeoutError) for cause in causes) and not refused:
+                raise self._timed_out(exchange) from None
             said = str(causes[-1])[:200]
             shown = type(causes[-1]).__name__ + ("" if quotes(said, call.private) else f": {said}")
             name = self._endpoint.name
-            raise TransientError(f"no answer from {name}: {shown}", type="provider_unavailable") from None
+            message, kind = f"no answer from {name}: {shown}", "provider_unavailable"
+            if exchange.status is not None:
+                raise TransientError(message, type=kind) from None
+            exchange.sent = not refused
+            failure = Unreachable(message, type=kind)
+            failure.refused = refused
+            raise failure from None
 
     def _stalled(self) -> AttemptTimeout:
         name, seconds = self._endpoint.name, self._endpoint.stall.total_seconds()
         return AttemptTimeout(f"the stream of {name} stalled for {seconds:g} s", type="provider_timeout")
 
-    def _timed_out(self) -> AttemptTimeout:
+    def _timed_out(self, exchange: Exchange) -> JobError:
         name, seconds = self._endpoint.name, self._endpoint.timeout.total_seconds()
-        return AttemptTimeout(f"no complete answer from {name} within {seconds:g} s", type="provider_timeout")
+        message, kind = f"no complete answer from {name} within {seconds:g} s", "provider_timeout"
+        if exchange.status is not None:
+            return AttemptTimeout(message, type=kind)
+        failure = Unreachable(message, type=kind)
+        failure.paid = True
+        return failure
 
 
 def _whole(response: httpx2.Response, exchange: Exchange) -> bytes:

@@ -7,7 +7,8 @@ context_too_long     final      413, or a 4xx, 500 or 502 that says so     Conte
 content_filtered     final      a 4xx, also 403, of a content filter
 bad_request          final      any other 4xx                         BadRequest, SchemaRefused
 rate_limited         transient  429                                   RateLimited, with the provider's retry_after
-provider_unavailable transient  408, 409, 5xx                         with the provider's retry_after, up to a minute
+provider_unavailable transient  408, 409                              with the provider's retry_after, up to a minute
+provider_unavailable transient  5xx                                   Unreachable, with the same
 
 How servers say so is in `wordings.py`, when to come back in `waits.py`.
 
@@ -16,6 +17,8 @@ What follows from them:
   `providers/router.py` asks a fallback if the park is longer than the model's `fallback_after`;
   `shared/jobs/retry.py` puts the job back without burning an attempt (MAX_THROTTLED times). Whoever comes to a parked
   model meanwhile is put back by a Snooze of `rate_limit/limiter.py`, and nothing is sent.
+- Unreachable: `rate_limit/rate_limited.py` parks the model as down once jobs in a row got no answer; then fallbacks are
+  asked at once, and jobs wait without burning attempts.
 - `provider_unavailable`, `invalid_credentials`, `insufficient_quota`, `unknown_model`: `providers/router.py` asks a
   fallback; without one a transient error is retried by the task's policy, a final one fails the job.
 - `bad_request`: `providers/session.py` sends it again without what the model can't do, if it names that;
@@ -30,7 +33,7 @@ from tandem.llm_worker.providers.errors import BadRequest, ContextTooLong, Schem
 from tandem.llm_worker.providers.openai_compatible import wordings
 from tandem.llm_worker.providers.openai_compatible.error_response import FAILED, ErrorResponse
 from tandem.llm_worker.providers.openai_compatible.waits import retry_after
-from tandem.shared.errors import FinalError, JobError, RateLimited, TransientError
+from tandem.shared.errors import FinalError, JobError, RateLimited, TransientError, Unreachable
 
 SHOWN = 300
 Classify = Callable[[ErrorResponse], JobError]
@@ -57,7 +60,8 @@ def classify(error: ErrorResponse, *, private: tuple[str, ...], schema: bool = F
     wait = retry_after(error)
     if error.status == 429:  # noqa: PLR2004
         return RateLimited(message, retry_after=wait)
-    return TransientError(message, type="provider_unavailable", retry_after=wait)
+    kind_of = TransientError if error.status < 500 else Unreachable  # noqa: PLR2004
+    return kind_of(message, type="provider_unavailable", retry_after=wait)
 
 
 def _final_kind(error: ErrorResponse) -> str | None:

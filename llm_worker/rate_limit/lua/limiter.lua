@@ -1,10 +1,8 @@
--- Does `operations` in their order; answers a list with an answer to each.
+-- The operations on reservations; parks.lua does them in their order.
 --   acquire  ticket, by, tokens, sort, levels, park, urgent  -> Granted, Waiting or TooLarge
 --   settle   ticket, by, tokens? (none: nothing was sent), seen?  -> Done
 --   renew    tickets, by                               -> Done
---   park     park, label, delay? (us; none: longer each time) -> Parked
---   parks                                              -> Parks
--- Each may be repeated when its answer got lost.
+-- and those of parks.lua, which is put behind this. Each may be repeated when its answer got lost.
 
 -- Redis's clock may go back. What was free, held or booked would then be so for as long as the jump: by this clock, which
 -- stands still instead and runs on from there, nobody notices. All times in the limiter's keys are of it.
@@ -246,42 +244,3 @@ local function renew(op)
   end
   return Done{}
 end
-
-local function park(op)
-  tally('throttled|' .. op.label, 1)
-  local key, ends = PARK .. op.park, park_of(op.park)
-  local delay = op.delay
-  if not delay then
-    -- Others who were on their way tell the same story: once counted is enough.
-    if ends > now then return Parked{left = math.ceil(ends - now)} end
-    local times = redis.call('HINCRBY', key, 'times', 1)
-    delay = math.min(FIRST_PARK * 2 ^ (times - 1), LONGEST_PARK)
-  end
-  if now + delay > ends then
-    redis.call('HSET', key, 'until', string.format('%.0f', now + delay))
-    if ends <= now then redis.call('HSET', key, 'waiting', 0) end
-    redis.call('PEXPIRE', key, math.ceil(delay / 1000) + PARK_MEMORY_MS)
-    redis.call('ZADD', PARKS, now + delay, op.park)
-    redis.call('PUBLISH', PARKED, string.format('%.0f ', delay) .. op.park)
-    ends = now + delay
-  end
-  return Parked{left = math.ceil(math.max(ends - now, 0))}
-end
-
-local function parks()
-  local list = {}
-  redis.call('ZREMRANGEBYSCORE', PARKS, '-inf', now)
-  local found = redis.call('ZRANGE', PARKS, 0, -1, 'WITHSCORES')
-  for i = 1, #found, 2 do
-    list[#list + 1] = Park{name = found[i], left = math.ceil(tonumber(found[i + 1]) - now)}
-  end
-  return Parks{parks = list}
-end
-
-local handlers = {acquire = acquire, settle = settle, renew = renew, park = park, parks = parks}
-local answers = {}
-reap()
-for i, op in ipairs(operations) do answers[i] = handlers[op.op](op) end
-save_levels()
-for _, key in ipairs({RESERVED, DEADLINES, PARKS, TIME}) do redis.call('PEXPIRE', key, TTL_MS) end
-return answers

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from tandem.llm_worker.providers.errors import ContextTooLong
-from tandem.shared.errors import AttemptTimeout, FinalError, JobError, TransientError
+from tandem.shared.errors import FinalError, JobError, TransientError, Unreachable
 from tandem.shared.tasks.catalog.llm import Message
 from tests.support.llm_attempts import SECRET, MakeContext
 from tests.support.servers.llmock import LlMock
@@ -140,7 +140,7 @@ async def test_transient(stub: Stub, make: MakeContext, reply: web.Response, kin
 async def test_an_answer_that_never_comes(stub: Stub, make: MakeContext) -> None:
     stub.script(None)
     error = await failure(make, stub.url, llm_timeout=timedelta(seconds=0.2))
-    assert isinstance(error, AttemptTimeout)
+    assert isinstance(error, Unreachable)
     assert error.type == "provider_timeout"
 
 

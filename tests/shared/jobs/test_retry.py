@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.shared.errors import FinalError, RateLimited, Snooze, StoreUnavailable, TransientError
+from tandem.shared.errors import FinalError, RateLimited, Snooze, StoreUnavailable, TransientError, Unreachable
 from tandem.shared.jobs.retry import MAX_THROTTLED, STORE_AWAY, UNFORESEEN, Fail, Failure, HandBack, RetryIn, decide
 from tandem.shared.tasks.spec import RetryPolicy
 
@@ -52,6 +52,28 @@ def test_a_retry_waits_at_least_as_long_as_the_server_asks(
 def test_a_snooze_burns_no_attempt() -> None:
     delay = timedelta(seconds=3)
     assert decide(Snooze(delay), RetryPolicy(max_attempts=1), attempt=99, jitter=0) == HandBack(delay)
+
+
+def unreachable(*, down: bool, paid: bool = False) -> Unreachable:
+    error = Unreachable("no answer", retry_after=timedelta(seconds=4) if down else None)
+    error.down, error.paid = down, paid
+    return error
+
+
+def test_an_outage_of_a_provider_burns_no_attempt() -> None:
+    policy = RetryPolicy(max_attempts=1)
+    for throttled in (0, MAX_THROTTLED):
+        decision = decide(unreachable(down=True), policy, attempt=1, jitter=0, throttled=throttled)
+        assert decision == HandBack(timedelta(seconds=4), begun=False)
+    assert isinstance(decide(unreachable(down=False), policy, attempt=1, jitter=0), Fail)
+
+
+def test_a_request_that_may_be_paid_is_not_sent_again_for_ever() -> None:
+    policy, error = RetryPolicy(max_attempts=1), unreachable(down=True, paid=True)
+    decision = decide(error, policy, attempt=1, jitter=0)
+    assert isinstance(decision, HandBack)
+    assert decision.throttled
+    assert isinstance(decide(error, policy, attempt=1, jitter=0, throttled=MAX_THROTTLED), Fail)
 
 
 def test_an_outage_of_redis_burns_no_attempt() -> None:

@@ -84,6 +84,7 @@ PATTERNS = [
     Pattern("tandem:limit:time", "hash", Life.TTL),
     Pattern("tandem:park:<name>", "hash", Life.TTL),
     Pattern("tandem:limit:parks", "zset", Life.TTL),
+    Pattern("tandem:limit:failing:<name>", "set", Life.TTL),
     Pattern("arq:queue:webhooks", "zset"),
     Pattern("arq:queue:high", "zset"),
     Pattern("arq:queue", "zset"),

@@ -131,13 +131,13 @@ def fits(most: int) -> Callable[[dict[str, Any]], web.Response]:
 
 
 @asynccontextmanager
-async def serve_stub() -> AsyncIterator[Stub]:
+async def serve_stub(port: int = 0) -> AsyncIterator[Stub]:
     server = Stub()
     app = web.Application(client_max_size=2**26)
     app.router.add_post("/v1/{path:.*}", server.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     yield server
     server.release.set()
