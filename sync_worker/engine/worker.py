@@ -147,7 +147,7 @@ class SyncWorker(Worker):
         assert isinstance(lease, Lease)  # noqa: S101 - what dequeue returned; RQ's signature says Job
         try:
             if call := self._run(lease):
-                self.book.insist(call, unless=self._out_of_grace)
+                self.book.insist(call)  # also after the grace: `_overdue` ends it
         except StoreUnavailable as error:
             log.warning("%s is left to the clock: %s", lease.id, error)
         self.set_state(WorkerStatus.IDLE)

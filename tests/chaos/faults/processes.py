@@ -26,8 +26,8 @@ LASTS = 0.3  # seconds that a sync job has lasted then, and so lasts longer
 # Seconds that a journal task still takes when its worker is told to end: it has some to end what it is at.
 ENDS = GRACE + 0.5
 LEASE = 6.0
-SUSPECT = 30.0  # seconds that a fault of the isolation server waits until it has suspects
-SUSPECTS = 2  # that it waits for first, in the first half
+SUSPECT = 90.0  # seconds that a fault of the isolation server waits until it has suspects
+SUSPECTS = 2  # that it waits for in the first half
 ANY_TIME = 15.0  # seconds that a fault waits for its slot, when another fault has just emptied it
 WIP = ("rq:wip:sync-high", "rq:wip:sync", "rq:wip:sync-low")
 SIGNALS = {Act.KILL: signal.SIGKILL, Act.STOP: signal.SIGSTOP, Act.RESTART: signal.SIGTERM}
@@ -46,6 +46,7 @@ class Faults:
         lengths = {job.marker: job.body["seconds"] for job in plan.submissions if job.task == "journal"}
         self._at_work = AtWork(platform.provider_log, platform.journal, but=frozenset(plan.limits), lengths=lengths)
         self._redis = platform.redis()
+        self._isolation = asyncio.Lock()  # each fault has suspects of its own
         self._looks: set[asyncio.Task[None]] = set()
         self._open: dict[str, list[Deed]] = {}  # by slot: what goes on until its successor works
 
@@ -83,7 +84,8 @@ class Faults:
             if fault.role in {Role.REDIS, Role.NETWORK, Role.DISK}:
                 await self._shared.do(fault)
             elif fault.role is Role.ISOLATION:
-                await self._isolation_fault()
+                async with self._isolation:
+                    await self._isolation_fault()
             else:
                 await self._process_fault(fault)
         except Impossible as why:
