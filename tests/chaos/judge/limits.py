@@ -79,7 +79,7 @@ def used(facts: Facts) -> Iterator[Row]:
             measured=shown,
             faults=faults,
             samples=len(parts),
-            least=facts.least(1, 30),
+            least=facts.least(1, 20),
             speed=True,
             apart=f"{apart:.0f} s of outages, and those in which no LLM worker was free" if apart else "",
         )

@@ -1,6 +1,7 @@
 """Each row turns to NO on each kind of wrong fact, and is content where nothing is wrong."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,12 +9,14 @@ from tests.chaos.judge import ends, limits, outputs, recovery, results, streams,
 from tests.chaos.judge.evidence import Facts
 from tests.chaos.judge.made_up import (
     AT,
+    SYNC,
     call,
     case,
     deed,
     facts,
     mail,
     request,
+    run,
     submission,
     told,
 )
@@ -34,6 +37,7 @@ from tests.chaos.judge.wrong_facts import (
     planned,
 )
 from tests.chaos.plan.model import Limit
+from tests.chaos.row import Row
 
 
 @pytest.mark.parametrize(
@@ -125,6 +129,51 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
         ),
     ),
 ]
+
+
+def sync_hit(role: str, busy: tuple[float, float] | None = None, **more: Any) -> Facts:
+    """Make a journal job that was hit at 1.5 s and began again at 13 s; all sync workers were at work from, until."""
+    other = "sync-worker-2-0009"
+    runs = [run(1, token="a", ended=None), run(1, token="b", worker=other, began=AT + 13, ended=AT + 14)]
+    found = case(1, "journal", runs=runs, hits=[hit("SIGKILL", 1.5, role=role, target=SYNC)])
+    times = {"began": AT + busy[0], "ended": AT + busy[1]} if busy else {}
+    work = [run(2, token=who, worker=who, **times) for who in ("sync-worker-1-0008", other) if busy]
+    planned_deeds = frozenset({("SIGKILL", role)})
+    return facts(found, scheduled=work, planned_deeds=planned_deeds, slots={"sync worker": 2}, **more)
+
+
+def _sync_row(found: Facts) -> Row:
+    [row] = [row for row in recovery.recovery(found) if row.goal.startswith("sync")]
+    return row
+
+
+@pytest.mark.parametrize("role", ["sync worker", "sync supervisor"])
+def test_what_waits_for_a_free_worker_is_taken_out_and_printed(role: str) -> None:
+    assert faults(recovery.recovery, sync_hit(role)), "11.5 s, and workers were free"
+    assert faults(recovery.recovery, sync_hit(role, (2, 7))), "its lease was not over: nobody was waited for"
+    row = _sync_row(sync_hit(role, (8, 13)))
+    assert not row.faults
+    assert row.apart == "5 s of 1 hits in which Redis took nothing or no worker was free"
+
+
+@pytest.mark.parametrize("kind", ["memory full", "partition"])
+def test_what_waits_for_redis_is_taken_out_and_printed(kind: str) -> None:
+    row = _sync_row(sync_hit("sync worker", deeds=[deed(kind, "redis", began=6, ended=AT + 10)]))
+    assert not row.faults
+    assert row.apart == "4 s of 1 hits in which Redis took nothing or no worker was free"
+
+
+@pytest.mark.parametrize(("kind", "at", "counts"), [("x", 9.0, False), ("worker_crash", 9.0, True), ("x", 13.5, True)])
+def test_a_run_that_failed_before_it_was_seen_is_no_sample(kind: str, at: float, *, counts: bool) -> None:
+    found = sync_hit("sync worker")
+    found.cases[0].job = again((kind, at), task="journal", result={"done": "b"})
+    row = _sync_row(found)
+    assert bool(row.faults) is counts
+    assert row.apart == ("" if counts else "1 its next run failed, and left nothing outside")
+
+
+def test_a_stop_of_redis_that_was_over_before_is_no_excuse() -> None:
+    assert faults(recovery.recovery, sync_hit("sync worker", deeds=[deed("memory full", "redis", began=0)]))
 
 
 @pytest.mark.parametrize(
