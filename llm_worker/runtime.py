@@ -11,7 +11,7 @@ from tandem.llm_worker.providers.router import Router
 from tandem.llm_worker.rate_limit.limiter import Limiter
 from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
 from tandem.shared.config.settings import Settings
-from tandem.shared.runtime.redis_client import async_client
+from tandem.shared.runtime.redis_client import LEASE_TIMEOUT, async_client
 from tandem.shared.store.batching import BatchingBook
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.tasks.registry import Catalog, load
@@ -33,11 +33,15 @@ def check(settings: Settings) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """Settings, tasks, the job book and the providers behind their limits."""
+    """Settings, tasks, the job book and the providers behind their limits.
+
+    `leases` is the job book over a connection that nothing but renewals uses: what else waits holds none of them up.
+    """
 
     settings: Settings
     catalog: Catalog
     book: AsyncBook
+    leases: AsyncBook
     router: Router
 
     @classmethod
@@ -47,6 +51,9 @@ class Runtime:
         async with AsyncExitStack() as stack:
             book = BatchingBook(async_client(settings.redis))
             stack.push_async_callback(book.aclose)
+            renewals = async_client(settings.redis, timeout=LEASE_TIMEOUT, connections=1, retries=0)
+            leases = BatchingBook(renewals)
+            stack.push_async_callback(leases.aclose)
             # Requests of the limiter go one after the other; who is parked reads from a connection of its own.
             parks = async_client(settings.redis, timeout=None, connections=1)
             stack.push_async_callback(parks.aclose)
@@ -57,4 +64,4 @@ class Runtime:
             scopes = Scopes.of(settings, default=endpoints(settings)[0].name)
             router = Router.open(settings, RateLimitedGate(limiter, scopes))
             stack.push_async_callback(router.aclose)
-            yield cls(settings=settings, catalog=CATALOG, book=book, router=router)
+            yield cls(settings=settings, catalog=CATALOG, book=book, leases=leases, router=router)

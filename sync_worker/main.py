@@ -11,7 +11,6 @@ from tandem.shared.config.settings import BAD_SETTING, SettingsError
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.bootstrap import OUTAGE, leave, prepare
 from tandem.shared.runtime.parent_death import adopt
-from tandem.shared.runtime.redis_client import client
 from tandem.shared.tasks.handlers import BindingError
 from tandem.sync_worker.context import HANDLERS
 from tandem.sync_worker.engine.plan import CATALOG
@@ -45,8 +44,6 @@ def main(pid: int) -> None:
     adopt()  # what a job's process leaves behind
     worker = SyncWorker(
         settings,
-        connection=client(settings.redis),
-        wakeups=client(settings.redis),
         name=options.name,
         rq_queues=options.queues or (settings.rq_queues if settings.rq_imports else ()),
     )

@@ -1,10 +1,14 @@
-"""What a worker does every second: it renews its leases, and learns which jobs are not its own any more."""
+"""What a worker does every second: it renews its leases, and learns which jobs are not its own any more.
+
+What else there is to do at each beat does not hold the renewals up: it uses other connections, which may be dead.
+"""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
+from tandem.shared.runtime.outage import Outage
 from tandem.shared.store import commands, leases, scripts
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.leases import Lease
@@ -15,7 +19,7 @@ SHOWN_EVERY = 5  # heartbeats of an idle worker
 
 
 class Heartbeat:
-    """Beats in the background.
+    """Beats in the background. `book` is the one for renewals.
 
     `leases` are those that the worker holds, by job id; `lost` is told the id of a job that was cancelled or whose
     lease was lost; `besides` is what else there is to do at each beat.
@@ -37,26 +41,38 @@ class Heartbeat:
         self._leases = leases
         self._lost = lost
         self._besides = besides
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to beat."""
-        self._task = asyncio.create_task(self._keep_beating(), name="heartbeat")
+        self._tasks = [
+            asyncio.create_task(self._keep_renewing(), name="heartbeat"),
+            asyncio.create_task(self._keep_doing_besides(), name="besides"),
+        ]
 
     def stop(self) -> None:
         """End the beating."""
-        if self._task:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
-    async def _keep_beating(self) -> None:
-        beat = 0
+    async def _keep_renewing(self) -> None:
+        beat, outage = 0, Outage(log, "leases not renewed")
         while True:
             try:
                 await self._renew(shown=beat % SHOWN_EVERY == 0)
-                await self._besides()
             except Exception as error:  # noqa: BLE001 - without renewals every job would be lost
-                log.warning("leases not renewed: %s", error)
+                await asyncio.sleep(outage.pause(error))  # the next try is on a new connection
+                continue
+            outage.over()
             beat += 1
+            await asyncio.sleep(scripts.RENEW_EVERY.total_seconds())
+
+    async def _keep_doing_besides(self) -> None:
+        while True:
+            try:
+                await self._besides()
+            except Exception as error:  # noqa: BLE001 - an outage, or what a user's cron job raised
+                log.warning("a beat was left out: %s", error)
             await asyncio.sleep(scripts.RENEW_EVERY.total_seconds())
 
     async def _renew(self, *, shown: bool) -> None:

@@ -16,7 +16,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable, TransientError
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Decision, HandBack, decide
-from tandem.shared.runtime.redis_client import client
+from tandem.shared.runtime.redis_client import LEASE_TIMEOUT, client
 from tandem.shared.store import leases, queues, scripts
 from tandem.shared.store.executor import Book
 from tandem.shared.store.leases import Lease
@@ -40,7 +40,7 @@ class Watchdog:
         self._main = threading.get_ident()
         self._worker, self._leases = worker, leases
         self._settings, self._catalog = settings, catalog
-        self._book = Book(client(settings.redis))
+        self._book = Book(client(settings.redis, timeout=LEASE_TIMEOUT, retries=0))
         self._limit = settings.llm_max_block.total_seconds()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)

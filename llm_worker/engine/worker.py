@@ -77,7 +77,7 @@ class LlmWorker(PlainArq):
             await self.on_startup(self.ctx)
         watchdog = Watchdog(worker=self.id, leases=self.leases, settings=self.settings, catalog=self.catalog)
         heartbeat = Heartbeat(
-            self.book,
+            self.runtime.leases,
             worker=self.id,
             ttl=self.settings.job_ttl,
             leases=self.leases,

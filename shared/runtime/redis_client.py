@@ -24,6 +24,9 @@ from tandem.shared.runtime.outage import Outage
 log = logging.getLogger("tandem.redis")
 
 TIMEOUT = 5.0  # seconds for one command
+# As above, of what renews leases: a lease lasts for three renewals that take so long (shared/store/scripts.py).
+LEASE_TIMEOUT = 1.0
+RETRIES = 3
 START_PATIENCE = 30.0  # seconds a starting process waits for Redis
 PASSING = (redis.ConnectionError, redis.TimeoutError)
 REFUSED = (
@@ -44,14 +47,14 @@ Client = redis.Redis
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
 
-def _options(url: str, retry: Any, timeout: float | None) -> dict[str, Any]:
+def _options(url: str, retry: Any, timeout: float | None, retries: int) -> dict[str, Any]:
     common = {
         "socket_timeout": timeout,
-        "socket_connect_timeout": TIMEOUT,
+        "socket_connect_timeout": timeout or TIMEOUT,
         # A health check pings while it connects, and reconnects when that fails: retries within retries, without an
         # end where something accepts connections for a Redis that is away. Keep-alives and time-outs do its work.
         "health_check_interval": 0,
-        "retry": retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+        "retry": retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
         "retry_on_error": [redis.ConnectionError, redis.TimeoutError],
     }
     if url.startswith("unix"):
@@ -60,9 +63,12 @@ def _options(url: str, retry: Any, timeout: float | None) -> dict[str, Any]:
     return {**common, "socket_keepalive": True, "socket_keepalive_options": known}
 
 
-def client(url: str, *, timeout: float | None = TIMEOUT) -> Client:
-    """Open a client for synchronous code; `timeout` None is for blocking commands."""
-    options = _options(url, Retry, timeout)
+def client(url: str, *, timeout: float | None = TIMEOUT, retries: int = RETRIES) -> Client:
+    """Open a client for synchronous code; `timeout` None is for blocking commands.
+
+    A connection that failed is closed; each of `retries` is on a new one.
+    """
+    options = _options(url, Retry, timeout, retries)
     if found := sentinel(url):
         hosts, name, login = found
         watcher = redis.sentinel.Sentinel(hosts, **login, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
@@ -70,9 +76,11 @@ def client(url: str, *, timeout: float | None = TIMEOUT) -> Client:
     return redis.Redis.from_url(url, **options)
 
 
-def async_client(url: str, *, timeout: float | None = TIMEOUT, connections: int = 50) -> AsyncClient:
-    """Open a client for asyncio code; at most `connections`, further callers wait for one."""
-    options = _options(url, AsyncRetry, timeout)
+def async_client(
+    url: str, *, timeout: float | None = TIMEOUT, connections: int = 50, retries: int = RETRIES
+) -> AsyncClient:
+    """Open a client for asyncio code, as `client`; at most `connections`, further callers wait for one."""
+    options = _options(url, AsyncRetry, timeout, retries)
     if found := sentinel(url):
         hosts, name, login = found
         watcher = redis.asyncio.sentinel.Sentinel(hosts, **login, **options)  # type: ignore[no-untyped-call]  # as above

@@ -36,10 +36,11 @@ RAN = "ran"  # in arq's key of what is in progress: a cron job that is over
 MAX_CRASHES = 3
 SUSPECT_AFTER = MAX_CRASHES - 1
 MAX_LOSSES = 6  # of a job together with its worker, in the asyncio pool of a suspect
-LEASE = timedelta(seconds=6)  # a dead worker's jobs start elsewhere within 10 s, also on a busy machine
+# A dead worker's jobs start elsewhere within 10 s, also on a busy machine; and two renewals of three may go unanswered.
+LEASE = timedelta(seconds=6)
 RENEW_EVERY = timedelta(seconds=1)  # also how soon a cancelled job's work is stopped
 GAP = timedelta(seconds=3)  # without any call of any process: Redis was away
-REPRIEVE = timedelta(seconds=3)  # after a gap, for the holders of leases to come back and renew
+REPRIEVE = timedelta(seconds=5)  # after a gap, for the holders of leases to come back and renew
 EVENTS_KEPT = 10_000  # of a job, about; older ones are dropped
 WORKER_KEPT = timedelta(seconds=15)  # after its last heartbeat
 ASKED_KEPT = timedelta(hours=1)  # an outage may be long, and the claim before it unanswered

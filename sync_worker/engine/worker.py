@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from redis.exceptions import RedisError
-from rq import Queue, Worker
+from rq import Queue
 from rq.job import Job
 from rq.worker.base import WorkerStatus
 
@@ -29,7 +29,7 @@ from tandem.shared.jobs.attempt import timed_out, unknown_task
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack, decide
 from tandem.shared.runtime.outage import Outage
-from tandem.shared.runtime.redis_client import Client
+from tandem.shared.runtime.redis_client import LEASE_TIMEOUT, client
 from tandem.shared.store import leases, scripts
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
@@ -39,6 +39,8 @@ from tandem.sync_worker.compat_rq.adopt import adopt
 from tandem.sync_worker.engine.attempt import attempt, over_memory
 from tandem.sync_worker.engine.horse import Horse
 from tandem.sync_worker.engine.plan import Plan, is_known, plan_of
+from tandem.sync_worker.engine.renewal import Renewal
+from tandem.sync_worker.engine.rq_worker import RqWorker
 
 log = logging.getLogger("tandem.sync_worker")
 
@@ -49,29 +51,32 @@ LOOK_EVERY = timedelta(milliseconds=100)  # at a running horse
 LAST_WRITES = timedelta(seconds=5)  # after the grace time
 
 
-class SyncWorker(Worker):
-    """One process of the forking pool; it runs one job at a time in a process of its own."""
+class SyncWorker(RqWorker):
+    """One process of the forking pool; it runs one job at a time in a process of its own.
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        connection: Client,
-        wakeups: Client,
-        name: str | None = None,
-        rq_queues: Sequence[str] = (),
-    ) -> None:
+    RQ, the job book, leases and wake-ups each have connections of their own: none waits for what another waits for.
+    """
+
+    def __init__(self, settings: Settings, *, name: str | None = None, rq_queues: Sequence[str] = ()) -> None:
         queues = [*OUR_QUEUES, *(queue for queue in rq_queues if queue not in OUR_QUEUES)]
-        super().__init__(queues, connection=connection, name=name, serializer="json")
+        shown = client(settings.redis, timeout=LEASE_TIMEOUT, retries=1)
+        super().__init__(queues, connection=shown, name=name, serializer="json")
         self._rq_queues = queues[len(OUR_QUEUES) :]
         self.settings = settings
-        self.book = Book(connection)
-        self._wakeups = wakeups
+        self.book = Book(client(settings.redis))
+        self._leases = Book(client(settings.redis, timeout=LEASE_TIMEOUT, retries=0))
+        with suppress(StoreUnavailable):
+            self._show()  # the connection is there before a lease depends on it
+        self._wakeups = client(settings.redis)
         self._unanswered: Claim | None = None  # the last claim
         self._horse: Horse | None = None
         self._parent = os.getppid()
         self._deadline: float | None = None  # when a draining worker hands its job back
         self.broken = False  # by an error that nobody foresaw: RQ's loop logs it and ends as if all were well
+
+    def _show(self) -> None:
+        """Show that the worker lives while it holds no lease."""
+        self._leases.run(leases.renew("sync", [], worker=self.name))
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Claim the next job: its lease and its queue, or None if it is time to end.
@@ -95,7 +100,7 @@ class SyncWorker(Worker):
                 if timeout is None or (max_idle_time and time.monotonic() - idle_since > max_idle_time):
                     return None
                 self.heartbeat()
-                self.book.run(leases.renew("sync", [], worker=self.name))
+                self._show()
                 self._wakeups.blpop([Key.WAKEUP + "sync"], timeout=IDLE_POLL)
                 outage.over()
             except (StoreUnavailable, RedisError) as error:
@@ -134,7 +139,7 @@ class SyncWorker(Worker):
             return
         call = leases.disclaim("sync", self._unanswered, worker=self.name)
         try:
-            self.book.insist(call, unless=self._out_of_grace)
+            self._leases.insist(call, unless=self._out_of_grace)
         except StoreUnavailable as error:
             log.warning("a claim got no answer; what it took comes back when its lease is over: %s", error)
 
@@ -147,7 +152,7 @@ class SyncWorker(Worker):
         assert isinstance(lease, Lease)  # noqa: S101 - what dequeue returned; RQ's signature says Job
         try:
             if call := self._run(lease):
-                self.book.insist(call)  # also after the grace: `_overdue` ends it
+                self._leases.insist(call)  # also after the grace: `_overdue` ends it
         except StoreUnavailable as error:
             log.warning("%s is left to the clock: %s", lease.id, error)
         self.set_state(WorkerStatus.IDLE)
@@ -190,7 +195,7 @@ class SyncWorker(Worker):
 
     def _watch(self, lease: Lease, plan: Plan, horse: Horse) -> scripts.Call[bool] | None:
         """Wait for the horse, renew its lease, enforce its timeout."""
-        started = renewed = time.monotonic()
+        started, renewal = time.monotonic(), Renewal(self._leases, lease, worker=self.name)
         while not horse.wait(LOOK_EVERY):
             now = time.monotonic()
             if not horse.done and now - started > plan.timeout.total_seconds():
@@ -203,13 +208,13 @@ class SyncWorker(Worker):
                 horse.kill()
                 log.info("handing back %s", lease.id)
                 return leases.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
-            if now - renewed > scripts.RENEW_EVERY.total_seconds():
-                if not self._renewed(lease):
+            if renewal.due:
+                if not renewal.renew():
                     horse.kill()
                     self._say_whose(lease)
                     # Writes nothing; but who retries a cancelled job waits until its run is over.
                     return leases.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
-                renewed = now
+                self.heartbeat()
         if horse.exit != "exited with 0":
             log.warning("the process of %s %s", lease.id, horse.exit)
         # An outcome that the horse has written makes this a no-op: its lease is over.
@@ -220,7 +225,7 @@ class SyncWorker(Worker):
         log.info("%s is not ours any more, its work is stopped", lease.id)
         cancelled = False
         with suppress(RedisError):  # a record that can't be read ends its own run alone
-            cancelled = self.book.insist(leases.ended_in_order(lease), unless=self._out_of_grace)
+            cancelled = self._leases.insist(leases.ended_in_order(lease), unless=self._out_of_grace)
         if not cancelled:
             log.warning("%s: the lease was lost", lease.id)
 
@@ -234,14 +239,6 @@ class SyncWorker(Worker):
         decision = decide(error, policy, attempt=lease.attempt, jitter=random.random())  # noqa: S311
         log.warning("%s: attempt %d failed, %s", lease.id, lease.attempt, decision)
         return leases.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
-
-    def _renewed(self, lease: Lease) -> bool:
-        try:
-            self.heartbeat()
-            return not self.book.run(leases.renew("sync", [lease], worker=self.name))
-        except StoreUnavailable as error:
-            log.warning("lease of %s not renewed: %s", lease.id, error)
-            return True
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Note the wish; it is heeded between two jobs, or when the grace time of the running one is over."""
@@ -271,30 +268,3 @@ class SyncWorker(Worker):
     @property
     def told_to_stop(self) -> bool:
         return self._stop_requested
-
-    def register_birth(self) -> None:
-        """Take the name over; RQ refuses it for eight minutes after its last bearer was killed."""
-        self.connection.delete(self.key)
-        super().register_birth()  # type: ignore[no-untyped-call]  # RQ has no types here
-
-    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Show that the worker lives; an outage of Redis must not end it."""
-        with suppress(RedisError):
-            super().heartbeat(timeout, pipeline)
-
-    def set_state(self, state: str, pipeline: Any = None) -> None:
-        """Show what the worker does; an outage of Redis must not end it."""
-        with suppress(RedisError):
-            super().set_state(state, pipeline)
-
-    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001 - RQ's signature
-        """No suspension by `rq suspend`: whoever can write to Redis must not stop workers."""
-
-    def run_maintenance_tasks(self) -> None:
-        """RQ's maintenance fails jobs of dead workers; the clock gives them back instead."""
-
-    def subscribe(self) -> None:
-        """No commands by pub/sub: writing to Redis must not end processes. Also: no thread to fork with."""
-
-    def unsubscribe(self) -> None:
-        """Nothing was subscribed."""

