@@ -72,6 +72,8 @@ class SyncWorker(RqWorker):
         self._horse: Horse | None = None
         self._parent = os.getppid()
         self._deadline: float | None = None  # when a draining worker hands its job back
+        # RQ does it when the worker is known as ready already.
+        self._install_signal_handlers()  # type: ignore[no-untyped-call]  # RQ has no types here
         self.broken = False  # by an error that nobody foresaw: RQ's loop logs it and ends as if all were well
 
     def _show(self) -> None:
