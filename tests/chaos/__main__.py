@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos import report
+from tests.chaos import page, report
 from tests.chaos.plan.make import make
 from tests.chaos.run import run
 
@@ -40,7 +40,7 @@ def main() -> None:
     summary = report.summary(facts, command=_command(options, seed), seconds=time.monotonic() - began)
     _say(f"\n{summary}\n\n{report.table(rows)}\n")
     if options.write:
-        report.publish(summary, rows, seed)
+        page.publish(summary, rows, seed)
     if options.json:
         options.json.write_text(json.dumps({row.goal: row.faults for row in rows}))
     if faults := report.wrong(rows):

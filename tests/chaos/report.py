@@ -1,15 +1,12 @@
-"""The table of a run: for the terminal, and for docs/reference/fault-runs.md."""
+"""The table of a run, for the terminal and for the page (`page.py`)."""
 
 from collections import Counter
 from datetime import UTC, datetime
-from importlib.metadata import version
 
-from bench.report import LIBRARIES, commit, machine
+from bench.report import machine
 from tests.chaos.judge.evidence import Facts
 from tests.chaos.row import Row
-from tests.support.processes import ROOT
 
-PAGE = ROOT / "docs/reference/fault-runs.md"
 SHOWN = 5  # of what is wrong with one goal
 
 
@@ -52,18 +49,3 @@ def summary(facts: Facts, *, command: str, seconds: float) -> str:
         f"{sum(counts.values())} faults: {done}; {hits:,} times a job was hit; "
         f"Redis was away for {facts.outages.seconds:.0f} s."
     )
-
-
-def publish(summary: str, rows: list[Row], seed: int) -> None:
-    """Put the table and the versions into the page, in the place of the last run with this seed."""
-    begin, end = f"<!-- seed {seed}: begin -->", f"<!-- seed {seed}: end -->"
-    page = PAGE.read_text()
-    if begin not in page:
-        page += f"\n## Seed {seed}\n\n{begin}\n{end}\n"
-    head, _, rest = page.partition(begin)
-    _, _, tail = rest.partition(end)
-    versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    system = machine()
-    about = f"Commit {commit()}; {system['system']}, Python {system['python']}, {versions}."
-    lines = [head + begin, "", summary, "", table(rows), "", wrong(rows, bullet="- "), "", about, "", end + tail]
-    PAGE.write_text("\n".join(lines))
