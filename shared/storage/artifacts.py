@@ -18,7 +18,7 @@ from tandem.shared.errors import ServiceError
 from tandem.shared.jobs.model import Artefact
 
 AWAY = "the store of files does not take requests now"
-KEY = re.compile(r"[^/]+/([0-9A-HJKMNP-TV-Z]{26})/[0-9]+/[^/]+")  # owner/job/run/name, the job a ULID
+KEY = re.compile(r"[^/]+/([0-9A-HJKMNP-TV-Z]{26})/[0-9]+(?:-[0-9a-f]+)?/[^/]+")  # owner/job/run/name, the job a ULID
 DRAFT = re.compile(r"#[0-9]+$")  # what obstore adds to the name of a file until it is whole
 
 
