@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import uuid4
 
-from tandem.shared.store.scripts import PENDING, Call, script
+from tandem.shared.store.scripts import DELIVERING, PENDING, Call, script
 
 
 class Outcome(StrEnum):
@@ -48,13 +48,17 @@ class Verdict:
     delay: timedelta = timedelta(0)
 
 
-def claim(*, limit: int, lease: timedelta) -> Call[Due]:
-    """Claim up to `limit` due deliveries; unsettled, they come due again after `lease`."""
-    return _claim(limit=limit, lease=lease, claim=uuid4().hex)
+def claim(*, limit: int, lease: timedelta, places: int = 0) -> Call[Due]:
+    """Claim up to `limit` due deliveries; unsettled, they come due again after `lease`.
+
+    Owners take turns, and each one's hosts. At once one owner has 8 tries at most, 4 of them to one host, in all
+    processes together; while nobody else has something to deliver, half of `places` and a quarter.
+    """
+    return _claim(limit=limit, lease=lease, places=places, claim=uuid4().hex)
 
 
-@script("webhooks/claim_deliveries")
-def _claim(*, limit: int, lease: timedelta, claim: str) -> Due: ...
+@script("webhooks/claim_deliveries", library=DELIVERING)
+def _claim(*, limit: int, lease: timedelta, places: int, claim: str) -> Due: ...
 
 
 def settle(delivery: Delivery, verdict: Verdict, *, body: str) -> Call[bool]:
@@ -70,7 +74,7 @@ def settle(delivery: Delivery, verdict: Verdict, *, body: str) -> Call[bool]:
     )
 
 
-@script("webhooks/settle_delivery")
+@script("webhooks/settle_delivery", library=DELIVERING)
 def _settle(
     *,
     id: str,

@@ -42,6 +42,11 @@ class Key(StrEnum):
     METRICS = "tandem:metrics"
     DELIVERY = "tandem:delivery:"
     DELIVERIES = "arq:queue:webhooks"
+    WEBHOOK_OWNERS = "tandem:webhooks:owners"
+    WEBHOOK_HOSTS = "tandem:webhooks:hosts:"
+    WEBHOOK_DUE = "tandem:webhooks:due:"
+    WEBHOOK_TRIES = "tandem:webhooks:tries:"
+    ENLISTED = "tandem:enlisted"
     TRIMMED = "tandem:trimmed"
     SWEPT = "tandem:swept"
     UNKNOWN = "tandem:unknown:"  # since when workers have met a job whose task they do not know

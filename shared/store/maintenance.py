@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import ENGINES, RECORDS, Call, script
+from tandem.shared.store.scripts import DELIVERING, ENGINES, RECORDS, Call, script
 
 SCHEDULE_KEPT = timedelta(days=400)  # longer than any schedule pauses
 
@@ -55,6 +55,11 @@ def forget_dead_workers() -> int:
     """Drop workers that are gone from RQ's lists; looks at 200 of a list at most."""
 
 
+@script("maintenance/enlist_deliveries", library=DELIVERING)
+def enlist_deliveries() -> int:
+    """Let webhooks take turns that an older version has stored; looks at 200 at most."""
+
+
 def duties(*, ttl: timedelta, looks: int) -> list[Call[int]]:
     """List all duties in their order: a lease that an outage ran down is extended before any is taken for dead."""
     return [
@@ -66,6 +71,7 @@ def duties(*, ttl: timedelta, looks: int) -> list[Call[int]]:
         trim_registries(),
         trim_indexes(ttl=ttl),
         forget_dead_workers(),
+        enlist_deliveries(),
     ]
 
 

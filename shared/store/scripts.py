@@ -36,6 +36,8 @@ RAN = "ran"  # in arq's key of what is in progress: a cron job that is over
 MAX_CRASHES = 3
 SUSPECT_AFTER = MAX_CRASHES - 1
 MAX_LOSSES = 6  # of a job together with its worker, in the asyncio pool of a suspect
+TRIES_OF_OWNER = 8  # of webhooks at once, while others wait
+TRIES_OF_HOST = 4  # of one owner's
 # A dead worker's jobs start elsewhere within 10 s, also on a busy machine; and two renewals of three may go unanswered.
 LEASE = timedelta(seconds=6)
 RENEW_EVERY = timedelta(seconds=1)  # also how soon a cancelled job's work is stopped
@@ -77,6 +79,8 @@ CONSTANTS = {
     "MAX_CRASHES": MAX_CRASHES,
     "SUSPECT_AFTER": SUSPECT_AFTER,
     "MAX_LOSSES": MAX_LOSSES,
+    "TRIES_OF_OWNER": TRIES_OF_OWNER,
+    "TRIES_OF_HOST": TRIES_OF_HOST,
     "EVENTS_KEPT": EVENTS_KEPT,
     "LEASE_MS": LEASE,
     "GAP_MS": GAP,
@@ -93,7 +97,8 @@ CONSTANTS = {
 # Parts of `lua/lib`; each builds on those before it. What a script does not need it does not carry: all of it is run.
 RECORDS = ("time", "records", "events")
 ENGINES = (*RECORDS, "arq", "rq", "engines")
-TRANSITION = (*ENGINES, "transitions")
+DELIVERING = (*RECORDS, "webhooks")
+TRANSITION = (*ENGINES, "webhooks", "transitions")
 ADMISSION = (*ENGINES, "admission")
 CLAIM = (*TRANSITION, "priorities")
 

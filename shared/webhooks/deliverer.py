@@ -72,7 +72,7 @@ class Deliverer:
         if len(self._running) >= AT_ONCE:
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
         free = AT_ONCE - len(self._running)
-        due = await self._book.run(deliveries.claim(limit=free, lease=LEASE))
+        due = await self._book.run(deliveries.claim(limit=free, lease=LEASE, places=AT_ONCE))
         for delivery in due.deliveries:
             task = asyncio.create_task(self._deliver(delivery), name=f"webhook {delivery.id}")
             self._running.add(task)

@@ -2,95 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp import web
-from pydantic import SecretStr
 from standardwebhooks import Webhook
 
-from tandem.shared.config.settings import Settings
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail
 from tandem.shared.jobs.view import PUSHED
-from tandem.shared.runtime.redis_client import async_client
 from tandem.shared.store import commands, leases, queues
 from tandem.shared.store.deliveries import Delivery, Outcome
-from tandem.shared.store.executor import AsyncBook, Book
+from tandem.shared.store.executor import Book
 from tandem.shared.store.queues import QueueName
 from tandem.shared.webhooks import deliverer, request
-from tandem.shared.webhooks.deliverer import Deliverer
-from tests.support.jobs import FAILURE, TTL, claim, finish, get, put, succeed
-
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwaGlq9Ye0Xyz0"
-
-
-class Receiver:
-    """An endpoint that answers what a path asks for and keeps what it was sent."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.got: list[tuple[str, dict[str, str], bytes]] = []
-        self.release = asyncio.Event()
-        self.asked = asyncio.Event()
-
-    async def handle(self, request: web.Request) -> web.Response:
-        path = request.path
-        self.got.append((path, dict(request.headers), await request.read()))
-        self.asked.set()
-        tries = sum(seen == path for seen, _, _ in self.got)
-        if path == "/hangs":
-            await self.release.wait()
-        if path == "/redirects":
-            raise web.HTTPTemporaryRedirect("http://169.254.169.254/latest/meta-data")
-        status = {"/gone": 410, "/recovers": 500 if tries == 1 else 204, "/broken": 500, "/later": 503}.get(path, 200)
-        return web.Response(status=status, headers={"Retry-After": "9" * 30} if path == "/later" else None)
-
-    async def until(self, path: str, count: int) -> None:
-        async with asyncio.timeout(20):
-            while len(self.to(path)) < count:
-                self.asked.clear()
-                await self.asked.wait()
-
-    def to(self, path: str) -> list[tuple[dict[str, str], bytes]]:
-        return [(headers, body) for seen, headers, body in self.got if seen == path]
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", made.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    made.release.set()
-    await runner.cleanup()
-
-
-Deliver = Callable[..., Any]
-
-
-@pytest.fixture
-def delivering(valkey: str, tmp_path: Path) -> Deliver:
-    @asynccontextmanager
-    async def run(**values: Any) -> AsyncIterator[None]:
-        chosen = {"allow_private_webhooks": True, "webhook_secret": SecretStr(SECRET), **values}
-        settings = Settings(_env_file=None, run_dir=tmp_path, redis_url=valkey, **chosen)
-        book, wakeup = AsyncBook(async_client(valkey)), async_client(valkey, timeout=None, connections=1)
-        async with Deliverer(settings, book=book, wakeup=wakeup):
-            yield
-        await wakeup.aclose()
-        await book.aclose()
-
-    return run
+from tests.support.jobs import FAILURE, TTL, claim, finish, get, put
+from tests.support.servers.webhooks import SECRET, Deliver, Receiver, ended, finished, shown
 
 
 def test_a_receiver_learns_no_more_than_the_owner(book: Book) -> None:
@@ -104,22 +31,6 @@ def test_a_receiver_learns_no_more_than_the_owner(book: Book) -> None:
     assert sent["error"]["attempts"][0]["type"] == failure.type
     assert "trace" not in sent["error"]["attempts"][0]
     assert "owner" not in sent
-
-
-async def shown(book: Book, job_id: str, outcome: str) -> dict[str, Any]:
-    """Wait until the job shows a delivery of that outcome that was tried."""
-    async with asyncio.timeout(20):
-        while True:
-            for delivery in (await asyncio.to_thread(get, book, job_id)).deliveries:
-                if delivery["status"] == outcome and delivery["attempt"]:
-                    return delivery
-            await asyncio.sleep(0.02)
-
-
-def finished(book: Book, url: str) -> str:
-    job_id = put(book, webhook_url=url)
-    succeed(book, claim(book)[0])
-    return job_id
 
 
 async def test_a_webhook_is_signed_and_holds_the_job(book: Book, receiver: Receiver, delivering: Deliver) -> None:
@@ -180,8 +91,7 @@ async def test_a_hanging_receiver_delays_nobody(book: Book, receiver: Receiver, 
 
 
 async def test_so_many_are_tried_at_once_and_no_more(book: Book, receiver: Receiver, delivering: Deliver) -> None:
-    for _ in range(deliverer.AT_ONCE + 10):
-        finished(book, f"{receiver.url}/hangs")
+    ended(book, [(f"owner-{n % 20}", f"{receiver.url}/hangs") for n in range(deliverer.AT_ONCE + 10)])
     async with delivering():
         await receiver.until("/hangs", deliverer.AT_ONCE)
         job_id = finished(book, f"{receiver.url}/takes")

@@ -140,12 +140,28 @@ def _entries(space: Space) -> Iterator[str]:
     first = set(space.scores("tandem:expiring"))
     # One that has begun can't expire any more; it leaves the set when it begins.
     yield from (f"tandem:expiring: names {id_}, which is {space.status(id_)}" for id_ in sorted(first - expiring))
-    deliveries = {name.removeprefix("tandem:delivery:") for name in space.named("tandem:delivery:")}
-    yield from _compare("arq:queue:webhooks", set(space.scores("arq:queue:webhooks")), deliveries)
+    yield from _deliveries(space)
     for registry in RQ_REGISTRIES:
         for name in space.named(f"rq:{registry}:"):
             gone = [id_ for id_ in space.scores(name) if f"rq:job:{id_}" not in space.types]
             yield from (f"{name}: names {id_}, which is not there" for id_ in gone)
+
+
+def _deliveries(space: Space) -> Iterator[str]:
+    """Each delivery stands in the queue and in the set of its owner's host; owners and hosts stand in their lines."""
+    deliveries = {name.removeprefix("tandem:delivery:") for name in space.named("tandem:delivery:")}
+    yield from _compare("arq:queue:webhooks", set(space.scores("arq:queue:webhooks")), deliveries)
+    due = space.named("tandem:webhooks:due:")
+    yield from _compare("tandem:webhooks:due:", {id_ for name in due for id_ in space.scores(name)}, deliveries)
+    lanes = {name.removeprefix("tandem:webhooks:due:") for name in due}
+    hosts = {f"{_owner(name)}:{host}" for name in space.named("tandem:webhooks:hosts:") for host in space.scores(name)}
+    yield from _compare("tandem:webhooks:hosts:", hosts, lanes)
+    owners = {lane.partition(":")[0] for lane in lanes}
+    yield from _compare("tandem:webhooks:owners", set(space.scores("tandem:webhooks:owners")), owners)
+
+
+def _owner(name: str) -> str:
+    return name.rpartition(":")[2]
 
 
 def _unfinished(space: Space) -> Iterator[str]:

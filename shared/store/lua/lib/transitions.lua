@@ -1,25 +1,5 @@
 -- The transitions. Each changes the record, the engine's projection, the counters and the events together.
 
--- What the record shows of its deliveries: a JSON object by their ids.
-local function show_delivery(id, delivery)
-  local kept = redis.call('HGET', job_key(id), 'deliveries')
-  local all = decode(kept) or {}
-  all[delivery.id] = delivery
-  redis.call('HSET', job_key(id), 'deliveries', cjson.encode(all))
-end
-
--- Whoever gave a URL is called back: a delivery of its own, in the queue of deliveries.
-local function deliver(job, status, now)
-  local delivery = job.id .. '-' .. increase(job_key(job.id), 'ends', 1)
-  local key = DELIVERY .. delivery
-  redis.call('HSET', key, 'id', delivery, 'job', job.id, 'owner', job.owner, 'url', job.webhook,
-    'event', 'job.' .. status, 'at', now, 'attempt', 0)
-  show_delivery(job.id, {id = delivery, event = 'job.' .. status, url = job.webhook, status = PENDING, attempt = 0,
-    at = iso(now)})
-  redis.call('ZADD', DELIVERIES, now, delivery)
-  wake(WEBHOOKS)
-end
-
 -- The end of a job: final status, TTL, no queue entry, and whoever waits is told.
 local function finish_job(job, status, token, now, ttl)
   local key = job_key(job.id)
