@@ -129,8 +129,11 @@ class Gatherer:
     def _files_left(self) -> list[str]:
         """Have the platform remove what nobody owns, and list what is there then."""
         headers = {"Authorization": f"Bearer {ADMIN_KEY}", "Prefer": "wait=30"}
+        body = {"older_than": "1s", "what": ["orphans"], "dry_run": False}
         with httpx.Client(base_url=self._platform.urls[0], headers=headers, timeout=40) as client:
-            client.post("/v1/cleanup", json={"older_than": "1s", "what": ["orphans"], "dry_run": False})
+            done = client.post("/v1/cleanup", json=body).raise_for_status().json()
+        if done["status"] != "succeeded":
+            self._strays.append(f"the clean-up of orphans is {done['status']}: {done.get('error')}")
         return [file.key for file in files.read(self._platform.files)]
 
     def _ask(self, calls: Sequence[Command[T]]) -> list[T]:
