@@ -72,11 +72,15 @@ class FinalError(JobError):
 
 
 class Snooze(TandemError):
-    """Put the job back until `delay` has passed; the attempt does not count."""
+    """Put the job back until `delay` has passed; the attempt does not count.
 
-    def __init__(self, delay: timedelta) -> None:
+    `begun`: the job has done something already, so that it can't expire any more.
+    """
+
+    def __init__(self, delay: timedelta, *, begun: bool = True) -> None:
         super().__init__(f"snoozed for {delay.total_seconds():g} s")
         self.delay = delay
+        self.begun = begun
 
 
 class ServiceError(TandemError):

@@ -11,6 +11,7 @@ import structlog
 
 from tandem.llm_worker.generation.context import HANDLERS, LlmContext
 from tandem.llm_worker.generation.reporter import Append, Reporter
+from tandem.llm_worker.rate_limit.time_limit import limited
 from tandem.llm_worker.runtime import Runtime
 from tandem.shared.jobs.attempt import check_input, check_output, report, timed_out, unknown_task
 from tandem.shared.jobs.events import Kind
@@ -107,9 +108,9 @@ async def _run(spec: AnySpec, lease: Lease, context: LlmContext) -> Outcome:
 async def _handle(spec: AnySpec, lease: Lease, context: LlmContext) -> object:
     payload = check_input(spec, lease.payload)
     try:
-        async with asyncio.timeout(spec.timeout.total_seconds()) as limit:
+        async with limited(spec.timeout) as limit:
             return await HANDLERS[spec.name](context, payload)
     except TimeoutError:
-        if not limit.expired():
+        if not limit.expired:
             raise
         raise timed_out(spec.name, spec.timeout) from None

@@ -1,14 +1,28 @@
 """What a handler asks models with."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
 
 from tandem.llm_worker.generation.deltas import Deltas
 from tandem.llm_worker.providers.base import ChatRequest, Completion, EmbedRequest, Vectors
 from tandem.llm_worker.providers.router import Route, Router
 from tandem.llm_worker.providers.session import Attempt
+from tandem.llm_worker.rate_limit.limiter import PATIENCE
+from tandem.llm_worker.rate_limit.time_limit import wait
 from tandem.shared.config.settings import Settings
+from tandem.shared.errors import RateLimited, Snooze, Unreachable
 from tandem.shared.tasks.catalog.llm import Message
+from tandem.shared.types.backoff import Backoff
+
+T = TypeVar("T")
+log = logging.getLogger("tandem.llm_worker")
+
+MOST_FAILURES = 5  # of one request, while the provider answers others
+AGAIN = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=30))
 
 
 class StreamingAttempt(Attempt, Protocol):
@@ -54,7 +68,7 @@ class ModelClient:
             schema=schema,
             stream=stream,
         )
-        return await self._router.call(model or self._settings.model, lambda route: self._chat(route, request))
+        return await self._ask(model or self._settings.model, lambda route: self._chat(route, request))
 
     async def _chat(self, route: Route, request: ChatRequest) -> Completion:
         if not request.stream:
@@ -71,11 +85,35 @@ class ModelClient:
     async def embed(self, texts: Sequence[str], *, model: str | None = None, dimensions: int | None = None) -> Vectors:
         """Turn each text into a vector, in order, all of one length, which the provider decides."""
         request = EmbedRequest(texts=tuple(texts), dimensions=dimensions)
-        return await self._router.call(
+        return await self._ask(
             model or self._settings.embed_model,
             lambda route: route.provider.embed(route.model, request, attempt=self._attempt),
         )
 
+    async def _ask(self, model: str, send: Callable[[Route], Awaitable[T]]) -> T:
+        """Ask; in the midst of an attempt again and again, as what it has would be lost with it."""
+        asked = 0
+        until = time.monotonic() + PATIENCE.total_seconds()
+        while True:
+            try:
+                return await self._router.call(model, send)
+            except (Snooze, RateLimited, Unreachable) as error:
+                asked += 1
+                delay = _pause(error, asked)
+                if not self._attempt.beginning.begun or time.monotonic() + delay.total_seconds() > until:
+                    raise
+                if isinstance(error, Unreachable) and not error.down and asked == MOST_FAILURES:
+                    raise
+                log.info("asked again in %.1f s: %s", delay.total_seconds(), error)
+            await wait(delay)
+
     def context_window(self, model: str | None = None) -> int:
         """Give the tokens that the model's window holds."""
         return self._router.context_window(model or self._settings.model)
+
+
+def _pause(error: Snooze | RateLimited | Unreachable, asked: int) -> timedelta:
+    """Wait as long as the error says, or longer each time."""
+    if isinstance(error, Snooze):
+        return error.delay
+    return error.retry_after or AGAIN.delay(asked, jitter=random.random())  # noqa: S311

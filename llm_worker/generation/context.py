@@ -6,6 +6,7 @@ from typing import Any
 
 from tandem.llm_worker.generation.client import ModelClient
 from tandem.llm_worker.generation.reporter import Append, Reporter
+from tandem.llm_worker.providers.beginning import Beginning
 from tandem.llm_worker.providers.router import Router
 from tandem.shared.config.settings import Settings
 from tandem.shared.jobs.events import Kind
@@ -24,6 +25,7 @@ class LlmContext:
     settings: Settings
     router: Router = field(repr=False)
     usage: Usage = field(default_factory=Usage)
+    beginning: Beginning = field(default_factory=Beginning, repr=False)
     asked: str | None = None
     append: Append | None = field(default=None, repr=False)
     streamed: bool = False

@@ -3,7 +3,7 @@ from math import hypot
 
 from tandem.llm_worker.generation.concurrency import gather
 from tandem.llm_worker.generation.context import LlmContext, handles
-from tandem.llm_worker.providers.errors import ContextTooLong
+from tandem.llm_worker.providers.errors import TOO_LARGE
 from tandem.llm_worker.tokens import estimate
 from tandem.shared.errors import FinalError, TransientError
 from tandem.shared.tasks.catalog.llm import EMBED, EmbedInput, EmbedOutput
@@ -50,7 +50,7 @@ class _Batcher:
             if len(texts) <= self._most:
                 try:
                     return await self._ctx.provider.embed(texts, model=self._job.model, dimensions=self._job.dimensions)
-                except ContextTooLong:
+                except TOO_LARGE:
                     if len(texts) == 1:
                         raise
                     self._most = min(self._most, len(texts) - 1)

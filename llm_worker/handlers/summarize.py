@@ -3,8 +3,9 @@ import asyncio
 from tandem.llm_worker.generation.concurrency import gather
 from tandem.llm_worker.generation.context import LlmContext, handles
 from tandem.llm_worker.generation.prompt import delimited, system, user
-from tandem.llm_worker.providers.errors import ContextTooLong
+from tandem.llm_worker.providers.errors import TOO_LARGE, ContextTooLong
 from tandem.llm_worker.tokens import cut, estimate, split
+from tandem.shared.errors import FinalError
 from tandem.shared.tasks.catalog.llm import SUMMARIZE, SummarizeInput, SummarizeOutput
 
 PROMPT = (
@@ -47,7 +48,7 @@ class _Summary:
                 text = await self._shorter(text, told=True)
             try:
                 return await self._ask(self._prompt, text, stream=self._ctx.stream)
-            except ContextTooLong as error:
+            except TOO_LARGE as error:
                 self._lower(text, error)
 
     async def _shorter(self, text: str, *, told: bool = False) -> str:
@@ -73,7 +74,7 @@ class _Summary:
             try:
                 # A word is rarely less than 4 bytes and a space.
                 return cut(await self._ask(PROMPT + PART.format(words=max(half // 2, 5)), text), half)
-            except ContextTooLong as error:
+            except TOO_LARGE as error:
                 self._lower(text, error)
         return await self._shorter(text)
 
@@ -85,11 +86,11 @@ class _Summary:
             raise ContextTooLong("the context window had no room for the whole summary")
         return answer.text.strip()
 
-    def _lower(self, text: str, error: ContextTooLong) -> None:
+    def _lower(self, text: str, error: FinalError) -> None:
         """Remember for all parts that the provider's window is smaller than the setting says.
 
         Raises:
-            ContextTooLong: `error`, if the provider finds even a tiny text too long.
+            FinalError: `error`, if the provider finds even a tiny text too long.
 
         """
         self._limit = min(self._limit, estimate(text) // 2)

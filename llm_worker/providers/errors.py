@@ -4,6 +4,7 @@ The `type` strings of everything a provider can do wrong are listed in the `erro
 `client.py` of its implementation.
 """
 
+from tandem.llm_worker.rate_limit.model import RequestTooLarge
 from tandem.shared.errors import FinalError
 
 
@@ -21,6 +22,9 @@ class ContextTooLong(FinalError):
     """The request holds more tokens than the model or the provider takes; a smaller one may pass."""
 
     type = "context_too_long"
+
+
+TOO_LARGE = (ContextTooLong, RequestTooLarge)  # for the model, or for a minute of its limits: less may pass
 
 
 class SchemaRefused(BadRequest):

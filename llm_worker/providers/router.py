@@ -74,7 +74,7 @@ class Router:
         free = self._free(routes, after)
         errors: list[JobError | Snooze] = []
         if routes[0] not in free:
-            errors.append(Snooze(self._parked(routes[0])))
+            errors.append(Snooze(self._parked(routes[0]), begun=False))
         for route in free:
             try:
                 return await send(route)
@@ -133,7 +133,7 @@ def verdict(errors: Sequence[JobError | Snooze], after: timedelta) -> JobError |
     passing = [error for error in failures if error.retryable]
     if snoozes and (errors[0] is snoozes[0] or not passing):
         soonest = min(snoozes, key=lambda error: error.delay)
-        return Snooze(min(soonest.delay, after)) if passing else soonest
+        return Snooze(min(soonest.delay, after), begun=False) if passing else soonest
     worst, *rest = sorted(failures, key=lambda error: (not error.retryable, not _is_outage(error)))
     more = "".join(f"; {error.type}: {error.message}" for error in rest)
     worst.message = f"{worst.message}{more}"[:MAX_MESSAGE]

@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from tandem.llm_worker.providers.base import (
@@ -17,6 +18,7 @@ from tandem.llm_worker.providers.base import (
     StreamReader,
     Vectors,
 )
+from tandem.llm_worker.providers.beginning import Beginning
 from tandem.llm_worker.providers.capabilities import Capabilities, CapabilityMemory
 from tandem.llm_worker.providers.errors import BadRequest, SchemaRefused
 from tandem.llm_worker.rate_limit.gate import Exchange, Gate, Reservation
@@ -36,7 +38,7 @@ class Attempt(Protocol):
     """The attempt that asks: it pays, and it is told who was asked."""
 
     job_id: str
-    usage: Usage
+    beginning: Beginning
 
     def spend(self, usage: Usage, *, provider: str) -> None:
         """Add the cost of a request."""
@@ -145,14 +147,19 @@ class ProviderSession:
             embeds=isinstance(request, EmbedRequest),
             texts=request.texts,
             max_output_tokens=request.max_output_tokens if isinstance(request, ChatRequest) else None,
-            begun=bool(attempt.usage.requests),
+            begun=False,
         )
-        async with self._gate.admit(reservation) as exchange:
-            attempt.spend(ONE_REQUEST, provider=self.name)
+
+        def admit(begun: bool) -> AbstractAsyncContextManager[Exchange]:  # noqa: FBT001 - as a Beginning calls it
+            return self._gate.admit(replace(reservation, begun=begun))
+
+        async with attempt.beginning.request(admit) as exchange:
             try:
                 with self._logged(model, exchange):
                     return await self._exchange(call, request, exchange, on_text)
             finally:
+                if exchange.sent:
+                    attempt.spend(ONE_REQUEST, provider=self.name)
                 if usage := exchange.usage or exchange.estimate:
                     attempt.spend(usage, provider=self.name)
 

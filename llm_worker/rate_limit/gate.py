@@ -15,7 +15,7 @@ class Reservation:
 
     `provider` and `model` are names of the config file, where there is one. `texts` is all that counts as input,
     `max_output_tokens` the cap that goes with the request; None: the model's own, and no output at all of embeddings.
-    `begun`: the attempt has had answers already, which a Snooze would throw away.
+    `begun`: the attempt has had answers already, or waits for some, which a Snooze would throw away.
     """
 
     job_id: str

@@ -6,9 +6,10 @@ Rates are kept by GCRA on Redis's clock; the algorithm and its source are in `lu
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Self
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ from tandem.llm_worker.rate_limit.script import (
     TooLarge,
     Waiting,
 )
+from tandem.llm_worker.rate_limit.time_limit import wait
 from tandem.shared.errors import Snooze
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import AsyncClient
@@ -35,7 +37,7 @@ log = logging.getLogger("tandem.limiter")
 
 RENEW_EVERY = LEASE / 4
 IN_PLACE = timedelta(seconds=1)  # a longer wait gives the job back to the queue
-HOPELESS = timedelta(seconds=60)  # a wait in mid-attempt that would only run into the job's time limit
+PATIENCE = timedelta(hours=1)  # in mid-attempt: giving the job back would throw away what it has
 LATE = 1.0  # seconds; a start that is slept through for longer is not made up for beside those of others
 CLOSING = 2.0  # seconds for what is not settled when the process ends
 
@@ -160,32 +162,34 @@ class Limiter:
 
     @asynccontextmanager
     async def admitted(
-        self, scope: Scope, *, ticket: str, tokens: int, sort: str = "", may_snooze: bool
+        self, scope: Scope, *, ticket: str, tokens: int, sort: str = "", may_snooze: bool, urgent: bool = False
     ) -> AsyncIterator[Grant]:
-        """Wait until one request may be sent; the block sends it and settles the grant.
+        """Wait until one request may be sent; the block sends it and settles the grant. `urgent` as in `acquire`.
 
         A block that ends without settling is taken as one that sent the request and does not know what it cost:
         the tokens stay charged.
 
         Raises:
-            Snooze: the wait is longer than a second and the attempt has done nothing yet (`may_snooze`).
+            Snooze: the wait is longer than a second and the attempt has done nothing yet (`may_snooze`), or an hour.
             RequestTooLarge: no minute has room for so many tokens.
 
         """
-        patience = IN_PLACE if may_snooze else HOPELESS
-        grant = await self._until_granted(scope, ticket, tokens, sort, patience)
+        operation = partial(self.acquire, scope, ticket=ticket, tokens=tokens, sort=sort, urgent=urgent)
+        grant = await self._until_granted(operation, ticket, IN_PLACE if may_snooze else PATIENCE)
         try:
             yield grant
         finally:
             if grant.ticket in self._held:
                 self.settle(grant, tokens=grant.tokens)
 
-    async def _until_granted(self, scope: Scope, ticket: str, tokens: int, sort: str, patience: timedelta) -> Grant:
+    async def _until_granted(
+        self, acquire: Callable[[], Awaitable[Grant | Wait]], ticket: str, patience: timedelta
+    ) -> Grant:
         while True:
-            place = await self.acquire(scope, ticket=ticket, tokens=tokens, sort=sort)
+            place = await acquire()
             if isinstance(place, Wait) and place.delay > patience:
                 log.debug("waits %.1f s for %s", place.delay.total_seconds(), place.reason)
-                raise Snooze(place.delay)
+                raise Snooze(place.delay, begun=False)
             due = time.monotonic() + place.delay.total_seconds()
             await self._sleep(ticket, place.delay)
             if isinstance(place, Wait):
@@ -197,7 +201,7 @@ class Limiter:
     async def _sleep(self, ticket: str, delay: timedelta) -> None:
         try:
             if delay:
-                await asyncio.sleep(delay.total_seconds())
+                await wait(delay)
         except asyncio.CancelledError:
             self._settle(ticket, None, {})
             raise

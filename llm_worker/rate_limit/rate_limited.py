@@ -102,7 +102,12 @@ class RateLimitedGate:
         tokens, sort = (estimate.tokens(reservation), estimate.sort(reservation)) if scope.limited else (1, "")
         with self._ticket(reservation) as ticket:
             async with self._limiter.admitted(
-                scope, ticket=ticket, tokens=tokens, sort=sort, may_snooze=not reservation.begun
+                scope,
+                ticket=ticket,
+                tokens=tokens,
+                sort=sort,
+                may_snooze=not reservation.begun,
+                urgent=reservation.begun,  # what a job has begun goes before what would begin: it ends sooner
             ) as grant:
                 try:
                     yield exchange

@@ -114,7 +114,7 @@ def decide(
     `throttled` is how often a rate limit has sent the job back already; `own_words` as in `describe`.
     """
     if isinstance(error, Snooze):
-        return HandBack(error.delay)
+        return HandBack(error.delay, begun=error.begun)
     if isinstance(error, StoreUnavailable):  # an outage of Redis is no fault of the job's
         return HandBack(STORE_AWAY)
     if isinstance(error, Unreachable) and error.down and not error.paid:  # no more is an outage of a provider

@@ -23,7 +23,6 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 OPENAI = "api.openai.com"
 TRACEABLE = re.compile(r"[A-Za-z0-9._-]{1,100}")  # nothing else may become a header
 LINGER = 0.5  # seconds for the end of a body that has said all
-NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, aiohttp.ClientConnectorError)
 BROKEN = (httpx2.HTTPError, aiohttp.ClientError, OSError)  # what a broken connection is; TimeoutError is an OSError
 
 
@@ -144,7 +143,7 @@ class Client:
             raise self._timed_out(exchange) from None
         except (openai.APIError, *BROKEN) as error:
             causes = list(_causes(error))
-            refused = any(isinstance(cause, NOT_CONNECTED) for cause in causes)
+            refused = any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes)
             # aiohttp's transport reports some broken connections as time-outs: the first cause knows.
             if any(isinstance(cause, TimeoutError) for cause in causes) and not refused:
                 raise self._timed_out(exchange) from None

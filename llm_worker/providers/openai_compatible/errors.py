@@ -83,9 +83,20 @@ def _final_kind(error: ErrorResponse) -> str | None:
 def _is_too_long(error: ErrorResponse) -> bool:
     """Tell whether less may pass. A 429 is a limit a minute, unless one request alone is beyond it."""
     if error.status == 429:  # noqa: PLR2004
-        return "request too large for" in error.field("message").lower()
+        said = error.field("message")
+        return bool(wordings.BEYOND_THE_MINUTE.search(said)) or _asks_for_more_than_the_limit(said)
     words = wordings.TOO_LONG_WORDS, wordings.TOO_MANY_WORDS
     return error.status == 413 or any(_says(error, wordings.TOO_LONG, each) for each in words)  # noqa: PLR2004
+
+
+def _asks_for_more_than_the_limit(said: str) -> bool:
+    """Compare the two numbers of "Limit 30000, Used 12, Requested 41234": such a request could never pass."""
+    limit, requested = (pattern.search(said) for pattern in (wordings.LIMIT, wordings.REQUESTED))
+    return bool(limit and requested) and _number(requested) > _number(limit)
+
+
+def _number(found: re.Match[str] | None) -> int:
+    return int(found[1].replace(",", "").replace("_", "")) if found else 0
 
 
 def _says(error: ErrorResponse, codes: frozenset[str], words: re.Pattern[str]) -> bool:

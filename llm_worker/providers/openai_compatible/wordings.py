@@ -37,6 +37,10 @@ TOO_LONG_WORDS = _any(
     r"max(imum)? \d+ tokens per request|reduce the length of the (messages|prompt|input)",  # OpenAI, Groq
     r"request too large for|request payload size exceeds",  # OpenAI's and Groq's tokens a minute; Gemini
 )
+# A 429 that no waiting helps: OpenAI's and Groq's words, and the numbers that they and others give.
+BEYOND_THE_MINUTE = _any(r"request too large for")
+LIMIT = _any(r"\blimit(?: is| of)?:? ?(\d[\d,_]{0,14})")
+REQUESTED = _any(r"\brequested(?: about| around)?:? ?(\d[\d,_]{0,14})")
 # A list of texts to embed that is too long. The way out is the same: send less at once.
 TOO_MANY_WORDS = _any(
     r"batch size[^.]*(invalid|larger|exceed|maximum|too)|(larger|greater|exceeds)[^.]* batch size",  # DashScope, TEI

@@ -1,5 +1,7 @@
 """summarize: one call if it fits, map and reduce if not, and an end to it in any case."""
 
+from datetime import timedelta
+
 import pytest
 from aiohttp import web
 
@@ -90,7 +92,10 @@ async def test_a_style_that_leaves_no_room(stub: Stub, make: MakeContext) -> Non
         )
 
 
-async def test_a_failing_part_fails_the_job_as_it_is(stub: Stub, make: MakeContext) -> None:
+async def test_a_failing_part_fails_the_job_as_it_is(
+    stub: Stub, make: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tandem.llm_worker.generation.client.PATIENCE", timedelta(seconds=1))
     stub.script(said("ok"), refused(429, {"retry-after": "3"}))
     with pytest.raises(TransientError) as caught:
         await run(summarize, make(stub.url, context_window=256), SummarizeInput(text=LONG), SummarizeOutput)

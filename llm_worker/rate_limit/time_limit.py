@@ -1,0 +1,66 @@
+"""An attempt's time limit, which is for its work: it stands still while a request waits for a limit or an outage."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+
+
+class TimeLimit:
+    """Moves on the deadline of an asyncio time-out by the time that was spent waiting."""
+
+    def __init__(self, timeout: asyncio.Timeout) -> None:
+        self._timeout = timeout
+        self._deadline: float | None = None
+        self._waiting = 0
+        self._since = 0.0
+
+    @property
+    def expired(self) -> bool:
+        return self._timeout.expired()
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Let it stand still; of waits side by side the time that any of them takes counts."""
+        self._begin()
+        try:
+            yield
+        finally:
+            self._end()
+
+    def _begin(self) -> None:
+        self._waiting += 1
+        if self._waiting == 1 and not self.expired:
+            self._deadline, self._since = self._timeout.when(), asyncio.get_running_loop().time()
+            self._timeout.reschedule(None)
+
+    def _end(self) -> None:
+        self._waiting -= 1
+        if not self._waiting and self._deadline is not None and not self.expired:
+            self._timeout.reschedule(self._deadline + asyncio.get_running_loop().time() - self._since)
+
+
+CURRENT: ContextVar[TimeLimit | None] = ContextVar("CURRENT", default=None)
+
+
+@asynccontextmanager
+async def limited(time: timedelta) -> AsyncIterator[TimeLimit]:
+    """Let what is within take so long; then it is cancelled, and TimeoutError raised."""
+    async with asyncio.timeout(time.total_seconds()) as timeout:
+        limit = TimeLimit(timeout)
+        token = CURRENT.set(limit)
+        try:
+            yield limit
+        finally:
+            CURRENT.reset(token)
+
+
+async def wait(delay: timedelta) -> None:
+    """Sleep without that the attempt's time limit, if it has one, goes on."""
+    limit = CURRENT.get()
+    if limit is None:
+        await asyncio.sleep(delay.total_seconds())
+        return
+    with limit.still():
+        await asyncio.sleep(delay.total_seconds())
