@@ -97,7 +97,10 @@ class Faults:
             slot.pause = fault.seconds
             slot.told = fault.act is Act.RESTART
             slot.stopped = fault.act is Act.STOP
+        # The worker of a horse lives, and gives the job back at once.
+        jobs = await asyncio.to_thread(self._held, slot) if fault.role is Role.HORSE else []
         deed = self._chronicle.begin(fault.act.value, fault.role.value, target=slot.name, pid=pid)
+        deed.jobs = frozenset(jobs)
         self._signal(pid, SIGNALS[fault.act])
         self._look(slot, deed)
         if fault.act is Act.STOP:
@@ -155,6 +158,11 @@ class Faults:
             await asyncio.sleep(0.02)
         raise Impossible("there was no suspect")
 
+    def _held(self, slot: Slot) -> list[str]:
+        with suppress(redis.RedisError):
+            return running(self._redis, slot.role, slot.worker)
+        return []
+
     def _suspects(self, slot: Slot) -> dict[str, str]:
         """Give the ids of a worker's suspects by their markers."""
         with suppress(redis.RedisError):
@@ -179,7 +187,7 @@ class Faults:
         await asyncio.sleep(SETTLE)
         while True:
             try:
-                deed.jobs = frozenset(await asyncio.to_thread(running, self._redis, role, worker))
+                deed.jobs |= frozenset(await asyncio.to_thread(running, self._redis, role, worker))
             except redis.RedisError:
                 await asyncio.sleep(RETRY)
                 continue
