@@ -13,6 +13,7 @@ TandemError
 │   ├── QueueFull            too many jobs wait
 │   ├── RateExceeded         the key submits too fast
 │   └── ShareFull            the key's share of the queue is full
+├── UnreadableRecord         what is stored of a job can't be read
 └── KeyReused                the idempotency key belongs to another submission
 """
 
@@ -114,6 +115,14 @@ class RateExceeded(ServiceError):
 class ShareFull(ServiceError):
     type = "share_full"
     http_status = 429
+
+
+class UnreadableRecord(TandemError):
+    """Another program has spoilt a job's record; `owner` is whose it is, empty if that can't be read either."""
+
+    def __init__(self, why: str, *, owner: str) -> None:
+        super().__init__(f"what is stored of this job can't be read: {why}")
+        self.owner = owner
 
 
 class KeyReused(TandemError):

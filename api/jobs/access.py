@@ -11,6 +11,7 @@ from tandem.api.jobs import outgoing
 from tandem.api.jobs.parameters import JobId
 from tandem.api.server.errors import NotFound, raises
 from tandem.shared.config.api_keys import ApiKey, Role
+from tandem.shared.errors import UnreadableRecord
 from tandem.shared.jobs.model import Job
 from tandem.shared.store import commands
 from tandem.shared.store.executor import AsyncBook
@@ -25,7 +26,10 @@ def may_see(caller: ApiKey, job: Job) -> bool:
 
 async def find(job_id: str, caller: ApiKey, book: AsyncBook, *, result: bool = True) -> Job:
     """Read a job that the caller may see; not all need its result, and none is large. Raises NotFound."""
-    job = await book.run(outgoing.read(job_id) if result else commands.fetch_bounded(job_id, most=0))
+    try:
+        job = await book.run(outgoing.read(job_id) if result else commands.fetch_bounded(job_id, most=0))
+    except UnreadableRecord as error:
+        raise NotFound(str(error) if caller.role is Role.ADMIN or error.owner == caller.name else NO_JOB) from error
     if job is None or not may_see(caller, job):
         raise NotFound(NO_JOB)
     return job

@@ -6,7 +6,9 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from tandem.api.links import links
+from tandem.api.server.errors import NotFound
 from tandem.shared.config.api_keys import ApiKey, Role
+from tandem.shared.errors import UnreadableRecord
 from tandem.shared.jobs.model import Job
 from tandem.shared.jobs.view import render
 
@@ -15,8 +17,14 @@ JSON = "application/json"
 
 
 def write(job: Job, caller: ApiKey | None = None, more: Mapping[str, bytes] | None = None) -> list[bytes]:
-    """Write a record with this API's links, in pieces, as `caller` may see it. What was stored is not decoded."""
-    return render(job, links(job), more=more, admin=caller is not None and caller.role is Role.ADMIN)
+    """Write a record with this API's links, in pieces, as `caller` may see it. What was stored is not decoded.
+
+    Raises NotFound: it can't be read.
+    """
+    try:
+        return render(job, links(job), more=more, admin=caller is not None and caller.role is Role.ADMIN)
+    except (ValueError, TypeError) as error:
+        raise NotFound(str(UnreadableRecord(type(error).__name__, owner=job.owner))) from error
 
 
 def answer(

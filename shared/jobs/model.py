@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Self
+
+from tandem.shared.errors import UnreadableRecord
 
 
 class Status(StrEnum):
@@ -97,6 +99,8 @@ RECORD = (
 class Job:
     """A job's record. Times are UTC by Redis's clock, to the millisecond; JSON fields are decoded.
 
+    A `status` that is none of ours is a newer version's: it is passed on, and neither waiting nor final.
+
     The result stays the JSON that was stored: it may be huge, and most readers pass it on. `result_bytes` is its
     length, also where it was not read. `url` is its page in the API, known only where a webhook has to name it.
     """
@@ -105,7 +109,7 @@ class Job:
     task: str
     queue: str
     owner: str
-    status: Status
+    status: Status | str
     priority: str
     attempt: int
     max_attempts: int
@@ -144,7 +148,17 @@ class Job:
 
     @classmethod
     def from_values(cls, values: Sequence[bytes | None], result_bytes: int | None = None) -> Self:
-        """Read the values of RECORD from the record's Redis hash; None where it has no such field."""
+        """Read the values of RECORD from the record's Redis hash; None where it has no such field.
+
+        Raises UnreadableRecord.
+        """
+        try:
+            return cls._read(values, result_bytes)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise UnreadableRecord(type(error).__name__, owner=_owner(values)) from error
+
+    @classmethod
+    def _read(cls, values: Sequence[bytes | None], result_bytes: int | None) -> Self:
         stored = {name: value for name, value in zip(RECORD, values, strict=True) if value is not None}
         result = stored.pop("result", None)
         text = {name: value.decode() for name, value in stored.items()}
@@ -153,7 +167,7 @@ class Job:
             task=text["task"],
             queue=text["queue"],
             owner=text["owner"],
-            status=Status(text["status"]),
+            status=_status(text["status"]),
             priority=text["priority"],
             attempt=int(text["attempt"]),
             max_attempts=int(text["max_attempts"]),
@@ -162,18 +176,26 @@ class Job:
             estimated_start=_time(text, "estimated_start"),
             started_at=_time(text, "started_at"),
             finished_at=_time(text, "finished_at"),
-            progress=_json(text, "progress"),
+            progress=_object(text, "progress"),
             result_json=result,
             result_bytes=len(result or b"") if result_bytes is None else result_bytes,
-            error=_json(text, "error"),
+            error=_object(text, "error"),
             attempts=[_attempt(entry) for entry in json.loads(f"[{text.get('attempts', '')}]")],
             usage=Usage(*(int(text.get(f"usage_{name}", 0)) for name in ("input", "output", "requests", "estimated"))),
             provider=text.get("provider"),
-            file=Artefact(**json.loads(text["file"])) if "file" in text else None,
-            deliveries=[entry for _, entry in sorted((_json(text, "deliveries") or {}).items())],
+            file=_artefact(json.loads(text["file"])) if "file" in text else None,
+            deliveries=[entry for _, entry in sorted((_object(text, "deliveries") or {}).items())],
             request_id=text.get("request_id"),
             url=text.get("url"),
         )
+
+
+def _owner(values: Sequence[bytes | None]) -> str:
+    return (values[RECORD.index("owner")] or b"").decode(errors="replace")
+
+
+def _status(text: str) -> Status | str:
+    return Status(text) if text in frozenset(Status) else text
 
 
 def at(milliseconds: str | int) -> datetime:
@@ -187,6 +209,18 @@ def _time(fields: Mapping[str, str], name: str) -> datetime | None:
 
 def _json(fields: Mapping[str, str], name: str) -> Any:
     return _decode(fields[name]) if name in fields else None
+
+
+def _object(fields: Mapping[str, str], name: str) -> dict[str, Any] | None:
+    value = _json(fields, name)
+    if value is None or isinstance(value, dict):
+        return value
+    raise TypeError(name)
+
+
+def _artefact(stored: Mapping[str, Any]) -> Artefact:
+    """Read what we know of a file; a newer version may say more."""
+    return Artefact(**{each.name: stored[each.name] for each in fields(Artefact)})
 
 
 def _decode(text: str) -> Any:

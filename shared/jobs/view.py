@@ -61,7 +61,7 @@ class JobView(BaseModel, Generic[R]):
     id: str
     task: str
     queue: str
-    status: Status
+    status: Status | str = Field(description="A newer version may have others than these.")
     priority: str
     attempt: int = Field(description="Attempts begun, this one included.")
     max_attempts: int

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tandem.shared.jobs.events import Event, Extent, Kind
-from tandem.shared.jobs.model import FINAL, Status
+from tandem.shared.jobs.model import FINAL
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import Lease
 from tandem.shared.store.scripts import RECORDS, Call, script
@@ -40,7 +40,7 @@ def extent(job_id: str) -> Call[Extent | None]:
 
     def parse(answer: Any) -> Extent | None:
         seq, status = answer
-        return Extent(int(seq or 0), Status(status.decode()) in FINAL) if status else None
+        return Extent(int(seq or 0), status.decode() in FINAL) if status else None
 
     return Call("HMGET", [Key.JOB + job_id, "seq", "status"], parse, command=True)
 

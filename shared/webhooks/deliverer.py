@@ -8,7 +8,7 @@ from typing import Any, Self
 import aiohttp
 
 from tandem.shared.config.settings import Settings
-from tandem.shared.errors import StoreUnavailable
+from tandem.shared.errors import StoreUnavailable, UnreadableRecord
 from tandem.shared.jobs.errors import trace
 from tandem.shared.jobs.view import PUSHED
 from tandem.shared.runtime.outage import Outage
@@ -98,7 +98,7 @@ class Deliverer:
 
     async def _try(self, delivery: Delivery, content: str | None) -> Verdict:
         if not content:
-            return Verdict(Outcome.FAILED, error="the job was erased or runs again")
+            return Verdict(Outcome.FAILED, error="the job was erased, runs again or can't be read")
         if not self._secret:
             return Verdict(Outcome.FAILED, error="TANDEM_WEBHOOK_SECRET is unset")
         try:
@@ -110,8 +110,11 @@ class Deliverer:
             return request.again(delivery, None, type(error).__name__)
 
     async def _render(self, delivery: Delivery) -> str | None:
-        """Write the body from the record; None if that has moved on."""
-        job = await self._book.run(commands.fetch_bounded(delivery.job, most=PUSHED))
+        """Write the body from the record; None if that has moved on, or can't be read."""
+        try:
+            job = await self._book.run(commands.fetch_bounded(delivery.job, most=PUSHED))
+        except UnreadableRecord:
+            return None
         if job is None or delivery.event != f"job.{job.status}":
             return None
         return request.body(delivery, job)

@@ -221,9 +221,54 @@ async def test_admins_alone_see_where_an_unforeseen_error_was_raised(gateway: Ga
     assert "lease.payload" not in (await gateway.ann.get("/v1/jobs")).text
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("usage_input", "much"), ("error", "[1"), ("progress", "7"), ("task", b"\xff")]
-)
+SPOILT: list[tuple[str, str | bytes]] = [
+    ("usage_input", "much"),
+    ("error", "[1"),
+    ("error", '{"type": 7}'),
+    ("progress", "7"),
+    ("progress", '{"done": "all"}'),
+    ("attempt", "x"),
+    ("attempts", "7"),
+    ("created_at", "9" * 18),
+    ("file", "{}"),
+    ("deliveries", "[]"),
+    ("task", b"\xff"),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), SPOILT)
+async def test_a_job_whose_record_can_not_be_read_is_404_and_says_so(
+    gateway: Gateway, worker: Book, field: str, value: str | bytes
+) -> None:
+    job_id = await gateway.submit()
+    client: Any = worker.client
+    client.hset(f"tandem:job:{job_id}", field, value)
+    for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}?include=input"):
+        for owner in (gateway.ann, gateway.admin):
+            assert "can't be read" in is_problem(await owner.get(path), 404)["detail"]
+        assert is_problem(await gateway.bob.get(path), 404)["detail"] == "no job with this id"
+
+
+async def test_a_key_that_is_no_record_is_no_job(gateway: Gateway, worker: Book) -> None:
+    job_id = await gateway.submit()
+    worker.client.set(f"tandem:job:{job_id}", "no hash")
+    for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/events"):
+        assert is_problem(await gateway.ann.get(path), 404)["detail"] == "no job with this id"
+
+
+async def test_what_a_newer_version_wrote_is_passed_on(gateway: Gateway, worker: Book) -> None:
+    job_id = await gateway.submit()
+    lease = claim_one(worker)
+    file = {"key": "k", "name": "n", "media_type": "text/plain", "bytes": 1, "sha256": "0", "colour": "red"}
+    new = {"status": "paused", "colour": "red", "file": json.dumps(file), "progress": '{"done": 1, "colour": "red"}'}
+    worker.client.hset(f"tandem:job:{job_id}", mapping=new)
+    job = (await gateway.ann.get(f"/v1/jobs/{job_id}")).raise_for_status().json()
+    [listed] = (await gateway.ann.get("/v1/jobs")).raise_for_status().json()["jobs"]
+    for shown in (job, listed):
+        assert (shown["id"], shown["status"], shown["progress"]["done"]) == (lease.id, "paused", 1)
+
+
+@pytest.mark.parametrize(("field", "value"), SPOILT)
 async def test_a_spoilt_record_hides_no_other_job(
     gateway: Gateway, worker: Book, field: str, value: str | bytes
 ) -> None:

@@ -60,14 +60,14 @@ def outcomes(facts: Facts) -> Row:
         if job is None or not job.finished or case.planned.poison or job.status is Status.SUCCEEDED:
             continue
         failed += job.status is Status.FAILED
-        why = {
+        why: dict[str, bool] = {
             Status.CANCELLED: case.cancelled and not _ran_again(case),
             Status.EXPIRED: "expires_in" in case.planned.query,
             Status.FAILED: _may_fail(facts, case),
         }
         if not why.get(job.status):
             faults.append(f"{case.id} {case.name} is {job.status}: {_told(case)}")
-    counts = Counter(case.job.status.value for case in facts.cases if case.job)
+    counts = Counter(str(case.job.status) for case in facts.cases if case.job)
     shown = ", ".join(f"{n:,} {status}" for status, n in counts.most_common())
     samples = sum(case.job is not None and case.job.finished for case in facts.cases)
     goal = "each ends as it should, failed only with a cause outside"

@@ -105,7 +105,7 @@ def _wrong_calls(facts: Facts, case: Case, excuses: Spans) -> Iterator[str]:
         by_id[call.id].append(call)
     if len(by_id) > 1 + case.retried and not facts.unsettled(case):
         yield f"{len(by_id)} ids of webhooks"
-    told = [call for call in case.calls if call.event == f"job.{case.job.status.value}"]
+    told = [call for call in case.calls if call.event == f"job.{case.job.status}"]
     if not any(call.taken or call.answer == 410 for call in told):
         yield f"nobody was told that it is {case.job.status} ({len(case.calls)} tries)"
     if not case.retried and len({call.event for call in case.calls}) > 1 and not facts.unsettled(case):

@@ -124,7 +124,7 @@ def stays(facts: Facts) -> Row:
         if case.retried and first.at < (case.notes.retry.answered if case.notes.retry else 0):
             continue  # it was let run again
         seen += 1
-        was, now = first.job, (job.status.value, _unlinked(job.result))
+        was, now = first.job, (str(job.status), _unlinked(job.result))
         if (was["status"], _unlinked(was.get("result"))) != now:
             faults.append(f"{case.id} {case.name} was {was['status']} with {was.get('result')}, and is {now}")
     shown = f"{seen:,} watched, {len(faults)} changed"

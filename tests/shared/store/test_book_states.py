@@ -37,7 +37,7 @@ class Life(RuleBasedStateMachine):
         self.book.client.flushall()
         self.queue = queue.value
         self.leases: list[Lease] = []
-        self.last: dict[str, Status] = {}
+        self.last: dict[str, str] = {}
 
     def teardown(self) -> None:
         if hasattr(self, "book"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tandem.shared.errors import UnreadableRecord
 from tandem.shared.jobs.model import Status, Usage
 from tandem.shared.jobs.retry import HandBack, RetryIn
 from tandem.shared.runtime.redis_client import async_client
@@ -65,7 +66,7 @@ async def test_an_answer_that_can_not_be_read_is_its_own_calls_error(book: Book,
         )
     finally:
         await batching.aclose()
-    assert isinstance(outcomes[0], ValueError)
+    assert isinstance(outcomes[0], UnreadableRecord)
     assert getattr(outcomes[1], "id", "") == good
 
 

@@ -11,7 +11,7 @@ import httpx
 
 from tandem.deploy.local.ports import free_port
 from tandem.shared.dispatch import submission
-from tandem.shared.jobs.model import Status, Usage
+from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail, Failure
 from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import Book
@@ -79,7 +79,7 @@ def one_of_each(book: Book) -> dict[str, str]:
     return ids
 
 
-def status(book: Book, job_id: str) -> Status:
+def status(book: Book, job_id: str) -> str:
     job = book.run(commands.fetch(job_id))
     assert job
     return job.status
