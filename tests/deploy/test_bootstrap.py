@@ -3,6 +3,9 @@
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from tests.chaos.faults.wrong_time import WHY_NOT
 from tests.support.processes import ROOT, clean_environment
 
 
@@ -27,10 +30,10 @@ class Machine:
         file.write_text(f"#!/bin/sh\n{script}\n")
         file.chmod(0o755)
 
-    def bootstrap(self) -> subprocess.CompletedProcess[str]:
+    def bootstrap(self, lock: str = "lock") -> subprocess.CompletedProcess[str]:
         env = clean_environment()
         env["PATH"] = f"{self.path / 'bin'}:{env['PATH']}"
-        command = ["sh", "deploy/local/bootstrap.sh", "lock"]
+        command = ["sh", "deploy/local/bootstrap.sh", lock]
         return subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True, check=False)
 
     @property
@@ -42,6 +45,17 @@ class Machine:
 def test_a_machine_with_everything_is_left_alone(tmp_path: Path) -> None:
     machine = Machine(tmp_path, libraries=0, fonts="font", apt=100)
     assert machine.bootstrap().returncode == 0
+    assert machine.asked == ""
+
+
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+def test_a_developer_s_machine_with_everything_is_left_alone(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, libraries=0, fonts="font", apt=100)
+    machine.command("bin/chromium", "")
+    (machine.path / "a-dev.lock").write_text("")
+    stamp = subprocess.run(["cksum", "a-dev.lock"], cwd=machine.path, capture_output=True, check=True)
+    (machine.path / ".venv/.installed-from").write_bytes(stamp.stdout)
+    assert machine.bootstrap("a-dev.lock").returncode == 0
     assert machine.asked == ""
 
 
