@@ -16,6 +16,8 @@ class Key(StrEnum):
     EVENTS = "tandem:events:"  # a stream for each job
     WATCH = "tandem:watch:"  # pub/sub channel for each job
     INDEX = "tandem:jobs"
+    BY_STATUS = "tandem:status:"  # an index for each status that few jobs have
+    INDEXED_UP_TO = "tandem:indexed"
     OWNERS = "tandem:owners"
     COUNTS = "tandem:queue:"
     SHARES = "tandem:share:"

@@ -37,7 +37,7 @@ class Page:
 
 
 def page(which: Filter, *, after: Position = START, limit: int) -> Call[Page]:
-    """Read one stretch of a listing: it looks at 1,000 jobs, at most 2,000 of failed ones.
+    """Read one stretch of a listing: it looks at 500 jobs, of all, of the owner's or of those of a rare status.
 
     It may hold fewer than `limit` ids and yet have a `next`.
     """

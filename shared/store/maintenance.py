@@ -40,6 +40,11 @@ def recover_lost(*, looks: int) -> int:
     """Look at the next `looks` jobs for ones that no list leads to, and put them back; searches of up to 5 ms."""
 
 
+@script("maintenance/index_statuses", library=RECORDS)
+def index_statuses() -> int:
+    """Put jobs into the indexes of rare statuses that do not name them; looks at the next 200 jobs."""
+
+
 @script("maintenance/trim_registries", library=ENGINES)
 def trim_registries() -> int:
     """Drop jobs that are gone from the lists of failed ones and from RQ's registries; 1,000 of each at most."""
@@ -47,7 +52,7 @@ def trim_registries() -> int:
 
 @script("maintenance/trim_indexes", library=RECORDS)
 def trim_indexes(*, ttl: timedelta) -> int:
-    """Look for entries without a record in the index of all jobs and of 20 owners, 200 entries each; once a minute."""
+    """Look for dead entries in the indexes: of all jobs, of rare statuses, of 20 owners; 200 of each; once a minute."""
 
 
 @script("maintenance/forget_dead_workers", library=ENGINES)
@@ -68,6 +73,7 @@ def duties(*, ttl: timedelta, looks: int) -> list[Call[int]]:
         return_unadopted(),
         expire_unstarted(ttl=ttl),
         recover_lost(looks=looks),
+        index_statuses(),
         trim_registries(),
         trim_indexes(ttl=ttl),
         forget_dead_workers(),

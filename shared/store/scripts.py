@@ -49,6 +49,8 @@ ASKED_KEPT = timedelta(hours=1)  # an outage may be long, and the claim before i
 CLOCK_JUMP = timedelta(seconds=1)  # by which Redis's clock goes back; less is drift that is set right
 MOST_USAGE = 10**12  # of a run: tokens or requests; a counter holds millions of those
 LONGEST_DELAY = timedelta(days=366)  # of an attempt; plain RQ may ask for a year
+# What few jobs are, or are for long: these have an index each. Queued and succeeded ones are found in that of all jobs.
+RARE = frozenset(Status) - {Status.QUEUED, Status.SUCCEEDED}
 STEP = 200  # entries that a duty of the clock, or of another round, handles at most: it must block nobody
 SEARCH_TIME = timedelta(milliseconds=5)  # of searches through long lists in one call
 # Of the histograms in /metrics, in ms.
@@ -70,6 +72,7 @@ CONSTANTS = {
     "PRIORITIES": tuple(Priority),
     "WAITING": WAITING,
     "UNFINISHED": frozenset(Status) - FINAL,
+    "RARE": RARE,
     "LEGAL": TRANSITIONS,
     "ARQ_QUEUES": keys.ARQ_QUEUES,
     "RQ_NAMES": keys.RQ_NAMES,

@@ -13,7 +13,7 @@ import pytest
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Usage
 from tandem.shared.storage.artifacts import Artifacts
-from tandem.shared.store import events, leases
+from tandem.shared.store import events, leases, maintenance
 from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.leases import Success
 from tests.support.gateway import BODIES, Gateway, is_problem
@@ -202,6 +202,7 @@ async def test_a_wrong_filter_retries_nothing(gateway: Gateway, worker: Book, qu
 
 async def test_few_failures_among_many_jobs_are_found_at_once(gateway: Gateway, worker: Book) -> None:
     failed = [await dead(gateway, worker) for _ in range(3)]
+    worker.run(maintenance.index_statuses())  # as the clock does: then the indexes of statuses are trusted
     index = {f"x{number}": 9e15 + number for number in range(2500)}  # newer ones, whose records are long gone
     await asyncio.to_thread(worker.client.zadd, "tandem:jobs:ann", index)
     before = await _commands(worker)

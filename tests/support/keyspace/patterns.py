@@ -47,6 +47,8 @@ PATTERNS = [
     Pattern("tandem:events:<id>", "stream", Life.JOB),
     Pattern("tandem:jobs", "zset"),
     Pattern("tandem:jobs:<owner>", "zset"),
+    Pattern("tandem:status:<name>", "zset"),
+    Pattern("tandem:indexed", "hash"),
     Pattern("tandem:owners", "set"),
     Pattern("tandem:queue:<queue>", "hash"),
     Pattern("tandem:share:<queue>", "hash"),

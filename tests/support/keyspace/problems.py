@@ -15,6 +15,7 @@ ARQ_QUEUES = {"high": "arq:queue:high", "normal": "arq:queue", "low": "arq:queue
 RQ_QUEUES = {"high": "sync-high", "normal": "sync", "low": "sync-low"}
 RQ_REGISTRIES = ("finished", "failed", "canceled")
 WAITING = ("queued", "scheduled")
+RARE = ("scheduled", "running", "failed", "cancelled", "expired")
 FIELDS = ("status", "queue", "owner", "priority", "token", "expires_at", "origin", "crashes", "front")
 STEP = 1000
 
@@ -131,6 +132,9 @@ def _entries(space: Space) -> Iterator[str]:
         owner = index.removeprefix("tandem:jobs").removeprefix(":")
         own = {id_ for id_, job in space.records.items() if owner in {"", job["owner"]}}
         yield from _compare(index, set(space.scores(index)), own)
+    for status in RARE:
+        having = {id_ for id_, job in space.records.items() if job["status"] == status}
+        yield from _compare(f"tandem:status:{status}", set(space.scores(f"tandem:status:{status}")), having)
     for pool in ("llm", "sync"):
         yield from _compare(
             f"tandem:failed:{pool}", set(space.scores(f"tandem:failed:{pool}")), space.of(pool, "failed")

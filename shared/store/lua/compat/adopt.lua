@@ -25,7 +25,7 @@ redis.call('ZADD', INDEX .. ':' .. job.owner, now, job_id)
 redis.call('SADD', OWNERS, job.owner)
 redis.call('PERSIST', (queue == LLM and ARQ_JOB or RQ_JOB) .. job_id)
 engine[queue].enqueue(job, due, now, true)
-count(job, nil, job.status)
+count(job, former and former.status, job.status)
 emit_status(job_id, job.status, 0, now)
 wake(queue)
 return true

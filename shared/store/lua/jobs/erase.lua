@@ -8,5 +8,6 @@ redis.call('UNLINK', job_key(job_id), EVENTS .. job_id, SENT .. job_id)
 redis.call('ZREM', INDEX, job_id)
 redis.call('ZREM', INDEX .. ':' .. job.owner, job_id)
 redis.call('ZREM', FAILURES .. job.queue, job_id)
+count(job, job.status)
 engine[job.queue].forget(job)
 return true

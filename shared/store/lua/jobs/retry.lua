@@ -22,7 +22,7 @@ redis.call('DEL', UNKNOWN .. job_id)
 redis.call('ZREM', FAILURES .. job.queue, job_id)
 job.crashes, job.front = nil, nil
 engine[job.queue].enqueue(job, due, now)
-count(job, nil, status)
+count(job, job.status, status)
 emit_status(job_id, status, 0, now)
 wake(job.queue)
 return job.status

@@ -46,10 +46,12 @@ local function load_job(id)
   return job
 end
 
--- Every job of a queue by status, and of each owner those that wait.
+-- Every job of a queue by status, and of each owner those that wait; and the indexes of what is rare.
 local function count(job, from, to)
   if from and UNFINISHED[from] then increase(COUNTS .. job.queue, from, -1) end
   if to and UNFINISHED[to] then increase(COUNTS .. job.queue, to, 1) end
+  if RARE[from] then redis.call('ZREM', BY_STATUS .. from, job.id) end
+  if RARE[to] then redis.call('ZADD', BY_STATUS .. to, job.created_at, job.id) end
   local change = (WAITING[to] and 1 or 0) - (WAITING[from] and 1 or 0)
   if change ~= 0 and increase(SHARES .. job.queue, job.owner, change) <= 0 then
     redis.call('HDEL', SHARES .. job.queue, job.owner)
