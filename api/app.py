@@ -25,6 +25,7 @@ from tandem.api.submission.webhook_target import WebhookTargets, check_keys
 from tandem.shared.config.settings import Settings
 from tandem.shared.dispatch import Dispatcher, places
 from tandem.shared.jobs.submission import Admission
+from tandem.shared.limits.lanes import Lanes
 from tandem.shared.runtime.redis_client import async_client
 from tandem.shared.storage.artifacts import open_store
 from tandem.shared.store.batching import BatchingBook
@@ -78,7 +79,7 @@ async def _opened(app: FastAPI) -> AsyncIterator[None]:
     app.state.book = book
     app.state.outgoing = Outgoing(book)
     dispatcher = Dispatcher(
-        book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl, url_of=job_url
+        book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl, url_of=job_url, lanes=Lanes.of(settings)
     )
     targets = WebhookTargets(allow_private=settings.allow_private_webhooks, signed=_signed(settings))
     app.state.submitter = Submitter(dispatcher, book, targets)

@@ -9,8 +9,9 @@ from tandem.llm_worker.generation.context import HANDLERS
 from tandem.llm_worker.providers.registry import endpoints
 from tandem.llm_worker.providers.router import Router
 from tandem.llm_worker.rate_limit.limiter import Limiter
-from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
+from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate
 from tandem.shared.config.settings import Settings
+from tandem.shared.limits.scopes import Scopes
 from tandem.shared.runtime.redis_client import LEASE_TIMEOUT, async_client
 from tandem.shared.store.batching import BatchingBook
 from tandem.shared.store.executor import AsyncBook
@@ -43,6 +44,8 @@ class Runtime:
     book: AsyncBook
     leases: AsyncBook
     router: Router
+    gate: RateLimitedGate
+    scopes: Scopes
 
     @classmethod
     @asynccontextmanager
@@ -59,9 +62,18 @@ class Runtime:
             stack.push_async_callback(parks.aclose)
             limits = async_client(settings.redis, connections=1)
             stack.push_async_callback(limits.aclose)
-            limiter = Limiter.open(limits, parks)
+            limiter = Limiter.open(AsyncBook(limits), parks)
             stack.push_async_callback(limiter.aclose)
             scopes = Scopes.of(settings, default=endpoints(settings)[0].name)
-            router = Router.open(settings, RateLimitedGate(limiter, scopes))
+            gate = RateLimitedGate(limiter, scopes)
+            router = Router.open(settings, gate)
             stack.push_async_callback(router.aclose)
-            yield cls(settings=settings, catalog=CATALOG, book=book, leases=leases, router=router)
+            yield cls(
+                settings=settings,
+                catalog=CATALOG,
+                book=book,
+                leases=leases,
+                router=router,
+                gate=gate,
+                scopes=scopes,
+            )

@@ -2,7 +2,9 @@
 
 import re
 
-BYTES_PER_TOKEN = 3
+from tandem.shared.tasks.forecast import BYTES_PER_TOKEN, estimate, size
+
+__all__ = ["cut", "estimate", "split"]
 SMALLEST = 2  # tokens; holds any one character
 
 # Where a text may be cut, best first; each cuts behind the boundary, so that nothing is lost.
@@ -15,11 +17,6 @@ BOUNDARIES = tuple(
         r"(?<=\s)",  # words
     )
 )
-
-
-def estimate(text: str) -> int:
-    """Estimate tokens from above: UTF-8 bytes / 3, where English has 4 to 5 a token and Chinese 3 to 4."""
-    return -(-_size(text) // BYTES_PER_TOKEN)
 
 
 def split(text: str, limit: int) -> list[str]:
@@ -36,7 +33,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def _split(text: str, most: int, level: int) -> list[str]:
-    if _size(text) <= most:
+    if size(text) <= most:
         return [text]
     if level == len(BOUNDARIES):
         step = most // 4  # a character has at most 4 bytes
@@ -52,7 +49,7 @@ def _pack(pieces: list[str], most: int) -> list[str]:
     packed: list[list[str]] = []
     room = 0
     for piece in pieces:
-        size = _size(piece)
+        size = size(piece)
         if size > room:
             packed.append([])
             room = most
@@ -60,6 +57,3 @@ def _pack(pieces: list[str], most: int) -> list[str]:
         room -= size
     return ["".join(group) for group in packed]
 
-
-def _size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))

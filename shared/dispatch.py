@@ -14,6 +14,7 @@ from tandem.shared.config.api_keys import ApiKey
 from tandem.shared.errors import KeyReused, QueueFull, RateExceeded, ServiceError, ShareFull
 from tandem.shared.jobs.model import Job, Status
 from tandem.shared.jobs.submission import Admission, Idempotency, Options, Refused, Repeated, Stored, Submission
+from tandem.shared.limits.lanes import Lanes
 from tandem.shared.quota import Quota
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.submission import store_job
@@ -44,7 +45,7 @@ class Receipt:
 class Dispatcher:
     """Hands jobs over to the pools.
 
-    `url_of` gives the URL of a job's page by its id, which webhooks then name.
+    `url_of` gives the URL of a job's page by its id, which webhooks then name; `lanes` tells where jobs wait for limits.
 
     Raises:
         QueueFull, ShareFull, RateExceeded: nothing was stored; `retry_after` says when it may pass.
@@ -60,11 +61,13 @@ class Dispatcher:
         admission: Admission,
         idempotency_ttl: timedelta,
         url_of: Callable[[str], str] | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         self._book = book
         self._admission = admission
         self._idempotency_ttl = idempotency_ttl
         self._url_of = url_of
+        self._lanes = lanes
 
     async def enqueue(
         self,
@@ -80,6 +83,8 @@ class Dispatcher:
         job = submission(spec, payload, owner=caller.name, request_id=request_id, options=options)
         if self._url_of and options.webhook_url:
             job = replace(job, url=self._url_of(job.id))
+        if self._lanes:
+            job = replace(job, lane=self._lanes.of_job(spec, payload))
         key = idempotency(job, idempotency_key, self._idempotency_ttl) if idempotency_key else None
         admission = self._admission_of(caller)
         answer = await self._book.run(store_job(job, admission, key))

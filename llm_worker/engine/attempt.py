@@ -11,6 +11,7 @@ import structlog
 
 from tandem.llm_worker.generation.context import HANDLERS, LlmContext
 from tandem.llm_worker.generation.reporter import Append, Reporter
+from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.llm_worker.rate_limit.time_limit import limited
 from tandem.llm_worker.runtime import Runtime
 from tandem.shared.jobs.attempt import check_input, check_output, report, timed_out, unknown_task
@@ -32,6 +33,7 @@ async def attempt(runtime: Runtime, lease: Lease) -> Outcome:
     with structlog.contextvars.bound_contextvars(job=lease.id, task=lease.task, request=lease.request_id):
         context = _context(runtime, lease)
         outcome = await _outcome(runtime, lease, context)
+        runtime.gate.give_back(context.tickets)
         call = _call(outcome, lease, context)
         # A finished result waits for Redis as long as it takes; the lease decides if it still counts.
         try:
@@ -50,6 +52,7 @@ def _context(runtime: Runtime, lease: Lease) -> LlmContext:
     append = _appender(runtime.book, lease)
     return LlmContext(
         job_id=lease.id,
+        tickets=Tickets.of(lease),
         owner=lease.owner,
         attempt=lease.attempt,
         settings=runtime.settings,

@@ -72,6 +72,7 @@ class LlmWorker(PlainArq):
         self.ended = 0
         self.outage = Outage(log, "no jobs for now")
         await self.open(self._opened)
+        self.models = self.runtime.scopes.table()
         self.wakeup = Wakeup(self.wakeups, self.book, busy=self._is_busy, heard=self.news.set)
         if self.on_startup:
             await self.on_startup(self.ctx)
@@ -153,7 +154,9 @@ class LlmWorker(PlainArq):
         """Claim; what got no answer is asked again as it was."""
         if self.unanswered is None:
             suspects = SUSPECTS - sum(lease.suspect for lease in self.leases.values())
-            self.unanswered = leases.claim_llm(worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects)
+            self.unanswered = leases.claim_llm(
+                worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects, models=self.models
+            )
         claimed = await self.book.run(self.unanswered)
         self.unanswered = None
         return claimed

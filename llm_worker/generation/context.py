@@ -8,6 +8,7 @@ from tandem.llm_worker.generation.client import ModelClient
 from tandem.llm_worker.generation.reporter import Append, Reporter
 from tandem.llm_worker.providers.beginning import Beginning
 from tandem.llm_worker.providers.router import Router
+from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.shared.config.settings import Settings
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Usage
@@ -20,6 +21,7 @@ class LlmContext:
     """One attempt: the providers to ask, what they have cost so far, and who was asked last."""
 
     job_id: str
+    tickets: Tickets = field(repr=False)
     owner: str
     attempt: int
     settings: Settings

@@ -22,6 +22,7 @@ from tandem.llm_worker.providers.beginning import Beginning
 from tandem.llm_worker.providers.capabilities import Capabilities, CapabilityMemory
 from tandem.llm_worker.providers.errors import BadRequest, SchemaRefused
 from tandem.llm_worker.rate_limit.gate import Exchange, Gate, Reservation
+from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.llm_worker.tokens import estimate
 from tandem.shared.jobs.model import Usage
 
@@ -38,6 +39,7 @@ class Attempt(Protocol):
     """The attempt that asks: it pays, and it is told who was asked."""
 
     job_id: str
+    tickets: Tickets
     beginning: Beginning
 
     def spend(self, usage: Usage, *, provider: str) -> None:
@@ -142,6 +144,7 @@ class ProviderSession:
         """Send one HTTP request, as soon as the gate lets it pass."""
         reservation = Reservation(
             job_id=attempt.job_id,
+            tickets=attempt.tickets,
             provider=self.name,
             model=model.alias,
             embeds=isinstance(request, EmbedRequest),

@@ -2,18 +2,13 @@
 
 import asyncio
 import logging
-from typing import Any
 
-from tandem.llm_worker.rate_limit.script import ANSWER, ARGUMENTS, Said, source
-from tandem.shared.runtime.outage import Outage
-from tandem.shared.runtime.redis_client import RAISED, AsyncClient, unavailable
+from tandem.shared.store.executor import AsyncBook
+from tandem.shared.store.limits import Operation, Said, operate
 
 log = logging.getLogger("tandem.limiter")
 
 MOST = 100  # operations a round trip: the script must stay short
-
-SOURCE = source()
-Operation = dict[str, Any]
 
 
 class Batch:
@@ -23,8 +18,8 @@ class Batch:
     while Redis is away they are sent again and again until it has taken them.
     """
 
-    def __init__(self, client: AsyncClient) -> None:
-        self._script = client.register_script(SOURCE)
+    def __init__(self, book: AsyncBook) -> None:
+        self._book = book
         self._posted: list[tuple[Operation, asyncio.Future[Said]]] = []
         self._sender: asyncio.Task[None] | None = None
 
@@ -53,7 +48,7 @@ class Batch:
 
     async def _send(self, batch: list[tuple[Operation, asyncio.Future[Said]]]) -> None:
         try:
-            answers = await self._insist([operation for operation, _ in batch])
+            answers = await self._book.insist(operate([operation for operation, _ in batch]))
         except Exception as error:
             log.exception("the limiter's script failed")
             for _, future in batch:
@@ -64,16 +59,3 @@ class Batch:
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
-
-    async def _insist(self, operations: list[Operation]) -> list[Said]:
-        args = ARGUMENTS.encode((operations,), {})
-        outage = Outage(log, "the limiter waits for Redis")
-        while True:
-            try:
-                answers: list[Said] = ANSWER.read(await self._script(args=args))
-            except RAISED as error:
-                if not unavailable(error):
-                    raise
-                await asyncio.sleep(outage.pause(error))
-            else:
-                return answers

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
+from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.shared.jobs.model import Usage
 
 
@@ -19,6 +20,7 @@ class Reservation:
     """
 
     job_id: str
+    tickets: Tickets
     provider: str
     model: str
     embeds: bool
@@ -57,6 +59,9 @@ class Gate(Protocol):
     def down(self, provider: str, model: str) -> bool:
         """Tell whether it is parked because nobody there answers."""
 
+    def give_back(self, tickets: Tickets) -> None:
+        """End what a claim has got for a run that did not use it."""
+
     def admit(self, reservation: Reservation) -> AbstractAsyncContextManager[Exchange]:
         """Wait until it may be sent; the block sends it. A request that fails leaves the block by its JobError.
 
@@ -75,6 +80,9 @@ class OpenGate:
 
     def down(self, provider: str, model: str) -> bool:  # noqa: ARG002
         return False
+
+    def give_back(self, tickets: Tickets) -> None:
+        pass
 
     @asynccontextmanager
     async def admit(self, reservation: Reservation) -> AsyncIterator[Exchange]:  # noqa: ARG002

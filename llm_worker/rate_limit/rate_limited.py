@@ -11,65 +11,25 @@ down, with pauses that grow until somebody gets an answer: fallbacks are asked a
 
 import logging
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Protocol
 
-from tandem.llm_worker.rate_limit import estimate
+from tandem.llm_worker.rate_limit.estimate import need_of
 from tandem.llm_worker.rate_limit.gate import Exchange, Reservation
-from tandem.llm_worker.rate_limit.limiter import Limiter
-from tandem.llm_worker.rate_limit.model import Grant, Limits, Scope, seen
-from tandem.shared.config.settings import Settings
+from tandem.llm_worker.rate_limit.limiter import Grant, Limiter
+from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.shared.errors import JobError, RateLimited, Unreachable
+from tandem.shared.limits.model import Scope, seen
+from tandem.shared.limits.scopes import Scopes
+from tandem.shared.tasks.forecast import Forecast
 
 log = logging.getLogger("tandem.llm_worker")
 
 # What only the operator can mend: said once at ERROR, and again after the provider has answered in between.
 OPERATOR = frozenset({"insufficient_quota", "invalid_credentials"})
+NOTHING = Forecast(model=None, embeds=False, tokens=1, sort="")  # of what no limit counts
 REFUSED = 400  # from this status on nothing was used
-
-
-class Scopes:
-    """Whose limits a request must pass, by the settings."""
-
-    def __init__(
-        self, providers: Mapping[str, Limits], models: Mapping[str, Limits], *, defaults: Sequence[str] = ()
-    ) -> None:
-        self._providers = providers
-        self._models = models
-        self._known = {*models, *defaults}
-
-    @classmethod
-    def of(cls, settings: Settings, *, default: str) -> "Scopes":
-        """Read the config file; TANDEM_LLM_RPM and _TPM fill what it leaves open for the `default` provider."""
-        config = settings.config
-        providers = {name: _limits(part) for name, part in (config.providers if config else {}).items()}
-        own = providers.get(default, Limits())
-        providers[default] = Limits(
-            rpm=own.rpm or settings.llm_rpm, tpm=own.tpm or settings.llm_tpm, concurrency=own.concurrency
-        )
-        models = {title: _limits(part) for title, part in (config.models if config else {}).items()}
-        return cls(providers, models, defaults=(settings.model, settings.embed_model))
-
-    def scope(self, provider: str, model: str) -> Scope:
-        """Name a provider's model with its limits."""
-        none = Limits()
-        limits = self._providers.get(provider, none), self._models.get(model, none)
-        return Scope(provider, model, *limits, known=model in self._known)
-
-
-class _Limited(Protocol):
-    @property
-    def rpm(self) -> int | None: ...
-    @property
-    def tpm(self) -> int | None: ...
-    @property
-    def concurrency(self) -> int | None: ...
-
-
-def _limits(part: _Limited) -> Limits:
-    return Limits(rpm=part.rpm, tpm=part.tpm, concurrency=part.concurrency)
 
 
 class RateLimitedGate:
@@ -78,7 +38,6 @@ class RateLimitedGate:
     def __init__(self, limiter: Limiter, scopes: Scopes) -> None:
         self._limiter = limiter
         self._scopes = scopes
-        self._tickets: set[str] = set()
         self._reported: set[tuple[str, str]] = set()
 
     def parked(self, provider: str, model: str) -> timedelta:
@@ -99,32 +58,33 @@ class RateLimitedGate:
 
         """
         scope, exchange = self._scopes.scope(reservation.provider, reservation.model), Exchange()
-        tokens, sort = (estimate.tokens(reservation), estimate.sort(reservation)) if scope.limited else (1, "")
-        with self._ticket(reservation) as ticket:
-            async with self._limiter.admitted(
-                scope,
-                ticket=ticket,
-                tokens=tokens,
-                sort=sort,
-                may_snooze=not reservation.begun,
-                urgent=reservation.begun,  # what a job has begun goes before what would begin: it ends sooner
-            ) as grant:
-                try:
-                    yield exchange
-                    self._reported.difference_update({(reservation.provider, kind) for kind in OPERATOR})
-                except Unreachable as error:
-                    await self._note_failure(scope, reservation, error)
-                    raise
-                except RateLimited as error:
-                    error.retry_after = await self._limiter.park(scope, error.retry_after)
-                    raise
-                except JobError as error:
-                    self._report(reservation, error)
-                    raise
-                finally:
-                    self._settle(exchange, grant)
-                    if exchange.status is not None and not isinstance(sys.exception(), Unreachable):
-                        self._limiter.answered(scope)
+        need = need_of(reservation) if scope.limited else NOTHING
+        may_snooze = not reservation.begun
+        async with self._limiter.admitted(
+            scope, reservation.tickets, tokens=need.tokens, sort=need.sort, may_snooze=may_snooze
+        ) as grant:
+            try:
+                yield exchange
+                self._reported.difference_update({(reservation.provider, kind) for kind in OPERATOR})
+            except Unreachable as error:
+                await self._note_failure(scope, reservation, error)
+                raise
+            except RateLimited as error:
+                error.retry_after = await self._limiter.park(scope, error.retry_after)
+                raise
+            except JobError as error:
+                self._report(reservation, error)
+                raise
+            finally:
+                answered = exchange.status is not None and not isinstance(sys.exception(), Unreachable | RateLimited)
+                self._settle(exchange, grant, answered=answered)
+                if answered:
+                    self._limiter.answered(scope)
+
+    def give_back(self, tickets: Tickets) -> None:
+        """End what a claim has got for a run that did not use it."""
+        if ticket := tickets.unused():
+            self._limiter.give_back(ticket)
 
     async def _note_failure(self, scope: Scope, reservation: Reservation, error: Unreachable) -> None:
         """Park the model if it is down by what we know now; then this is an outage, and not the job's failure."""
@@ -133,19 +93,7 @@ class RateLimitedGate:
             error.down = True
             error.retry_after = max(error.retry_after or left, left)
 
-    @contextmanager
-    def _ticket(self, reservation: Reservation) -> Iterator[str]:
-        """Name the request alike when its job comes back for it, and apart from others of the job at this moment."""
-        number = 0
-        while (ticket := f"{reservation.job_id}:{reservation.model}:{number}") in self._tickets:
-            number += 1
-        self._tickets.add(ticket)
-        try:
-            yield ticket
-        finally:
-            self._tickets.discard(ticket)
-
-    def _settle(self, exchange: Exchange, grant: Grant) -> None:
+    def _settle(self, exchange: Exchange, grant: Grant, *, answered: bool) -> None:
         if grant.ticket is None:
             return
         used: int | None = grant.tokens  # sent, and nobody knows what became of it
@@ -155,7 +103,7 @@ class RateLimitedGate:
             used = exchange.usage.input_tokens + exchange.usage.output_tokens
         elif exchange.status is not None and exchange.status >= REFUSED:
             used = 0
-        self._limiter.settle(grant, tokens=used, seen=seen(exchange.headers))
+        self._limiter.settle(grant, tokens=used, seen=seen(exchange.headers), answered=answered)
 
     def _report(self, reservation: Reservation, error: JobError) -> None:
         if error.type in OPERATOR and (reservation.provider, error.type) not in self._reported:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import timedelta
 
@@ -56,11 +56,13 @@ async def limited(time: timedelta) -> AsyncIterator[TimeLimit]:
             CURRENT.reset(token)
 
 
+def standing_still() -> AbstractContextManager[None]:
+    """Let the attempt's time limit, if it has one, stand still for what is within."""
+    limit = CURRENT.get()
+    return limit.still() if limit else nullcontext()
+
+
 async def wait(delay: timedelta) -> None:
     """Sleep without that the attempt's time limit, if it has one, goes on."""
-    limit = CURRENT.get()
-    if limit is None:
-        await asyncio.sleep(delay.total_seconds())
-        return
-    with limit.still():
+    with standing_still():
         await asyncio.sleep(delay.total_seconds())

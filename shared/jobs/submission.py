@@ -41,6 +41,7 @@ class Idempotency:
 class Submission:
     """A job to store: its record and the fields that RQ wants.
 
+    `lane` is what its first request needs of a provider, as text (`shared/limits/forecast.py`); None in the sync pool.
     `url` is the job's own page in the API, given only where a webhook will name it.
     """
 
@@ -54,6 +55,7 @@ class Submission:
     options: Options = field(default_factory=Options)
     rq: Sequence[bytes | str] = ()
     url: str | None = None
+    lane: str | None = None
 
 
 @dataclass(frozen=True)

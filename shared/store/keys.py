@@ -1,4 +1,4 @@
-"""The keys in Redis, each written once, here; the scripts know them by the same names. The limiter has its own.
+"""The keys in Redis, each written once, here; the scripts know them by the same names. 
 
 A key that ends in `:` is followed by an id or a name. docs/reference/job-book.md says what each holds.
 """
@@ -32,6 +32,12 @@ class Key(StrEnum):
     LEASES = "tandem:leases:llm"
     SUSPECTS = "tandem:suspects:llm"
     ADOPTING = "tandem:adopting"
+    LATER = "tandem:later:llm"
+    LANES = "tandem:lanes"
+    LANE_JOBS = "tandem:lane:jobs:"
+    LANE_FIRST = "tandem:lane:first:"
+    LANE_TENANTS = "tandem:lane:tenants:"
+    LANE_TIME = "tandem:lane:time"
     ORIGINS = "tandem:origins"
     SENT = "tandem:sent:"
     LOCK = "tandem:lock:"
@@ -53,6 +59,24 @@ class Key(StrEnum):
     SWEPT = "tandem:swept"
     UNKNOWN = "tandem:unknown:"  # since when workers have met a job whose task they do not know
     SCHEDULE = "tandem:schedule:"  # the due time that a schedule was last served for
+
+
+class LimitKey(StrEnum):
+    """What is known of the providers' limits."""
+
+    LIMIT_LEVEL = "tandem:limit:level:"
+    LIMIT_HELD = "tandem:limit:held:"
+    LIMIT_LINE = "tandem:limit:line:"
+    LIMIT_WAITERS = "tandem:limit:waiters"
+    LIMIT_STALLED = "tandem:limit:stalled:"
+    LIMIT_RESERVED = "tandem:limit:reserved"
+    LIMIT_CHECKS = "tandem:limit:checks"
+    LIMIT_TIME = "tandem:limit:time"
+    LIMIT_PARK = "tandem:park:"
+    LIMIT_PARKS = "tandem:limit:parks"
+    LIMIT_PROBES = "tandem:limit:probes:"
+    LIMIT_FAILING = "tandem:limit:failing:"
+    PARKED = "tandem:parked"  # pub/sub channel
 
 
 class ArqKey(StrEnum):

@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from uuid import uuid4
 from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import CLAIM, LEASE, RECORDS, Call, Ending, script
+from tandem.shared.store.scripts import CLAIM, CLAIM_LLM, LEASE, RECORDS, Call, Ending, script
 from tandem.shared.store.signature import Foreign, ms
 
 HOST = socket.gethostname()
@@ -26,6 +26,7 @@ class Lease:
 
     `throttled` counts how often a provider's rate limit sent the job back; `suspect` says that it crashed
     twice and runs in a process of its own; `native` names the engine through which it came, if not through us.
+    `granted` is the provider and model whose limits its first request has passed already, to be sent in `delay` ms.
     """
 
     id: Foreign
@@ -41,6 +42,8 @@ class Lease:
     throttled: int = 0
     suspect: bool = False
     native: Foreign = OURS
+    granted: Foreign = OURS
+    delay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,18 +102,34 @@ def _named(call: Call[Claimed], claim: str) -> Claim:
     return Claim(call.name, call.args, call.parse, claim=claim)
 
 
-def claim_llm(*, worker: str, limit: int, ttl: timedelta, suspects: int = 0) -> Claim:
-    """Claim up to `limit` due jobs of the asyncio pool; `suspects` says how many of them may be suspects.
+NO_MODELS: Mapping[str, Any] = {"known": {}, "provider": "", "levels": []}
+
+
+def claim_llm(
+    *, worker: str, limit: int, ttl: timedelta, suspects: int = 0, models: Mapping[str, Any] = NO_MODELS
+) -> Claim:
+    """Claim up to `limit` jobs of the asyncio pool that may start now; `suspects` of them may be suspects.
+
+    `models` says what limits the models (`shared/limits/model.py`).
 
     Without an answer run this very call again, until there is one: what it had leased unheard goes back first.
     """
     claim = uuid4().hex
-    call = _claim_llm(worker=worker, lease=LEASE, ttl=ttl, limit=limit, suspects=suspects, claim=claim)
+    call = _claim_llm(worker=worker, lease=LEASE, ttl=ttl, limit=limit, suspects=suspects, claim=claim, models=dict(models))
     return _named(call, claim)
 
 
-@script("jobs/claim_llm", library=CLAIM)
-def _claim_llm(*, worker: str, lease: timedelta, ttl: timedelta, limit: int, suspects: int, claim: str) -> Claimed: ...
+@script("jobs/claim_llm", library=CLAIM_LLM)
+def _claim_llm(
+    *,
+    worker: str,
+    lease: timedelta,
+    ttl: timedelta,
+    limit: int,
+    suspects: int,
+    claim: str,
+    models: dict[str, Any],
+) -> Claimed: ...
 
 
 def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Claim:

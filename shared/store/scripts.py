@@ -12,7 +12,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints
 
 from tandem.shared.jobs.model import FINAL, TRANSITIONS, WAITING, Status
 from tandem.shared.store import keys
-from tandem.shared.store.keys import ArqKey, Key, RqKey
+from tandem.shared.store.keys import ArqKey, Key, LimitKey, RqKey
+from tandem.shared.store.limit_numbers import NUMBERS
 from tandem.shared.store.signature import Answer, Arguments, constants, literal
 from tandem.shared.tasks.spec import Priority, Queue
 
@@ -65,7 +66,7 @@ RQ_STATUS = {
     Status.EXPIRED: "canceled",
 }
 CONSTANTS = {
-    **{key.name: key.value for kind in (Key, ArqKey, RqKey) for key in kind},
+    **{key.name: key.value for kind in (Key, LimitKey, ArqKey, RqKey) for key in kind},
     **{name.name: name.value for kind in (Queue, Priority, Status, Ending) for name in kind},
     "WEBHOOKS": WEBHOOKS,
     "PENDING": PENDING,
@@ -96,14 +97,17 @@ CONSTANTS = {
     "STEP": STEP,
     "SEARCH_SECONDS": SEARCH_TIME.total_seconds(),
     "BOUNDS": BOUNDS,
+    **NUMBERS,
 }
 # Parts of `lua/lib`; each builds on those before it. What a script does not need it does not carry: all of it is run.
 RECORDS = ("time", "records", "events")
-ENGINES = (*RECORDS, "arq", "rq", "engines")
+ENGINES = (*RECORDS, "lanes", "arq", "rq", "engines")
 DELIVERING = (*RECORDS, "webhooks")
 TRANSITION = (*ENGINES, "webhooks", "transitions")
 ADMISSION = (*ENGINES, "admission")
 CLAIM = (*TRANSITION, "priorities")
+LIMITS = (*RECORDS, "rates", "parks", "lines", "reservations")
+CLAIM_LLM = (*TRANSITION, "rates", "parks", "lines", "reservations", "admittance")
 
 
 @dataclass(frozen=True)

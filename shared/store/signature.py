@@ -148,7 +148,7 @@ def _constructors(kind: Any, *, tagged: bool = False) -> Iterator[str]:
 def _item(value: str, kind: Any, default: Any) -> str:
     inner, optional = _without_none(kind)
     if inner is float:
-        value = f"tostring({value})"  # Redis cuts a number's fraction off
+        value = f"{value} and tostring({value})"  # Redis cuts a number's fraction off
     # A nil would end the list there; false is answered as nothing.
     return f"{value} or false" if optional or inner is bool or default is not MISSING else value
 

@@ -33,6 +33,7 @@ def store_job(
         idempotency=key.key if key else None,
         fingerprint=key.fingerprint if key else None,
         idempotency_ttl=key.ttl if key else None,
+        lane=job.lane,
         rq_fields=job.rq,
     )
 
@@ -60,5 +61,6 @@ def _store_job(
     idempotency: str | None,
     fingerprint: str | None,
     idempotency_ttl: timedelta | None,
+    lane: str | None,
     rq_fields: Sequence[bytes | str],
 ) -> Stored | Repeated | Refused: ...

@@ -1,12 +1,15 @@
 """What a task is: declared once, everything else is derived from it."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+
+from tandem.shared.tasks.forecast import Forecast
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -66,6 +69,8 @@ class RetryPolicy:
 class TaskSpec(Generic[In, Out]):
     """One task type. Endpoint, OpenAPI entry, routing, worker binding and typed result derive from it.
 
+    `forecast` tells what the first request to a provider needs; without it a job waits for no limit in the queue.
+
     Raises:
         ValueError: the name is not a lower-case identifier, or the example is not a valid input.
 
@@ -80,6 +85,7 @@ class TaskSpec(Generic[In, Out]):
     timeout: timedelta
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     admin: bool = False
+    forecast: Callable[[In], Forecast] | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

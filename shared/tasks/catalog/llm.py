@@ -1,14 +1,20 @@
 """Tasks that wait for a language model: they share one asyncio process by the hundred."""
 
+import json
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from tandem.shared.tasks import forecast
 from tandem.shared.tasks.json_schema import check_schema
 from tandem.shared.tasks.spec import Input, Output, Queue, RetryPolicy, TaskSpec
 
 Text = Annotated[str, Field(min_length=1)]
+# What one request holds. OpenAI takes 2048 texts and 300,000 tokens; fewer texts keep the decoding of one answer short.
+MOST_TEXTS = 512
+LONGEST_PART = 60_000  # bytes of a text that a forecast counts: longer ones are asked about in parts
+INSTRUCTIONS = " " * 300  # about as long as what our handlers say to a model
 RETRY = RetryPolicy(max_attempts=5, base=timedelta(seconds=1), cap=timedelta(minutes=1))
 
 
@@ -39,6 +45,9 @@ CHAT = TaskSpec(
     example={"messages": [{"role": "user", "content": "Name three uses of a job queue."}]},
     timeout=timedelta(minutes=5),
     retry=RETRY,
+    forecast=lambda job: forecast.chat(
+        (message.content for message in job.messages), model=job.model, most_output=job.max_output_tokens
+    ),
 )
 
 
@@ -72,6 +81,7 @@ SCORE = TaskSpec(
     },
     timeout=timedelta(minutes=2),
     retry=RETRY,
+    forecast=lambda job: forecast.chat((job.text, job.rubric or "", INSTRUCTIONS)),
 )
 
 
@@ -97,6 +107,7 @@ SUMMARIZE = TaskSpec(
     },
     timeout=timedelta(minutes=10),
     retry=RETRY,
+    forecast=lambda job: forecast.chat((job.text[:LONGEST_PART], job.style or "", INSTRUCTIONS)),
 )
 
 
@@ -120,6 +131,7 @@ EMBED = TaskSpec(
     example={"texts": ["red apple", "green pear"], "dimensions": 8},
     timeout=timedelta(minutes=5),
     retry=RETRY,
+    forecast=lambda job: forecast.embed(job.texts[:MOST_TEXTS], model=job.model),
 )
 
 
@@ -159,4 +171,5 @@ EXTRACT = TaskSpec(
     },
     timeout=timedelta(minutes=3),
     retry=RETRY,
+    forecast=lambda job: forecast.chat((job.text, json.dumps(job.json_schema), INSTRUCTIONS)),
 )

@@ -131,7 +131,7 @@ class Life(RuleBasedStateMachine):
         if self.queue == "llm":
             places = [
                 job_id
-                for name in ("arq:queue:high", "arq:queue", "arq:queue:low")
+                for name in ("arq:queue:high", "arq:queue", "arq:queue:low", "tandem:leases:llm")
                 for job_id in connection.zrange(name, 0, -1)
             ]
         else:

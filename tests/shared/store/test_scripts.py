@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tandem.shared.jobs.model import Status
-from tandem.shared.store import commands, deliveries, events, leases, listing, maintenance, queues, submission
+from tandem.shared.store import commands, deliveries, events, leases, limits, listing, maintenance, queues, submission
 from tandem.shared.store.keys import ArqKey, Key, RqKey
 from tandem.shared.store.scripts import SCRIPTS, Ending
 from tandem.shared.tasks.spec import Priority, Queue
@@ -43,7 +43,7 @@ def code_of(path: Path) -> str:
 
 
 def test_there_are_scripts() -> None:
-    modules = (commands, deliveries, events, leases, listing, maintenance, queues, submission)
+    modules = (commands, deliveries, events, leases, limits, listing, maintenance, queues, submission)
     assert all(module.__name__ for module in modules)
     files = {path.stem for path in LUA if path.is_relative_to(ROOT / "shared/store/lua") and path.parent != LIBRARY}
     assert files == set(SCRIPTS)

@@ -172,8 +172,9 @@ def _unfinished(space: Space) -> Iterator[str]:
     """Each unfinished job stands in exactly one place of its engine, and nothing else does."""
     foreign = {id_ for id_ in _listed(space) if id_ not in space.records}
     for priority, key in ARQ_QUEUES.items():
-        unfinished = {id_ for id_ in space.of("llm", *WAITING, "running") if _priority(space.records[id_]) == priority}
-        yield from _compare(key, set(space.scores(key)) - foreign, unfinished)
+        waiting = {id_ for id_ in space.of("llm", *WAITING) if space.records[id_]["priority"] == priority}
+        yield from _compare(key, set(space.scores(key)) - foreign, waiting)
+    yield from _lanes(space)
     names = {name.split(":")[2] for kind in ("queue", "scheduled", "wip") for name in space.named(f"rq:{kind}:")}
     for name in sorted(names | set(RQ_QUEUES.values())):
         own = {id_ for id_ in space.of("sync", *WAITING, "running") if _rq_queue(space.records[id_]) == name}
@@ -185,9 +186,15 @@ def _unfinished(space: Space) -> Iterator[str]:
         yield from _compare(f"rq:wip:{name}", set(running), own & space.of("sync", "running"))
 
 
-def _priority(job: Record) -> str:
-    """What was given back waits before everything else."""
-    return "high" if "front" in job else job["priority"]
+def _lanes(space: Space) -> Iterator[str]:
+    """Each waiting job of the asyncio pool stands in one place: a lane, or among the scheduled ones or the suspects."""
+    names = (*space.named("tandem:lane:jobs:"), *space.named("tandem:lane:first:"))
+    lanes = Counter(id_ for name in names for id_ in space.scores(name))
+    later, suspects = space.scores("tandem:later:llm"), space.scores("tandem:suspects:llm")
+    places = lanes + Counter([*later, *suspects])
+    yield from (f"lanes: name {id_} {n} times" for id_, n in places.items() if n > 1)
+    yield from _compare("lanes", set(places), space.of("llm", *WAITING))
+    yield from _compare("tandem:later:llm", set(later), space.of("llm", "scheduled") - set(suspects))
 
 
 def _rq_queue(job: Record) -> str:

@@ -1,7 +1,10 @@
--- Claim up to `limit` due jobs of the asyncio pool, `suspects` of them suspects at most. `claim` names this call.
+-- Claim up to `limit` jobs of the asyncio pool that may start now, `suspects` of them suspects at most. `claim` names this
+-- call. `models` says what limits the models: see shared/limits/model.py.
 local now = now_ms()
 extend_leases_after_outage(now)
-undo_unanswered_claim(LLM, worker, claim, now)
+for _, undone in ipairs(undo_unanswered_claim(LLM, worker, claim, now)) do
+  limits.settle(undone.id .. ':' .. undone.token .. ':0')  -- nothing was sent
+end
 
 -- Jobs of dead workers first: back to the front of their queue, or fenced off.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, STEP)) do
@@ -14,7 +17,15 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0,
 end
 if is_paused(LLM) then return Claimed{leases = {}, unknown = {}} end
 
+admittance.models = models
 local leases, unknown, first_token = {}, {}, nil
+
+-- Scheduled ones whose time has come go to their lanes.
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', LATER, '-inf', now, 'LIMIT', 0, STEP)) do
+  redis.call('ZREM', LATER, id)
+  local job = load_job(id)
+  if job and job.status == SCHEDULED then requeue(job, nil, now, now, job.front) end
+end
 
 -- Not in the job book: to be adopted, or left to its owner, out of the way of the others.
 local function set_aside(id, arq_list)
@@ -29,46 +40,83 @@ local function set_aside(id, arq_list)
   end
 end
 
-local function take(id, arq_list)
-  local leased, why = claim_job(id, worker, claim, now, lease, ttl)
-  if leased then
-    first_token = first_token or leased.token
-    leases[#leases + 1] = Lease(leased)
-  elseif why == 'unknown' then
-    set_aside(id, arq_list)
-  elseif why == RUNNING then
-    -- arq's own abort() moves scores.
-    redis.call('ZADD', arq_list, redis.call('ZSCORE', LEASES, id) or now + LEASE_MS, id)
+-- What came through plain arq, or a job of the book whose score another program (arq's own abort()), or an older version
+-- of this one, has written.
+local function take_back(id, arq_list)
+  local job = load_job(id)
+  if not job then return set_aside(id, arq_list) end
+  redis.call('ZREM', arq_list, id)
+  if not WAITING[job.status] then return end
+  if arq.holds(job) then
+    arq.show(job)
   else
-    redis.call('ZREM', arq_list, id)
+    arq.enqueue(job, math.max(now, tonumber(job.ready_at or now)), now)
   end
+end
+
+for _, arq_list in pairs(ARQ_QUEUES) do
+  for _, scores in ipairs({{'-inf', BEFORE_OURS}, {OF_ARQ, now}}) do
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', arq_list, scores[1], scores[2], 'LIMIT', 0, limit)) do
+      take_back(id, arq_list)
+    end
+  end
+end
+
+local function note(leased, admitted)
+  first_token = first_token or leased.token
+  if admitted and admitted.start and limits.reserve(leased.id .. ':' .. leased.token .. ':0', admitted, admitted.start) then
+    leased.granted, leased.delay = admitted.scope, (admitted.start - limits.now()) / 1000
+  end
+  leases[#leases + 1] = Lease(leased)
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', SUSPECTS, '-inf', now, 'LIMIT', 0, math.min(suspects, limit))) do
   redis.call('ZREM', SUSPECTS, id)
-  take(id, ARQ_QUEUES[NORMAL])
+  local leased = claim_job(id, worker, claim, now, lease, ttl)
+  if leased then note(leased) end
 end
 local has_room_for_suspects = suspects > #leases
 
-local waiting, busy, taken, seen = {}, {}, {}, 0
-for _, priority in ipairs(PRIORITIES) do
-  waiting[priority], taken[priority] = redis.call('ZRANGEBYSCORE', ARQ_QUEUES[priority], '-inf', now, 'LIMIT', 0, limit), 0
-  if #waiting[priority] > 0 then busy[#busy + 1] = priority end
+-- One job of each lane in turn, as long as there is room.
+local function take(lane)
+  local id, owner, tag, key = lanes.head(lane)
+  if not id then return false end
+  local admitted, wait
+  local leased, why = claim_job(id, worker, claim, now, lease, ttl, function(job)
+    admitted, wait = admittance.of(lane, job)
+    return admitted and (admitted.start and math.floor(now + (admitted.start - limits.now()) / 1000) or now)
+  end)
+  if leased then
+    note(leased, admitted)
+    lanes.serve(lane, leased.owner, tag, admitted.tokens)
+  elseif why == 'no room' then
+    lane.opens = math.min(wait / 1000, LANE_BLIND_MS)
+    return false
+  else
+    redis.call('ZREM', key or LANE_FIRST .. lane.name, id)
+    if why == 'unknown' then
+      for _, arq_list in pairs(ARQ_QUEUES) do redis.call('ZREM', arq_list, id) end
+    end
+  end
+  return true
 end
-local function next_of(priorities)
-  for _, priority in ipairs(priorities) do
-    if taken[priority] < #waiting[priority] then
-      taken[priority] = taken[priority] + 1
-      return waiting[priority][taken[priority]], ARQ_QUEUES[priority]
+
+local due = {}
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', LANES, '-inf', now, 'LIMIT', 0, LANES_A_CLAIM)) do
+  due[#due + 1] = {name = name}
+end
+local open, turns = #due, 0
+while open > 0 and #leases < limit and turns < 2 * limit + LANES_A_CLAIM do
+  for _, lane in ipairs(due) do
+    if not lane.over and #leases < limit then
+      turns = turns + 1
+      if not take(lane) then lane.over, open = true, open - 1 end
     end
   end
 end
-while #leases < limit and seen < 2 * limit do
-  local id, arq_list = next_of(#busy > 1 and next_priorities(LLM) or busy)
-  if not id then break end
-  seen = seen + 1
-  take(id, arq_list)
-end
+for _, lane in ipairs(due) do lanes.leave(lane, now) end
+lanes.keep_served()
+limits.save()
 
 if first_token then note_claim(worker, claim, first_token) end
 -- Nothing is left: who waits to be woken need not look.
@@ -80,6 +128,7 @@ local function look_at_head(key)
   local wait = head[2] and math.max(0, tonumber(head[2]) - now)
   if wait and (not next_due or wait < next_due) then next_due = wait end
 end
-for _, priority in ipairs(PRIORITIES) do look_at_head(ARQ_QUEUES[priority]) end
+look_at_head(LANES)
+look_at_head(LATER)
 if has_room_for_suspects then look_at_head(SUSPECTS) end
 return Claimed{leases = leases, unknown = unknown, next_due = next_due and math.ceil(next_due)}

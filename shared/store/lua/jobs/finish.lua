@@ -21,6 +21,9 @@ spend('usage_input', 'input_tokens', input_tokens)
 spend('usage_output', 'output_tokens', output_tokens)
 spend('usage_requests', 'requests', requests)
 spend('usage_estimated', 'estimated_tokens', estimated_tokens)
+if job.queue == LLM and job.status == RUNNING and holds then
+  lanes.settle(job, (input_tokens or 0) + (output_tokens or 0))
+end
 if not holds then
   -- A retry has waited for the end of the run that was cancelled.
   if f[2] == token and job.status == SCHEDULED and not job.started_at then

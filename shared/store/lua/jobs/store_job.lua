@@ -6,7 +6,7 @@ if known[1] then return Stored{created_at = known[1], run_at = known[2], full_in
 local repeated = find_repeated(id, idempotency, fingerprint)
 if repeated then return repeated end
 
-local job = {id = id, queue = queue, task = task, owner = owner, priority = priority, created_at = now}
+local job = {id = id, queue = queue, task = task, owner = owner, priority = priority, created_at = now, lane = lane}
 local counts = redis.call('HMGET', COUNTS .. queue, QUEUED, SCHEDULED)
 local waiting = (tonumber(counts[1]) or 0) + (tonumber(counts[2]) or 0)
 local refused = refuse_if_full(job, waiting, now, queue_max, share)
@@ -26,6 +26,7 @@ redis.call('HSET', key, 'id', id, 'queue', queue, 'task', task, 'owner', owner, 
   'attempt', 0, 'created_at', now, 'ready_at', due)
 if due > now then redis.call('HSET', key, 'run_at', due) end
 if estimated_start then redis.call('HSET', key, 'estimated_start', estimated_start) end
+if lane then redis.call('HSET', key, 'lane', lane) end
 if webhook then redis.call('HSET', key, 'webhook', webhook) end
 if url then redis.call('HSET', key, 'url', url) end
 if stream then redis.call('HSET', key, 'stream', '1') end

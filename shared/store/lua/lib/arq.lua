@@ -1,13 +1,12 @@
--- The asyncio pool's side of the book, as arq reads it: one sorted set of ids by due time for each priority; a running
--- id's score is the end of its lease. Leases stand in a set of their own as well, and suspects (crashed twice) wait in
--- another one.
+-- The asyncio pool's side of the book. Jobs wait in lanes (lib/lanes.lua) once they are due, in a set of their own before,
+-- and suspects (crashed twice) in another one. arq's sets, one for each priority, are an index of all that wait: a score
+-- is the due time in seconds, where arq's own is in milliseconds, so that what came through plain arq stands apart.
 
 local arq = {}
 
--- What is given back goes before everything else, whatever its priority.
-local function arq_queue(job) return ARQ_QUEUES[job.front and HIGH or job.priority] end
+local function arq_queue(job) return ARQ_QUEUES[job.priority] end
 
-local FAR = 9e15  -- a score that no clock reaches
+local BEFORE_OURS, OF_ARQ = 1e9, 1e11  -- scores that are not in between are arq's own
 
 local function is_suspect(job)
   return tonumber(job.crashes or 0) >= SUSPECT_AFTER
@@ -20,31 +19,48 @@ function arq.describe(job, now)
     '{"t": null, "f": "' .. job.task .. '", "a": [], "k": {}, "et": ' .. whole(now) .. '}')
 end
 
+-- In arq's own index.
+function arq.show(job, due)
+  redis.call('ZADD', arq_queue(job), (due or job.ready_at or job.created_at) / 1000, job.id)
+end
+
 function arq.enqueue(job, due, now, front)
-  if front and due <= now then due = job.created_at end
   redis.call('DEL', ARQ_IN_PROGRESS .. job.id)
+  arq.show(job, due)
   if is_suspect(job) then
-    redis.call('ZADD', SUSPECTS, due, job.id)
-    due = FAR
+    redis.call('ZADD', SUSPECTS, front and due <= now and job.created_at or due, job.id)
+  elseif due > now then
+    redis.call('ZADD', LATER, due, job.id)
+  else
+    lanes.put(job, due, now)
   end
-  redis.call('ZADD', arq_queue(job), due, job.id)
 end
 
 function arq.lease(job, token, now, lease)
   redis.call('ZADD', LEASES, now + lease, job.id)
-  redis.call('ZADD', arq_queue(job), now + lease, job.id)
   redis.call('SET', ARQ_IN_PROGRESS .. job.id, token, 'PX', lease)
 end
 
-function arq.start() end
-function arq.unschedule() end
+-- It waits no more.
+local function arq_leave(job)
+  redis.call('ZREM', arq_queue(job), job.id)
+  lanes.remove(job)
+end
+
+function arq.start(job) arq_leave(job) end
+
+-- Whether a waiting job is where it is found.
+function arq.holds(job)
+  if redis.call('ZSCORE', SUSPECTS, job.id) then return true end
+  if job.status == SCHEDULED then return redis.call('ZSCORE', LATER, job.id) end
+  return lanes.holds(job)
+end
+
+function arq.unschedule(job) redis.call('ZREM', LATER, job.id) end
 
 function arq.running() return redis.call('ZRANGE', LEASES, 0, -1) end
 
-function arq.release(job)
-  redis.call('ZREM', LEASES, job.id)
-  redis.call('ZREM', arq_queue(job), job.id)
-end
+function arq.release(job) redis.call('ZREM', LEASES, job.id) end
 
 -- `arq.jobs.Job.result()` of a job that came through plain arq: its own record and what became of it.
 -- JSON readers take the last of two equal names, so what arq wrote is kept as it was.
@@ -65,8 +81,13 @@ end
 
 function arq.finish(job, _, status, now, ttl)
   if job.native == 'arq' then arq_result(job, status, now, ttl) end
-  arq.release(job)
-  redis.call('ZREM', SUSPECTS, job.id)
+  if job.status == RUNNING then
+    arq.release(job)
+  else
+    arq_leave(job)
+    redis.call('ZREM', LATER, job.id)
+    redis.call('ZREM', SUSPECTS, job.id)
+  end
   redis.call('DEL', ARQ_IN_PROGRESS .. job.id, ARQ_RETRY .. job.id)
   if job.native then
     redis.call('PEXPIRE', ARQ_JOB .. job.id, ttl)  -- its arguments, for a retry

@@ -3,7 +3,7 @@
 local function job_key(id) return JOB .. id end
 
 local FIELDS = {'status', 'queue', 'task', 'owner', 'priority', 'token', 'worker', 'attempt', 'created_at', 'started_at',
-  'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front', 'idempotency'}
+  'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front', 'idempotency', 'lane'}
 
 local function is_count(text) return text and #text < 15 and string.find(text, '^%d+$') end
 

@@ -29,7 +29,7 @@ local function requeue(job, token, now, due, front)
   if due > now then redis.call('HSET', key, 'run_at', due) end
   if job.status == RUNNING and job.started_at then redis.call('HSET', key, 'begun', 1) end
   engine[job.queue].release(job, token)
-  if front and due <= now then
+  if front and (due <= now or job.queue == LLM) then
     job.front = '1'
     redis.call('HSET', key, 'front', 1)
   end
@@ -82,8 +82,7 @@ local function follow_clock_back(now, last)
     local moved = redis.call('ZRANGEBYSCORE', key, string.format('(%.3f', now / unit), (last + LEASE_MS) / unit, 'WITHSCORES')
     for i = 1, #moved, 2 do redis.call('ZADD', key, tonumber(moved[i + 1]) - (last - now) / unit, moved[i]) end
   end
-  for _, key in ipairs({LEASES, SUSPECTS, DELIVERIES}) do follow(key, 1) end
-  for _, priority in ipairs(PRIORITIES) do follow(ARQ_QUEUES[priority], 1) end
+  for _, key in ipairs({LEASES, SUSPECTS, LATER, LANES, DELIVERIES}) do follow(key, 1) end
   for _, queue in ipairs(rq_queues()) do
     follow(RQ_WIP .. queue, 1000)
     follow(RQ_SCHEDULED .. queue, 1000)
@@ -123,8 +122,9 @@ local function fail_unreadable(job, now, ttl)
   finish_job(job, FAILED, nil, now, ttl)
 end
 
--- Take a waiting job for the call `claim`. Returns the lease as the fields of Python's `Lease`, or nil and why not.
-local function claim_job(id, worker, claim, now, lease, ttl)
+-- Take a waiting job for the call `claim`, unless `admit(job)` says that it can't start now, or gives the time when it does. Returns the lease
+-- as the fields of Python's `Lease`, or nil and why not.
+local function claim_job(id, worker, claim, now, lease, ttl, admit)
   local key, job = job_key(id), load_job(id)
   if not job then return nil, 'unknown' end
   if not WAITING[job.status] then return nil, job.status end
@@ -139,9 +139,14 @@ local function claim_job(id, worker, claim, now, lease, ttl)
     fail_unreadable(job, now, ttl)
     return nil, FAILED
   end
+  local start = now
+  if admit then
+    start = admit(job)
+    if not start then return nil, 'no room' end
+  end
   local token = new_token(claim)
   local attempt = redis.call('HINCRBY', key, 'attempt', 1)
-  redis.call('HSET', key, 'status', RUNNING, 'token', token, 'worker', worker, 'started_at', now)
+  redis.call('HSET', key, 'status', RUNNING, 'token', token, 'worker', worker, 'started_at', start)
   redis.call('HDEL', key, 'run_at', 'progress', 'estimated_start')
   if job.expires_at then redis.call('ZREM', EXPIRING, id) end
   if job.front then
@@ -178,19 +183,19 @@ local function last_claim(worker)
 end
 
 -- A claim is asked again, by the same name, when its answer got lost: what it leased goes back as if never begun.
--- Returns how many jobs.
+-- Returns the jobs, with the tokens that they had.
 local function undo_unanswered_claim(queue, worker, claim, now)
   local asked, fence = last_claim(worker)
-  if not asked then return 0 end
+  if not asked then return {} end
   redis.call('DEL', ASKED .. worker)
-  if asked ~= claim then return 0 end
-  local undone = 0
+  if asked ~= claim then return {} end
+  local undone = {}
   for _, id in ipairs(engine[queue].running()) do
     local job = load_job(id)
     if job and job.status == RUNNING and job.worker == worker and number_of(job.token) > fence then
       unbegin(job)
       requeue(job, job.token, now, now, true)
-      undone = undone + 1
+      undone[#undone + 1] = {id = id, token = job.token}
     end
   end
   return undone

@@ -11,7 +11,7 @@ for _, name in ipairs(rq_queues()) do listed = listed + redis.call('LLEN', RQ_QU
 local is_complete = listed == tonumber(redis.call('HGET', COUNTS .. SYNC, QUEUED) or 0)
 
 local function is_listed(job)
-  if job.queue == LLM then return redis.call('ZSCORE', arq_queue(job), job.id) end
+  if job.queue == LLM then return arq.holds(job) end
   if job.status == SCHEDULED then return redis.call('ZSCORE', RQ_SCHEDULED .. rq_queue(job), job.id) end
   return is_complete or is_in_rq_list(job)
 end

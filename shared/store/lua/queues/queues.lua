@@ -37,7 +37,7 @@ local function look_at(id)
   if is_count(ready) and tonumber(ready) <= now and (not oldest or tonumber(ready) < oldest) then oldest = tonumber(ready) end
 end
 if queue == LLM then
-  for _, key in pairs(ARQ_QUEUES) do look_at(redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 1)[1]) end
+  for _, key in pairs(ARQ_QUEUES) do look_at(redis.call('ZRANGE', key, 0, 0)[1]) end
 else
   for _, name in ipairs(rq_queues()) do look_at(redis.call('LINDEX', RQ_QUEUE .. name, 0)) end
 end

@@ -1,4 +1,4 @@
-"""What limits are: of whom, how much, and what the limiter says to a request. Pure."""
+"""What limits are: of whom, how much, and what a provider says is left. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -53,26 +53,6 @@ class Scope:
             for name, limits in pairs
             if limits
         ]
-
-
-@dataclass(frozen=True)
-class Grant:
-    """The right to send one request after `delay`; its leases are renewed until it is settled.
-
-    `ticket` is None where nothing limits the request: there is nothing to settle.
-    """
-
-    ticket: str | None
-    tokens: int
-    delay: timedelta = timedelta()
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Come again with the same ticket after `delay`: that place is booked. `reason` is the limit, or `parked`."""
-
-    delay: timedelta
-    reason: str
 
 
 class RequestTooLarge(FinalError):

@@ -1,0 +1,43 @@
+"""The numbers of the limits' scripts. Durations are microseconds there, as all times of limits."""
+
+from datetime import timedelta
+
+US = timedelta(microseconds=1)
+
+
+def _us(**duration: float) -> int:
+    return timedelta(**duration) // US
+
+
+# Why something is parked, and news: of a failure that parks nothing yet, and of the end of a park.
+BUSY, DOWN, FAILED_ONCE, FREE = "busy", "down", "failed", "free"
+PARKED_REASON = "parked"
+NUMBERS = {
+    "BUSY": BUSY,
+    "DOWN": DOWN,
+    "FAILED_ONCE": FAILED_ONCE,
+    "FREE": FREE,
+    "PARKED_REASON": PARKED_REASON,
+    "MINUTE_US": _us(minutes=1),
+    "DEPTH": 0.005,  # of a minute's limit: what an idle bucket lets through at once
+    "NEAR_US": _us(milliseconds=100),  # a start so near is granted at once, to be slept until
+    "SHORTEST_US": _us(milliseconds=20),  # between two looks of who waits
+    "LONGEST_LOOK_US": _us(milliseconds=500),
+    "LINE_STALE_US": _us(seconds=2),  # who waits has gone when it has not come for so long
+    "SLOT_HASTE": 0.8,  # of the mean time to one's turn
+    "LEARN": 0.1,  # weight of the newest in a mean
+    "SAMPLES": 50,  # settlements that the mean of what reservations use is taken over
+    "LEAST_SHARE": 0.01,
+    "MOST_SHARE": 50,
+    "COLD": 3,  # settlements until that mean is trusted
+    "CHECK_US": _us(seconds=10),  # between two looks whether the holder of a reservation lives
+    "FIRST_PARK_US": _us(seconds=1),  # where the provider does not say how long; doubled each time
+    "LONGEST_PARK_US": _us(seconds=60),
+    "LONGEST_DOWN_US": _us(seconds=5),  # where nobody answers: how soon it is noticed that somebody does
+    "PROBE_STEP_US": _us(seconds=5),
+    "FAILURES_IN_A_ROW": 3,  # jobs whose requests nobody answered
+    "FAILING_MS": 600_000,  # so long the first of them is remembered
+    "LANES_A_CLAIM": 50,
+    "LANE_BLIND_MS": 1000,  # at most until a lane that can't start anything is looked at again
+    "PLAIN_COST": 300,  # tokens of a job without a forecast
+}

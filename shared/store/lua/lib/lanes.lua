@@ -1,0 +1,101 @@
+-- Lanes: the waiting jobs of the asyncio pool by what limits them, the model that they name. In each, tenants take turns
+-- by start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queueing", 1996): a tenant's tag is the virtual time
+-- at which its next job starts; the lowest is served, and moves on by the job's cost over the tenant's weight. Virtual
+-- time is the tag of what was served last, so a newcomer starts there, behind nobody's backlog.
+-- Priority orders a tenant's own jobs. What is handed back goes first. Nothing here walks over tenants or jobs.
+
+local lanes = {}
+
+-- The lane of a job, what its first request costs in tokens (its forecast at submission), and that request's sort.
+function lanes.of(job)
+  local tokens, sort, name = string.match(job.lane or '', '^(%d+) (%S*) (.*)$')
+  return name or '', tonumber(tokens) or PLAIN_COST, sort or ''
+end
+
+local function jobs_of(priority, owner, name) return LANE_JOBS .. priority .. ':' .. owner .. ':' .. name end
+
+-- A job waits, ready since then; `front`: it was handed back.
+function lanes.put(job, ready, now)
+  local name = lanes.of(job)
+  if job.front then
+    redis.call('ZADD', LANE_FIRST .. name, job.created_at, job.id)
+  else
+    redis.call('ZADD', jobs_of(job.priority, job.owner, name), ready, job.id)
+    redis.call('ZADD', LANE_TENANTS .. name, 'NX', redis.call('HGET', LANE_TIME, name) or 0, job.owner)
+  end
+  redis.call('ZADD', LANES, 'NX', now, name)
+end
+
+function lanes.remove(job)
+  local name = lanes.of(job)
+  if redis.call('ZREM', jobs_of(job.priority, job.owner, name), job.id) == 0 then
+    redis.call('ZREM', LANE_FIRST .. name, job.id)
+  end
+end
+
+function lanes.holds(job)
+  local name = lanes.of(job)
+  return redis.call('ZSCORE', jobs_of(job.priority, job.owner, name), job.id) or redis.call('ZSCORE', LANE_FIRST .. name, job.id)
+end
+
+-- A run of a job has ended: its tenant pays for the tokens that it really used instead of the forecast.
+function lanes.settle(job, used)
+  local name, cost = lanes.of(job)
+  if used ~= cost then redis.call('ZADD', LANE_TENANTS .. name, 'XX', 'INCR', used - cost, job.owner) end
+end
+
+-- Which priority is looked at first: of 20 turns high has 16, normal 3, low 1, spread evenly for any tenant, whichever
+-- turns it has (a Weyl sequence).
+local served
+local function next_order()
+  served = (served or tonumber(peek('GET', TURN .. LLM) or '') or 0) + 1
+  local at = served * 0.6180339887498949 % 1
+  if at < 0.05 then return {LOW, HIGH, NORMAL} end
+  if at < 0.2 then return {NORMAL, HIGH, LOW} end
+  return PRIORITIES
+end
+
+function lanes.keep_served()
+  if served then redis.call('SET', TURN .. LLM, served % 1000000) end
+end
+
+-- The next job of a lane and, unless it was handed back, the tenant whose turn it is, its tag and the key of the job;
+-- nil if nobody waits.
+function lanes.head(lane)
+  if not lane.has_no_first then
+    local first = redis.call('ZRANGE', LANE_FIRST .. lane.name, 0, 0)[1]
+    if first then return first end
+    lane.has_no_first = true
+  end
+  while true do
+    local owner, tag = unpack(redis.call('ZRANGE', LANE_TENANTS .. lane.name, 0, 0, 'WITHSCORES'))
+    if not owner then
+      lane.is_empty = true
+      return nil
+    end
+    for _, priority in ipairs(next_order()) do
+      local key = jobs_of(priority, owner, lane.name)
+      local id = redis.call('ZRANGE', key, 0, 0)[1]
+      if id then return id, owner, tonumber(tag), key end
+    end
+    redis.call('ZREM', LANE_TENANTS .. lane.name, owner)  -- it waits for nothing
+    lane.time = math.max(lane.time or 0, tonumber(tag))
+  end
+end
+
+-- A tenant was served: virtual time is its tag, and the next of its jobs starts later by what this one costs. Without a
+-- tag it was not its turn, as its job had been handed back.
+function lanes.serve(lane, owner, tag, cost)
+  lane.time = tag or lane.time
+  redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', cost, owner)
+end
+
+-- A claim leaves a lane: to be looked at again once it opens, at the next claim, or when somebody waits there again.
+function lanes.leave(lane, now)
+  if lane.time then redis.call('HSET', LANE_TIME, lane.name, string.format('%.3f', lane.time)) end
+  if lane.is_empty then
+    redis.call('ZREM', LANES, lane.name)
+  else
+    redis.call('ZADD', LANES, lane.opens and now + lane.opens or now, lane.name)
+  end
+end

@@ -1,0 +1,40 @@
+-- Lines: later requests of a job that has begun wait in place, before all new starts, one line for each level that makes
+-- them wait, by the time since when they wait. Who has not come for LINE_STALE_US has gone.
+
+local lines = {}
+local pruned = {}
+
+local function prune(name)
+  if pruned[name] then return end
+  pruned[name] = true
+  local now = limits.now()
+  for _, ticket in ipairs(redis.call('ZRANGE', LIMIT_LINE .. name, 0, 9)) do
+    if now - (tonumber(redis.call('ZSCORE', LIMIT_WAITERS, ticket) or 0)) > LINE_STALE_US then
+      redis.call('ZREM', LIMIT_LINE .. name, ticket)
+      redis.call('ZREM', LIMIT_WAITERS, ticket)
+    end
+  end
+end
+
+-- How many wait at a level.
+function lines.length(name)
+  prune(name)
+  return redis.call('ZCARD', LIMIT_LINE .. name)
+end
+
+-- How many wait there before a ticket that has waited since then.
+function lines.ahead(name, ticket, since)
+  prune(name)
+  return redis.call('ZRANK', LIMIT_LINE .. name, ticket)
+    or redis.call('ZCOUNT', LIMIT_LINE .. name, '-inf', '(' .. whole(since))
+end
+
+function lines.join(name, ticket, since)
+  redis.call('ZADD', LIMIT_LINE .. name, 'NX', whole(since), ticket)
+  redis.call('ZADD', LIMIT_WAITERS, limits.now(), ticket)
+end
+
+function lines.leave(request, ticket)
+  if redis.call('ZREM', LIMIT_WAITERS, ticket) == 0 then return end
+  for _, spec in ipairs(request.levels) do redis.call('ZREM', LIMIT_LINE .. spec.name, ticket) end
+end

@@ -1,0 +1,101 @@
+-- Parks: a provider's model that takes nothing for a while, because it said so (`busy`) or because nobody answers
+-- (`down`). When a park is over one request probes; its answer ends the park, or the next refusal lengthens it. A slow
+-- answer is not waited for: each PROBE_STEP_US twice as many may try. This is a circuit breaker (Nygard, "Release It!",
+-- 2007), half open while it probes.
+
+local parks = {}
+
+-- "delay name", of an outage with a line more that says so: who does not know of those takes it for another name.
+local function tell(delay, scope, kind)
+  redis.call('PUBLISH', PARKED, whole(delay) .. ' ' .. scope .. (kind == BUSY and '' or '\n' .. kind))
+end
+local known = {}  -- what this call has read
+
+local function read_park(scope)
+  if known[scope] == nil then
+    local f = redis.call('HMGET', LIMIT_PARK .. scope, 'until', 'kind', 'times')
+    known[scope] = f[1] and {ends = tonumber(f[1]) or 0, kind = f[2], times = tonumber(f[3]) or 0} or false
+  end
+  return known[scope]
+end
+
+-- How long it is closed, in us, and of which kind the park is; 0 if it is not.
+function parks.left(scope)
+  local park = read_park(scope)
+  if not park then return 0 end
+  return math.max(0, park.ends - limits.now()), park.kind
+end
+
+-- When a request may start for all that a park says: nil if there is none, else now, unless it is closed or enough
+-- are probing.
+function parks.start(scope)
+  local park = read_park(scope)
+  if not park then return nil end
+  local now = limits.now()
+  if park.ends > now then return park.ends end
+  local allowed = 2 ^ math.min(math.floor((now - park.ends) / PROBE_STEP_US), 16)
+  if redis.call('SCARD', LIMIT_PROBES .. scope) < allowed then return now end
+  return now + NEAR_US
+end
+
+-- A request starts: whether it is a probe.
+function parks.note_probe(scope, ticket)
+  if not read_park(scope) then return nil end
+  redis.call('SADD', LIMIT_PROBES .. scope, ticket)
+  return true
+end
+
+function parks.end_probe(scope, ticket) redis.call('SREM', LIMIT_PROBES .. scope, ticket) end
+
+-- End a park. Returns whether there was one.
+function parks.lift(scope)
+  known[scope] = false
+  redis.call('ZREM', LIMIT_PARKS, scope)
+  redis.call('DEL', LIMIT_PROBES .. scope, LIMIT_FAILING .. scope)
+  local there = redis.call('DEL', LIMIT_PARK .. scope) == 1
+  if there then tell(0, scope, FREE) end
+  return there
+end
+
+-- Close a scope for `delay` us; none: longer each time. Answers how long it is closed.
+function parks.close(scope, kind, delay)
+  local park, now = read_park(scope) or {ends = 0, times = 0}, limits.now()
+  if not delay then
+    -- Others who were on their way tell the same story: once counted is enough.
+    if park.ends > now then return park.ends - now end
+    park.times = park.times + 1
+    local first, most = FIRST_PARK_US, kind == DOWN and LONGEST_DOWN_US or LONGEST_PARK_US
+    delay = math.min(first * 2 ^ (park.times - 1), most)
+  end
+  if now + delay > park.ends then
+    park.ends, park.kind = now + delay, kind
+    redis.call('HSET', LIMIT_PARK .. scope, 'until', whole(park.ends), 'kind', kind, 'times', park.times)
+    redis.call('ZADD', LIMIT_PARKS, park.ends, scope)
+    tell(delay, scope, kind)
+    known[scope] = park
+  end
+  return park.ends - now
+end
+
+-- Nobody answered a job's request. Which one is at fault, nobody can say of one job; of several in a row, of one that
+-- probed, or where the request was not even received, it is the provider. Answers as `close`, 0 if it is open.
+function parks.note_failure(scope, job, refused)
+  local key = LIMIT_FAILING .. scope
+  redis.call('SADD', key, job)
+  redis.call('PEXPIRE', key, FAILING_MS)
+  if not refused and not read_park(scope) and redis.call('SCARD', key) < FAILURES_IN_A_ROW then
+    tell(0, scope, FAILED_ONCE)
+    return 0
+  end
+  return parks.close(scope, DOWN)
+end
+
+-- Somebody answered: what is open already is forgotten.
+function parks.note_answer(scope)
+  local park = read_park(scope)
+  if not park then
+    redis.call('DEL', LIMIT_FAILING .. scope)
+  elseif park.ends <= limits.now() then
+    parks.lift(scope)
+  end
+end

@@ -1,0 +1,196 @@
+-- What one limit says of one request. Times are microseconds of the limits' own clock, which never goes back.
+--
+-- A rate limit is GCRA, the generic cell rate algorithm (ITU-T I.371; Brandur Leach, "Rate limiting, cells, and
+-- GCRA"): `tat`, the theoretical arrival time, moves on by cost * interval for each request that starts. A request
+-- may start once tat is at most `burst` intervals ahead, less its own cost; one that costs more than the whole burst
+-- starts once tat is reached, so it waits no longer than a small one and those behind it wait for what it took.
+-- So what starts in any stretch of W seconds costs at most W / interval + max(burst, the largest request).
+-- Nobody books: a request is charged when it starts, and who can't start waits in the queue, or in a line.
+
+local levels, order = {}, {}  -- what this call has read, by name and in order
+
+local limits = {}
+
+-- Redis's clock may go back. What was free or held would then be so for as long as the jump: by this clock, which stands
+-- still instead and runs on from there, nobody notices. All times of limits are of it.
+local clock
+function limits.now()
+  if clock then return clock end
+  local t = redis.call('TIME')
+  local time = t[1] * 1000000 + t[2]
+  local last = redis.call('HMGET', LIMIT_TIME, 'seen', 'behind')
+  clock = math.max(time + (tonumber(last[2]) or 0), tonumber(last[1]) or 0)
+  redis.call('HSET', LIMIT_TIME, 'seen', whole(clock), 'behind', whole(clock - time))
+  return clock
+end
+
+local function level(spec)
+  local l = levels[spec.name]
+  if not l then
+    l = {name = spec.name, values = {}, used = {}}
+    local flat = redis.call('HGETALL', LIMIT_LEVEL .. spec.name)
+    for i = 1, #flat, 2 do l.values[flat[i]] = tonumber(flat[i + 1]) end
+    levels[spec.name], order[#order + 1] = l, l
+  end
+  return l
+end
+
+-- A lane can't start anything for a level's sake: it is looked at again as soon as that has given something back.
+function limits.stall(l, lane) redis.call('SADD', LIMIT_STALLED .. l.name, lane) end
+
+function limits.open(l)
+  if l.is_open then return end
+  l.is_open = true
+  local stalled = redis.call('SMEMBERS', LIMIT_STALLED .. l.name)
+  if not stalled[1] then return end
+  redis.call('DEL', LIMIT_STALLED .. l.name)
+  for _, lane in ipairs(stalled) do redis.call('ZADD', LANES, 'XX', 0, lane) end
+  wake(LLM)
+end
+
+-- Write what has changed: once a call, however many requests it was about.
+function limits.save()
+  for _, l in ipairs(order) do
+    local flat, name = {}, string.gsub(l.name, '|', '/')
+    for field in pairs(l.changed or {}) do
+      flat[#flat + 1] = field
+      flat[#flat + 1] = string.format('%.3f', l.values[field])
+    end
+    if flat[1] then redis.call('HSET', LIMIT_LEVEL .. l.name, unpack(flat)) end
+    for kind, limit in pairs(l.shown or {}) do redis.call('HSET', METRICS, 'limit|' .. name .. '|' .. kind, limit) end
+    for kind, n in pairs(l.used) do tally('limit_used|' .. name .. '|' .. kind, n) end
+    if l.held then redis.call('HSET', METRICS, 'limit_held|' .. name .. '|concurrency', redis.call('ZCARD', LIMIT_HELD .. l.name)) end
+  end
+end
+
+-- Requests or tokens per minute. `kind` is the first part of the level's fields: rpm_tat, tpm_tat, …
+local Rate = {}
+Rate.__index = Rate
+
+function Rate:get(field) return self.level.values[self.kind .. field] or 0 end
+
+function Rate:set(field, value)
+  self.level.values[self.kind .. field] = value
+  self.level.changed = self.level.changed or {}
+  self.level.changed[self.kind .. field] = true
+end
+
+function Rate:span(n) return n * MINUTE_US / self.limit end
+
+-- What a request is charged when it starts: its tokens times the share that reservations of its kind really used so
+-- far. Charged in full, a generous max_output_tokens would leave most of the limit unused until it is settled.
+function Rate:charge()
+  local reserved = self:get('_reserved:' .. self.sort)
+  local share = reserved > 0 and self:get('_used:' .. self.sort) / reserved or 1
+  return self.n * math.min(math.max(share, LEAST_SHARE), MOST_SHARE)
+end
+
+-- Nothing is known yet of what is used.
+function Rate:cold() return self.kind == 'tpm' and self:get('_settled:' .. self.sort) < COLD end
+
+-- When it may start with `ahead` others of its size before it.
+function Rate:start(now, ahead)
+  local charge = self:charge()
+  local at = self:get('_tat') + self:span(ahead * charge - (self.burst - math.min(charge, self.burst)))
+  local theirs = self:get('_theirs_limit')
+  if theirs > 0 then  -- the provider's own bucket must hold the whole request
+    at = math.max(at, self:get('_theirs') - (theirs - math.min(self.n * (ahead + 1), theirs)) * MINUTE_US / theirs)
+  end
+  return math.max(at, now)
+end
+
+function Rate:take(now)
+  local tat, charge = math.max(self:get('_tat'), now), self:charge()
+  self:set('_tat', tat + self:span(charge))
+  self:send(now, self.n)
+  if self.kind == 'rpm' then self.level.used.rpm = (self.level.used.rpm or 0) + 1 end
+  return {whole(charge * 1000), whole(self:get('_sent')), self:cold() and whole(self:get('_tat') + 1) or '0'}
+end
+
+-- Charge what was used instead of what `taken` says. What lies before now is void: max(tat, now) is what counts.
+-- The first ones are charged far too much: once others have started behind one of them, what it gives back is lost, or
+-- a minute would get more than it holds.
+function Rate:settle(taken, used)
+  local span, cold = self:span(tonumber(taken[1]) / 1000 - used), tonumber(taken[3])
+  if cold > 0 and self:get('_tat') > cold then span = math.min(span, 0) end
+  self:set('_tat', self:get('_tat') - span)
+end
+
+function Rate:learn(used)
+  local settled = math.min(self:get('_settled:' .. self.sort) + 1, SAMPLES)
+  for field, value in pairs({['_used:'] = used, ['_reserved:'] = self.n}) do
+    local mean = self:get(field .. self.sort)
+    self:set(field .. self.sort, mean + (value - mean) / settled)
+  end
+  self:set('_settled:' .. self.sort, settled)
+  self.level.used.tpm = (self.level.used.tpm or 0) + used
+end
+
+-- The provider's own bucket, once its headers have told of it. All that is sent is counted, so that what a header
+-- says, which is as old as its request, can be brought up to date.
+function Rate:send(now, n)
+  self:set('_sent', self:get('_sent') + n)
+  local theirs = self:get('_theirs_limit')
+  if theirs > 0 then self:set('_theirs', math.max(self:get('_theirs'), now) + n * MINUTE_US / theirs) end
+end
+
+function Rate:observe(now, at, taken, limit, remaining)
+  limit = limit > 0 and limit or self.limit
+  if at < self:get('_theirs_at') then return end  -- a later request has answered before
+  local since = self:get('_sent') - tonumber(taken[2])
+  self:set('_theirs_at', at)
+  self:set('_theirs_limit', limit)
+  self:set('_theirs', at + (limit - math.min(remaining, limit) + since) * MINUTE_US / limit)
+end
+
+-- Requests at once: slots that are held by tickets.
+local Slots = {}
+Slots.__index = Slots
+
+function Slots:start(now, ahead)
+  local missing = ahead + 1 - (self.limit - redis.call('ZCARD', LIMIT_HELD .. self.level.name))
+  if missing <= 0 then return now end
+  -- A free slot can't be foreseen: look again when it is likely.
+  return now + math.max(missing * SLOT_HASTE * (self.level.values.duration or 1000000) / self.limit, SHORTEST_US)
+end
+
+function Slots:take(now, ticket)
+  redis.call('ZADD', LIMIT_HELD .. self.level.name, now, ticket)
+  self.level.held = true
+  return {}
+end
+
+function Slots:release(now, ticket, since)
+  redis.call('ZREM', LIMIT_HELD .. self.level.name, ticket)
+  self.level.held = true
+  if not since then return end
+  local mean = self.level.values.duration or (now - since)
+  self.level.values.duration = mean + LEARN * (now - since - mean)
+  self.level.changed = self.level.changed or {}
+  self.level.changed.duration = true
+end
+
+local function rate(l, kind, limit, n, sort)
+  l.shown = l.shown or {}
+  l.shown[kind] = limit
+  local burst = math.max(1, math.floor(limit * DEPTH))
+  return setmetatable({level = l, kind = kind, key = l.name .. ' ' .. kind, limit = limit, n = n, burst = burst, sort = sort}, Rate)
+end
+
+local function slots(l, limit)
+  l.shown = l.shown or {}
+  l.shown.concurrency = limit
+  return setmetatable({level = l, kind = 'concurrency', key = l.name .. ' concurrency', limit = limit, n = 1}, Slots)
+end
+
+-- All limits that a request must pass, as `request.levels` names them: {name, rpm?, tpm?, concurrency?}.
+function limits.gates(request)
+  local list = {}
+  for _, spec in ipairs(request.levels) do
+    local l = level(spec)
+    if spec.rpm then list[#list + 1] = rate(l, 'rpm', spec.rpm, 1, '') end
+    if spec.tpm then list[#list + 1] = rate(l, 'tpm', spec.tpm, request.tokens, request.sort) end
+    if spec.concurrency then list[#list + 1] = slots(l, spec.concurrency) end
+  end
+  return list
+end

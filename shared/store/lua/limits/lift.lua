@@ -1,0 +1,2 @@
+-- End a park. Answers whether there was one.
+return parks.lift(scope)
