@@ -79,7 +79,11 @@ async def _opened(app: FastAPI) -> AsyncIterator[None]:
     app.state.book = book
     app.state.outgoing = Outgoing(book)
     dispatcher = Dispatcher(
-        book, admission=admission(settings), idempotency_ttl=settings.idempotency_ttl, url_of=job_url, lanes=Lanes.of(settings)
+        book,
+        admission=admission(settings),
+        idempotency_ttl=settings.idempotency_ttl,
+        url_of=job_url,
+        lanes=Lanes.of(settings),
     )
     targets = WebhookTargets(allow_private=settings.allow_private_webhooks, signed=_signed(settings))
     app.state.submitter = Submitter(dispatcher, book, targets)

@@ -56,4 +56,3 @@ def _pack(pieces: list[str], most: int) -> list[str]:
         packed[-1].append(piece)
         room -= size
     return ["".join(group) for group in packed]
-

@@ -20,7 +20,7 @@ class Scopes:
         providers: Mapping[str, Limits],
         models: Mapping[str, ModelConfig],
         *,
-        default: str,
+        default: str = "",
         used: Sequence[str] = (),
     ) -> None:
         self._providers = providers

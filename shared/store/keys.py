@@ -1,4 +1,4 @@
-"""The keys in Redis, each written once, here; the scripts know them by the same names. 
+"""The keys in Redis, each written once, here; the scripts know them by the same names.
 
 A key that ends in `:` is followed by an id or a name. docs/reference/job-book.md says what each holds.
 """

@@ -115,7 +115,9 @@ def claim_llm(
     Without an answer run this very call again, until there is one: what it had leased unheard goes back first.
     """
     claim = uuid4().hex
-    call = _claim_llm(worker=worker, lease=LEASE, ttl=ttl, limit=limit, suspects=suspects, claim=claim, models=dict(models))
+    call = _claim_llm(
+        worker=worker, lease=LEASE, ttl=ttl, limit=limit, suspects=suspects, claim=claim, models=dict(models)
+    )
     return _named(call, claim)
 
 

@@ -12,8 +12,10 @@ from tandem.llm_worker.generation.context import LlmContext
 from tandem.llm_worker.providers.router import Router
 from tandem.llm_worker.rate_limit.gate import Gate, OpenGate
 from tandem.llm_worker.rate_limit.limiter import Limiter
+from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.shared.config.settings import Settings
 from tandem.shared.runtime.redis_client import async_client
+from tandem.shared.store.executor import AsyncBook
 from tests.support.llm_attempts import KEY, MakeContext
 from tests.support.servers.llmock import LlMock, Servers, serve_llmock
 from tests.support.servers.provider_stub import Stub, serve_stub
@@ -48,7 +50,7 @@ async def stub() -> AsyncIterator[Stub]:
 @pytest_asyncio.fixture
 async def limiter(valkey: str) -> AsyncIterator[Limiter]:
     clients = async_client(valkey), async_client(valkey, timeout=None)
-    limiter = Limiter.open(*clients)
+    limiter = Limiter.open(AsyncBook(clients[0]), clients[1])
     yield limiter
     await limiter.aclose()
     for connection in clients:
@@ -63,7 +65,9 @@ async def make(tmp_path: Path) -> AsyncIterator[MakeContext]:
     def build(url: str, *, gate: Gate | None = None, **values: Any) -> LlmContext:
         settings = Settings(_env_file=None, openai_base_url=url, openai_api_key=KEY, run_dir=tmp_path, **values)
         routers.append(Router.open(settings, gate or OpenGate()))
-        return LlmContext(job_id="01", owner="ann", attempt=1, settings=settings, router=routers[-1])
+        return LlmContext(
+            job_id="01", tickets=Tickets(run="01:1"), owner="ann", attempt=1, settings=settings, router=routers[-1]
+        )
 
     yield build
     for router in routers:

@@ -1,16 +1,17 @@
-"""The limiter's own script with the clock in the test's hand."""
+"""The scripts of the limits with the clock in the test's hand."""
 
-import json
 from typing import Any
 
 import redis
 
-from tandem.llm_worker.rate_limit.model import Limits, Scope
-from tandem.llm_worker.rate_limit.script import ANSWER, Granted, Parked, Said, TooLarge, Waiting, source
+from tandem.shared.limits.model import Limits, Scope
+from tandem.shared.store.keys import Key
+from tandem.shared.store.limits import Granted, Parked, Said, TooLarge, Waiting, operate
+from tandem.shared.store.scripts import SCRIPTS, Call
 
 SECOND = 1_000_000
 START = 1_800_000_000 * SECOND
-CLOCK = "local function now_us() return tonumber(ARGV[2]) end"
+OURS = "{math.floor(ARGV[#ARGV] / 1000000), ARGV[#ARGV] % 1000000}"  # the last argument is the time
 
 
 def scope(*, model: str = "m", **limits: int) -> Scope:
@@ -18,21 +19,37 @@ def scope(*, model: str = "m", **limits: int) -> Scope:
 
 
 class Clocked:
-    """Runs operations at times that the test sets, in microseconds."""
+    """Runs scripts at times that the test sets, in microseconds."""
 
     def __init__(self, client: redis.Redis) -> None:
-        self.script = client.register_script(source(CLOCK))
+        self.client = client
         self.now = START
+        self._loaded: dict[str, Any] = {}
+
+    def call(self, call: Call[Any]) -> Any:
+        """Run one call at this time."""
+        if call.name not in self._loaded:
+            source = SCRIPTS[call.name].source.replace("redis.call('TIME')", OURS)
+            self._loaded[call.name] = self.client.register_script(source)
+        return call.parse(self._loaded[call.name](args=[*call.args, self.now]))
 
     def run(self, *operations: dict[str, Any]) -> list[Said]:
-        answers: list[Said] = ANSWER.read(self.script(args=[json.dumps(operations), self.now]))
+        answers: list[Said] = self.call(operate(operations))
         return answers
 
-    def acquire(
-        self, scope: Scope, ticket: str, tokens: int = 0, *, sort: str = "", urgent: bool = False, by: str = "a"
-    ) -> list[Any]:
-        operation = {"op": "acquire", "ticket": ticket, "by": by, "tokens": tokens, "sort": sort, "urgent": urgent}
-        [answer] = self.run(operation | {"levels": scope.levels(), "park": scope.name})
+    def live(self, name: str) -> str:
+        """Give the ticket of a run that holds its lease."""
+        self.client.hset(Key.JOB + name, mapping={"status": "running", "token": "1"})
+        return f"{name}:1:0"
+
+    def end(self, name: str) -> None:
+        """Let a run lose its lease."""
+        self.client.hset(Key.JOB + name, "token", "2")
+
+    def acquire(self, scope: Scope, name: str, tokens: int = 0, *, sort: str = "", waited: int = 0) -> list[Any]:
+        """Ask for a request of the run `name`, which has waited for so many microseconds."""
+        operation = {"op": "acquire", "ticket": self.live(name), "tokens": tokens, "sort": sort, "waited": waited}
+        [answer] = self.run(operation | {"why": "", "levels": scope.levels(), "scope": scope.name})
         match answer:
             case Granted(delay):
                 return [1, delay]
@@ -42,14 +59,17 @@ class Clocked:
                 return [-1, name, limit]
         raise AssertionError(answer)
 
-    def settle(self, ticket: str, tokens: int | None = 0, *, by: str = "a", **seen: tuple[int, int]) -> None:
-        operation: dict[str, Any] = {"op": "settle", "ticket": ticket, "by": by, "seen": seen}
+    def settle(self, name: str, tokens: int | None = 0, *, answered: bool = True, **seen: tuple[int, int]) -> None:
+        operation: dict[str, Any] = {"op": "settle", "ticket": f"{name}:1:0", "seen": seen, "answered": answered}
         if tokens is not None:
             operation["tokens"] = tokens
         self.run(operation)
 
+    def leave(self, scope: Scope, name: str) -> None:
+        self.run({"op": "leave", "ticket": f"{name}:1:0", "levels": scope.levels()})
+
     def park(self, scope: Scope, delay: int | None = None) -> int:
-        operation: dict[str, Any] = {"op": "park", "park": scope.name, "label": scope.label}
+        operation: dict[str, Any] = {"op": "park", "scope": scope.name, "label": scope.label}
         [answer] = self.run(operation if delay is None else operation | {"delay": delay})
         assert isinstance(answer, Parked)
         return answer.left

@@ -31,13 +31,15 @@ from tandem.llm_worker.providers.errors import BadRequest
 from tandem.llm_worker.providers.router import Router
 from tandem.llm_worker.rate_limit.gate import Exchange
 from tandem.llm_worker.rate_limit.limiter import Limiter
-from tandem.llm_worker.rate_limit.model import Limits, RequestTooLarge
-from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
+from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate
+from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.shared.config.file import Config
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import FinalError, JobError, RateLimited, Snooze, TransientError
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Usage
+from tandem.shared.limits.model import Limits, RequestTooLarge
+from tandem.shared.limits.scopes import Scopes
 from tests.support.servers.provider_stub import Pieces, Stub, raw, refused, serve_stub
 
 HELLO = [user("Hello there")]
@@ -155,6 +157,12 @@ def events(*texts: str) -> Pieces:
     return Pieces(*(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in [*deltas, *end]))
 
 
+def attempt(settings: Settings, router: Router) -> LlmContext:
+    return LlmContext(
+        job_id="01", tickets=Tickets(run="01:1"), owner="ann", attempt=1, settings=settings, router=router
+    )
+
+
 @pytest.fixture
 async def house(limiter: Limiter, stub: Stub) -> AsyncIterator[tuple[LlmContext, Stub, Stub]]:
     """An attempt whose first provider is of the second kind, with limits, and its fallback of the same kind."""
@@ -167,7 +175,7 @@ async def house(limiter: Limiter, stub: Stub) -> AsyncIterator[tuple[LlmContext,
         gate = RateLimitedGate(limiter, Scopes({"first": Limits(tpm=6000, rpm=600)}, {}))
         providers: list[Provider] = [Messages("first", stub.url), Messages("second", other.url)]
         router = Router(providers, gate, settings)
-        yield LlmContext(job_id="01", owner="ann", attempt=1, settings=settings, router=router), stub, other
+        yield attempt(settings, router), stub, other
         await router.aclose()
 
 

@@ -13,12 +13,13 @@ from typing import cast
 
 import pytest
 
-from tandem.llm_worker.rate_limit.limiter import Limiter
-from tandem.llm_worker.rate_limit.model import Grant, Limits, RequestTooLarge, Scope, Wait, seen
-from tandem.llm_worker.rate_limit.script import KEYS
+from tandem.llm_worker.rate_limit.limiter import Grant, Limiter, Wait
+from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.shared.errors import Snooze
+from tandem.shared.limits.model import Limits, RequestTooLarge, Scope, seen
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
-from tandem.shared.store.keys import Key
+from tandem.shared.store.executor import AsyncBook
+from tandem.shared.store.keys import Key, LimitKey
 from tests.support.processes import ROOT, clean_environment, until
 from tests.support.servers.valkey import Valkey
 
@@ -41,13 +42,17 @@ async def limiters(valkey: str) -> AsyncIterator[Open]:
 
         def build() -> Limiter:
             clients = async_client(valkey, connections=1), async_client(valkey, timeout=None, connections=1)
-            limiter = Limiter.open(*clients)
+            limiter = Limiter.open(AsyncBook(clients[0]), clients[1])
             for connection in clients:
                 stack.push_async_callback(connection.aclose)
             stack.push_async_callback(limiter.aclose)
             return limiter
 
         yield build
+
+
+def run(name: str) -> Tickets:
+    return Tickets(run=f"{name}:1")
 
 
 async def eventually(check: Callable[[], object]) -> None:
@@ -67,7 +72,7 @@ async def test_processes_share_the_limit(limiters: Open) -> None:
     assert isinstance(first, Grant)
     assert isinstance(await b.acquire(ONE, ticket="2", tokens=0), Wait)
     a.settle(first, tokens=0)
-    async with asyncio.timeout(30), b.admitted(ONE, ticket="2", tokens=0, may_snooze=False):
+    async with asyncio.timeout(30), b.admitted(ONE, run("2"), tokens=0, may_snooze=False):
         assert isinstance(await a.acquire(ONE, ticket="3", tokens=0), Wait)
 
 
@@ -75,7 +80,7 @@ async def test_what_is_not_limited_costs_no_round_trip(limiters: Open, redis: As
     limiter = limiters()
     await redis.config_resetstat()
     for n in range(100):
-        async with limiter.admitted(FREE, ticket=str(n), tokens=10, may_snooze=True) as grant:
+        async with limiter.admitted(FREE, run(str(n)), tokens=10, may_snooze=True) as grant:
             limiter.settle(grant, tokens=10)
     assert await scripts_run(redis) <= 1  # the question for parks, when it opened
 
@@ -101,17 +106,17 @@ async def test_a_park_reaches_every_process(limiters: Open) -> None:
         assert isinstance(wait, Wait)
         assert (wait.reason, round(wait.delay.total_seconds())) == ("parked", 30)
         with pytest.raises(Snooze):
-            async with limiter.admitted(FREE, ticket="job", tokens=0, may_snooze=True):
+            async with limiter.admitted(FREE, run("job"), tokens=0, may_snooze=True):
                 pytest.fail("it is parked")
     assert isinstance(await b.acquire(Scope("p", "other"), ticket="x", tokens=0), Grant)
 
 
 async def test_a_long_wait_gives_the_job_back_and_its_place_stays(limiters: Open) -> None:
     limiter = limiters()
-    async with limiter.admitted(SLOW, ticket="1", tokens=0, may_snooze=True):
+    async with limiter.admitted(SLOW, run("1"), tokens=0, may_snooze=True):
         pass
     with pytest.raises(Snooze) as snoozed:
-        async with limiter.admitted(SLOW, ticket="2", tokens=0, may_snooze=True):
+        async with limiter.admitted(SLOW, run("2"), tokens=0, may_snooze=True):
             pytest.fail("there is one a 10 s")
     assert 5 < snoozed.value.delay.total_seconds() < 10
     later = await limiter.acquire(SLOW, ticket="3", tokens=0)
@@ -130,7 +135,7 @@ async def test_a_start_that_a_stopped_process_slept_through_is_not_made_up_for(
     assert isinstance(await limiter.acquire(one_a_second, ticket="1", tokens=0), Grant)
 
     async def second() -> None:
-        async with limiter.admitted(one_a_second, ticket="2", tokens=0, may_snooze=False):
+        async with limiter.admitted(one_a_second, run("2"), tokens=0, may_snooze=False):
             pass
 
     async def granted() -> int:
@@ -151,24 +156,24 @@ async def test_a_cancelled_waiter_leaves_nothing_behind(limiters: Open, redis: A
     assert isinstance(first, Grant)
 
     async def wait() -> None:
-        async with limiter.admitted(ONE, ticket="2", tokens=0, may_snooze=False):
+        async with limiter.admitted(ONE, run("2"), tokens=0, may_snooze=False):
             pytest.fail("the slot is taken")
 
     waiting = asyncio.create_task(wait())
     async with asyncio.timeout(30):
-        while not await redis.zcard(KEYS["QUEUE"] + "p"):  # noqa: ASYNC110 - another process's state has no event
+        while not await redis.zcard(LimitKey.LIMIT_LINE + "p"):  # noqa: ASYNC110 - another process's state has no event
             await asyncio.sleep(0.01)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     limiter.settle(first, tokens=0)
     assert isinstance(await limiter.acquire(ONE, ticket="3", tokens=0), Grant)
-    assert await cast("Awaitable[list[bytes]]", redis.hkeys(KEYS["RESERVED"])) == [b"3"]
+    assert await cast("Awaitable[list[bytes]]", redis.hkeys(LimitKey.LIMIT_RESERVED)) == [b"3"]
 
 
 async def test_a_block_that_fails_keeps_its_tokens_charged(limiters: Open) -> None:
     limiter, tokens = limiters(), Scope("p", "m", Limits(tpm=60_000, concurrency=1))
     with pytest.raises(ValueError, match="broken"):
-        async with limiter.admitted(tokens, ticket="1", tokens=30_000, may_snooze=True):
+        async with limiter.admitted(tokens, run("1"), tokens=30_000, may_snooze=True):
             raise ValueError("broken")
     wait = await limiter.acquire(tokens, ticket="2", tokens=1)
     assert isinstance(wait, Wait)
@@ -183,7 +188,7 @@ async def test_too_many_tokens_are_refused_with_the_numbers(limiters: Open) -> N
 
 async def test_it_waits_for_redis(own_valkey: Valkey) -> None:
     clients = async_client(own_valkey.url), async_client(own_valkey.url, timeout=None)
-    limiter = Limiter.open(*clients)
+    limiter = Limiter.open(AsyncBook(clients[0]), clients[1])
     assert isinstance(await limiter.acquire(ONE, ticket="1", tokens=0), Grant)
     own_valkey.kill()
     asking = asyncio.create_task(limiter.acquire(Scope("q", "m", Limits(rpm=60)), ticket="2", tokens=0))
@@ -226,7 +231,7 @@ async def test_the_slot_of_a_killed_process_comes_back(valkey: str, limiters: Op
         limiter = limiters()
         assert isinstance(await limiter.acquire(ONE, ticket="next", tokens=0), Wait)
         os.kill(holder.pid, signal.SIGKILL)
-        async with asyncio.timeout(40), limiter.admitted(ONE, ticket="next", tokens=0, may_snooze=False):
+        async with asyncio.timeout(40), limiter.admitted(ONE, run("next"), tokens=0, may_snooze=False):
             pass
     finally:
         holder.kill()

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tandem.llm_worker.rate_limit.model import Limits, Scope
-from tandem.llm_worker.rate_limit.script import KEYS, LEASE
+from tandem.shared.limits.model import Limits, Scope
 from tandem.shared.runtime.redis_client import Client, client
-from tandem.shared.store.keys import Key
+from tandem.shared.store.keys import Key, LimitKey
 from tests.support.limiter_script import SECOND, START, Clocked, scope
 
-LEASED = int(LEASE.total_seconds() * SECOND)
+CHECK = 10 * SECOND  # between two looks whether a holder lives
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def clocked(redis: Client) -> Clocked:
 
 def field(redis: Client, name: str) -> float:
     """A field of the provider's level."""
-    return float(cast("bytes | None", redis.hget(KEYS["LIMIT"] + "p", name)) or 0)
+    return float(cast("bytes | None", redis.hget(LimitKey.LIMIT_LEVEL + "p", name)) or 0)
 
 
 class Traffic:
@@ -41,6 +40,7 @@ class Traffic:
         self.clocked, self.scope, self.random = clocked, scope, random.Random(seed)  # noqa: S311
         self.started: list[tuple[int, int, str]] = []
         self.asked = 0
+        self.since: dict[str, int] = {}
 
     def run(
         self,
@@ -64,7 +64,8 @@ class Traffic:
             if what == "end":
                 self.clocked.settle(ticket, used)
                 continue
-            answer = self.clocked.acquire(self.scope, ticket, reserved)
+            since = self.since.setdefault(ticket, self.clocked.now)
+            answer = self.clocked.acquire(self.scope, ticket, reserved, waited=self.clocked.now - since)
             self.asked += 1
             at = self.clocked.now + answer[1]
             if answer[0] == 1:
@@ -189,7 +190,7 @@ def test_all_or_nothing_over_provider_and_model(clocked: Clocked, redis: Client)
 
 def test_more_tokens_than_a_minute_holds_are_refused_at_once(clocked: Clocked, redis: Client) -> None:
     assert clocked.acquire(scope(tpm=1000, rpm=60), "a", 1001) == [-1, "p tpm", 1000]
-    assert redis.hgetall(KEYS["LIMIT"] + "p") == {}
+    assert redis.hgetall(LimitKey.LIMIT_LEVEL + "p") == {}
     assert clocked.acquire(scope(tpm=1000, rpm=60), "b", 1000) == [1, 0]
 
 
@@ -213,10 +214,10 @@ def test_nothing_sent_gives_everything_back_and_a_difference_is_settled(clocked:
 def test_a_grant_that_is_asked_for_again_is_one_grant(clocked: Clocked, redis: Client) -> None:
     limit = scope(rpm=60, concurrency=2)
     assert clocked.acquire(limit, "a") == [1, 0]
-    before = redis.hgetall(KEYS["LIMIT"] + "p")
+    before = redis.hgetall(LimitKey.LIMIT_LEVEL + "p")
     assert clocked.acquire(limit, "a") == [1, 0]
-    assert redis.hgetall(KEYS["LIMIT"] + "p") == before
-    assert redis.zcard(KEYS["HELD"] + "p") == 1
+    assert redis.hgetall(LimitKey.LIMIT_LEVEL + "p") == before
+    assert redis.zcard(LimitKey.LIMIT_HELD + "p") == 1
 
 
 def test_the_reservations_of_the_dead_come_back(clocked: Clocked, redis: Client) -> None:
@@ -228,9 +229,9 @@ def test_the_reservations_of_the_dead_come_back(clocked: Clocked, redis: Client)
     tat = field(redis, "tpm_tat")
     clocked.now += LEASED // 2
     clocked.run({"op": "renew", "tickets": ["alive"], "by": "a"})
-    assert redis.zrange(KEYS["HELD"] + "p", 0, -1) == [b"alive"]
+    assert redis.zrange(LimitKey.LIMIT_HELD + "p", 0, -1) == [b"alive"]
     assert field(redis, "tpm_tat") == tat - 30 * SECOND
-    assert redis.hkeys(KEYS["RESERVED"]) == [b"alive"]
+    assert redis.hkeys(LimitKey.LIMIT_RESERVED) == [b"alive"]
 
 
 def test_who_does_not_come_in_time_gives_its_place_back_but_goes_before_new_ones(clocked: Clocked) -> None:

@@ -14,12 +14,15 @@ from aiohttp import web
 from tandem.llm_worker.generation.context import LlmContext
 from tandem.llm_worker.generation.prompt import user
 from tandem.llm_worker.rate_limit.limiter import Limiter
-from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
-from tandem.llm_worker.rate_limit.script import DOWN, KEYS, Parked
+from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate
 from tandem.shared.config.file import Config
 from tandem.shared.errors import FinalError, Snooze, Unreachable
+from tandem.shared.limits.scopes import Scopes
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
 from tandem.shared.store.executor import AsyncBook
+from tandem.shared.store.keys import LimitKey
+from tandem.shared.store.limit_numbers import DOWN
+from tandem.shared.store.limits import Parked
 from tests.support.chats import finished, submit
 from tests.support.limiter_script import SECOND, Clocked, scope
 from tests.support.llm_attempts import MakeContext
@@ -116,7 +119,7 @@ def test_pauses_grow_until_somebody_is_answered(valkey: str) -> None:
         clocked = Clocked(client)
 
         def fail(job: str, *, refused: bool = False) -> int:
-            [answer] = clocked.run({"op": "failed", "park": scope().name, "job": job, "refused": refused})
+            [answer] = clocked.run({"op": "failed", "scope": scope().name, "job": job, "refused": refused})
             assert isinstance(answer, Parked)
             return answer.left // SECOND
 
@@ -128,14 +131,14 @@ def test_pauses_grow_until_somebody_is_answered(valkey: str) -> None:
         assert pauses == [1, 2, 4, 5, 5]
         [news] = clocked.run({"op": "parks"})
         assert cast("Any", news).parks == []
-        clocked.run({"op": "answered", "park": scope().name})
+        clocked.run({"op": "answered", "scope": scope().name})
         assert [fail("1"), fail("2"), fail("3")] == [0, 0, 1]
         [news] = clocked.run({"op": "parks"})
         assert [park.kind for park in cast("Any", news).parks] == [DOWN]
 
 
 async def pauses(client: AsyncClient) -> int:
-    counts = [await cast("Any", client.hget(key, "pauses")) async for key in client.scan_iter(f"{KEYS['PARK']}*")]
+    counts = [await cast("Any", client.hget(key, "times")) async for key in client.scan_iter(f"{LimitKey.LIMIT_PARK}*")]
     return max((int(count or 0) for count in counts), default=0)
 
 

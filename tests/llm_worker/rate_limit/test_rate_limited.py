@@ -14,16 +14,18 @@ from aiohttp import web
 
 from tandem.llm_worker.generation.context import LlmContext
 from tandem.llm_worker.generation.prompt import user
-from tandem.llm_worker.rate_limit import estimate
+from tandem.llm_worker.rate_limit.estimate import need_of
 from tandem.llm_worker.rate_limit.gate import Reservation
 from tandem.llm_worker.rate_limit.limiter import Limiter
-from tandem.llm_worker.rate_limit.model import Limits, RequestTooLarge
-from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
-from tandem.llm_worker.rate_limit.script import KEYS
+from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate
+from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import FinalError, RateLimited, Snooze
+from tandem.shared.limits.model import Limits, RequestTooLarge
+from tandem.shared.limits.scopes import Scopes
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
 from tandem.shared.store.executor import AsyncBook
+from tandem.shared.store.keys import LimitKey
 from tests.support.chats import finished, submit
 from tests.support.llm_attempts import KEY, MakeContext
 from tests.support.processes import running
@@ -46,8 +48,8 @@ def gated(make: MakeContext, limiter: Limiter, stub: Stub, **limits: int) -> Llm
 
 async def ahead(redis: AsyncClient, limiter: Limiter, field: str) -> float:
     """Seconds that a rate is ahead of now."""
-    await limiter._batch.post({"op": "renew", "tickets": [], "by": "x"})  # what was posted before is done
-    value: Any = await cast("Any", redis.hget(KEYS["LIMIT"] + "127.0.0.1", field))
+    await limiter._batch.post({"op": "parks"})  # what was posted before is done
+    value: Any = await cast("Any", redis.hget(LimitKey.LIMIT_LEVEL + "127.0.0.1", field))
     seconds, micros = (int(part) for part in await redis.time())
     return float(value or 0) / 1e6 - seconds - micros / 1e6
 
@@ -62,7 +64,7 @@ async def test_a_request_is_charged_what_the_provider_says(
     ctx = gated(make, limiter, stub, tpm=600, rpm=600, concurrency=5)
     await ctx.provider.chat(HELLO, max_output_tokens=500)
     assert await ahead(redis, limiter, "tpm_tat") == pytest.approx(10, abs=1)  # 100 tokens at 10 a second
-    assert await redis.zcard(KEYS["HELD"] + "127.0.0.1") == 0
+    assert await redis.zcard(LimitKey.LIMIT_HELD + "127.0.0.1") == 0
     assert len(stub.bodies) == 1
 
 
@@ -111,7 +113,7 @@ async def test_calls_of_one_job_side_by_side_are_counted_each(
     ctx = gated(make, limiter, stub, rpm=60_000)
     await asyncio.gather(*(ctx.provider.chat(HELLO) for _ in range(4)))
     await ahead(redis, limiter, "rpm_tat")
-    assert float(await cast("Any", redis.hget(KEYS["LIMIT"] + "127.0.0.1", "rpm_sent"))) == 4
+    assert float(await cast("Any", redis.hget(LimitKey.LIMIT_LEVEL + "127.0.0.1", "rpm_sent"))) == 4
 
 
 async def test_each_request_of_a_negotiation_is_counted(
@@ -121,8 +123,8 @@ async def test_each_request_of_a_negotiation_is_counted(
     ctx = gated(make, limiter, stub, rpm=60_000, tpm=6000, concurrency=1)
     await ctx.provider.chat(HELLO, max_output_tokens=3000)
     assert await ahead(redis, limiter, "tpm_tat") == pytest.approx(1, abs=0.5)  # 100 tokens, of the second alone
-    assert float(await cast("Any", redis.hget(KEYS["LIMIT"] + "127.0.0.1", "rpm_sent"))) == len(stub.bodies) == 2
-    assert await redis.zcard(KEYS["HELD"] + "127.0.0.1") == 0
+    assert float(await cast("Any", redis.hget(LimitKey.LIMIT_LEVEL + "127.0.0.1", "rpm_sent"))) == len(stub.bodies) == 2
+    assert await redis.zcard(LimitKey.LIMIT_HELD + "127.0.0.1") == 0
 
 
 @pytest.mark.slow
@@ -153,6 +155,7 @@ async def test_what_only_the_operator_can_mend_is_said_once(
 def reservation(text: str, **more: Any) -> Reservation:
     usual: dict[str, Any] = {
         "job_id": "1",
+        "tickets": Tickets(run="1:1"),
         "provider": "p",
         "model": "m",
         "embeds": False,
@@ -164,10 +167,10 @@ def reservation(text: str, **more: Any) -> Reservation:
 
 def test_forecasts_are_the_same_in_every_process() -> None:
     text = "x" * 3000
-    assert estimate.tokens(reservation(text, max_output_tokens=500)) == 1504
-    assert estimate.tokens(reservation(text, embeds=True)) == 1004
-    assert estimate.tokens(reservation(text)) == 1260
-    sorts = [estimate.sort(reservation(text, **more)) for more in ({}, {"max_output_tokens": 500}, {"embeds": True})]
+    assert need_of(reservation(text, max_output_tokens=500)).tokens == 1504
+    assert need_of(reservation(text, embeds=True)).tokens == 1004
+    assert need_of(reservation(text)).tokens == 1260
+    sorts = [need_of(reservation(text, **more)).sort for more in ({}, {"max_output_tokens": 500}, {"embeds": True})]
     assert len(set(sorts)) == 3
 
 

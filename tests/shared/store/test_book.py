@@ -1,9 +1,9 @@
 """The job book on a real server: transitions, fencing, recovery, listings."""
 
+import time
 from datetime import timedelta
 from typing import Any, cast
 
-import time
 import pytest
 import redis
 
