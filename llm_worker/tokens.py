@@ -49,10 +49,10 @@ def _pack(pieces: list[str], most: int) -> list[str]:
     packed: list[list[str]] = []
     room = 0
     for piece in pieces:
-        size = size(piece)
-        if size > room:
+        held = size(piece)
+        if held > room:
             packed.append([])
             room = most
         packed[-1].append(piece)
-        room -= size
+        room -= held
     return ["".join(group) for group in packed]

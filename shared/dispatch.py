@@ -45,7 +45,8 @@ class Receipt:
 class Dispatcher:
     """Hands jobs over to the pools.
 
-    `url_of` gives the URL of a job's page by its id, which webhooks then name; `lanes` tells where jobs wait for limits.
+    `url_of` gives the URL of a job's page by its id, which webhooks then name; `lanes` tells where
+    jobs wait for limits.
 
     Raises:
         QueueFull, ShareFull, RateExceeded: nothing was stored; `retry_after` says when it may pass.

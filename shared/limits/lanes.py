@@ -19,7 +19,7 @@ class Lanes:
         return cls(settings.model, settings.embed_model)
 
     def of_job(self, spec: AnySpec, payload: Input) -> str | None:
-        """Give the record's field `lane`: tokens, sort and model of the first request. None: the task foretells none."""
+        """Give the record's field `lane`: tokens, sort and model of the first request; None if the task foretells none."""
         if spec.forecast is None:
             return None
         need = spec.forecast(payload)

@@ -1,4 +1,4 @@
-"""What a job's first request to a provider needs, told before it is queued: the claim starts what the limits have room for.
+"""What a job's first request to a provider needs, told before it is queued: the claim starts what limits allow.
 
 Tokens are counted by bytes, without a vocabulary, from above.
 """

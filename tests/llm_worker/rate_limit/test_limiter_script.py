@@ -224,10 +224,10 @@ def test_the_reservations_of_the_dead_come_back(clocked: Clocked, redis: Client)
     limit = scope(tpm=60_000, concurrency=2)
     clocked.acquire(limit, "alive", 100)
     clocked.acquire(limit, "dead", 30_000)
-    clocked.now += LEASED // 2
+    clocked.now += CHECK // 2
     clocked.run({"op": "renew", "tickets": ["alive"], "by": "a"})
     tat = field(redis, "tpm_tat")
-    clocked.now += LEASED // 2
+    clocked.now += CHECK // 2
     clocked.run({"op": "renew", "tickets": ["alive"], "by": "a"})
     assert redis.zrange(LimitKey.LIMIT_HELD + "p", 0, -1) == [b"alive"]
     assert field(redis, "tpm_tat") == tat - 30 * SECOND
@@ -239,7 +239,7 @@ def test_who_does_not_come_in_time_gives_its_place_back_but_goes_before_new_ones
     clocked.acquire(limit, "a")
     lost = [clocked.acquire(limit, f"lost{n}") for n in range(3)]
     assert [state for state, *_ in lost] == [0, 0, 0]
-    clocked.now += lost[0][1] + LEASED + SECOND
+    clocked.now += lost[0][1] + CHECK + SECOND
     assert clocked.acquire(limit, "new1")[0] == 0  # behind lost1 and lost2, whose time has not come
     assert clocked.acquire(limit, "lost0") == [1, 0]
 
@@ -330,7 +330,7 @@ def test_a_clock_that_goes_back_delays_nobody(clocked: Clocked) -> None:
     assert clocked.acquire(limit, "second", 100)[0] == 1
     clocked.now += parked
     assert clocked.acquire(free, "third") == [1, 0]
-    clocked.now += LEASED
+    clocked.now += CHECK
     assert clocked.acquire(slots, "queued") == [1, 0]
 
 

@@ -150,8 +150,8 @@ Slots.__index = Slots
 function Slots:start(now, ahead)
   local missing = ahead + 1 - (self.limit - redis.call('ZCARD', LIMIT_HELD .. self.level.name))
   if missing <= 0 then return now end
-  -- A free slot can't be foreseen: look again when it is likely.
-  return now + math.max(missing * SLOT_HASTE * (self.level.values.duration or 1000000) / self.limit, SHORTEST_US)
+  -- A free slot can't be foreseen, so none is granted ahead: look again when it is likely.
+  return now + NEAR_US + math.max(missing * SLOT_HASTE * (self.level.values.duration or 1000000) / self.limit, SHORTEST_US)
 end
 
 function Slots:take(now, ticket)
