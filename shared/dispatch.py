@@ -81,11 +81,10 @@ class Dispatcher:
         idempotency_key: str | None = None,
     ) -> Receipt:
         """Store a job and put it in its queue, in one round trip."""
-        job = submission(spec, payload, owner=caller.name, request_id=request_id, options=options)
+        lane = self._lanes.of_job(spec, payload) if self._lanes else None
+        job = submission(spec, payload, owner=caller.name, request_id=request_id, options=options, lane=lane)
         if self._url_of and options.webhook_url:
             job = replace(job, url=self._url_of(job.id))
-        if self._lanes:
-            job = replace(job, lane=self._lanes.of_job(spec, payload))
         key = idempotency(job, idempotency_key, self._idempotency_ttl) if idempotency_key else None
         admission = self._admission_of(caller)
         answer = await self._book.run(store_job(job, admission, key))
@@ -133,7 +132,14 @@ def _refusal(spec: AnySpec, refused: Refused, quota: Quota | None) -> ServiceErr
 
 
 def submission(
-    spec: AnySpec, payload: Input, *, owner: str, request_id: str, options: Options = DEFAULT, job_id: str | None = None
+    spec: AnySpec,
+    payload: Input,
+    *,
+    owner: str,
+    request_id: str,
+    options: Options = DEFAULT,
+    job_id: str | None = None,
+    lane: str | None = None,
 ) -> Submission:
     """Make a job's record and its engine's fields."""
     job_id = job_id or str(ULID())
@@ -146,6 +152,7 @@ def submission(
         max_attempts=spec.retry.max_attempts,
         request_id=request_id,
         options=options,
+        lane=lane,
         rq=() if spec.queue is Queue.LLM else rq_hash(spec, job_id),
     )
 

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from tandem.llm_worker.compat_arq import wire_format
 from tandem.llm_worker.runtime import Runtime
+from tandem.shared.limits.lanes import Lanes
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import unavailable
 from tandem.shared.store import commands
@@ -82,14 +83,16 @@ class PlainArq(Worker):
             log.warning("jobs of plain arq are left to their owner: %s", why)
 
     async def _adopt(self, entry: Unknown, spec: AnySpec, args: list[Any], kwargs: dict[str, Any]) -> None:
+        payload = wire_format.payload(args, kwargs, spec.input.model_fields)
         call = commands.adopt(
             entry.id,
             queue=Queue.LLM,
             task=spec.name,
-            payload=wire_format.payload(args, kwargs, spec.input.model_fields),
+            payload=payload,
             max_attempts=spec.retry.max_attempts,
             native="arq",
             priority=PRIORITIES[entry.queue],
+            lane=Lanes.of(self.runtime.settings).of_text(spec, payload),
         )
         if await self.book.run(call):
             log.info("adopted %s from plain arq", spec.name, extra={"job": entry.id})

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from tandem.shared.config.settings import Settings
 from tandem.shared.tasks.spec import AnySpec, Input
 
@@ -19,8 +21,15 @@ class Lanes:
         return cls(settings.model, settings.embed_model)
 
     def of_job(self, spec: AnySpec, payload: Input) -> str | None:
-        """Give the record's field `lane`: tokens, sort and model of the first request; None if the task foretells none."""
+        """Give the record's field `lane`, tokens, sort and model of the first request; None if the task has no forecast."""
         if spec.forecast is None:
             return None
         need = spec.forecast(payload)
         return f"{need.tokens} {need.sort} {need.model or (self.embed_model if need.embeds else self.model)}"
+
+    def of_text(self, spec: AnySpec, payload: str) -> str | None:
+        """Give the same of an input as JSON, which may be wrong: then its attempt says so."""
+        try:
+            return self.of_job(spec, spec.input.model_validate_json(payload))
+        except ValidationError:
+            return None

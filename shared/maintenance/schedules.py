@@ -14,6 +14,7 @@ from tandem.shared.config.file import Schedule
 from tandem.shared.config.settings import Settings
 from tandem.shared.dispatch import submission
 from tandem.shared.jobs.submission import Admission, Refused
+from tandem.shared.limits.lanes import Lanes
 from tandem.shared.store import commands, maintenance
 from tandem.shared.store.executor import Book
 from tandem.shared.store.submission import store_job
@@ -35,6 +36,7 @@ class Schedules:
         self._book = book
         self._catalog = catalog
         self._admission = Admission(queue_max=settings.queue_max)
+        self._lanes = Lanes.of(settings)
         self._schedules = with_cleanup(settings.config.schedules if settings.config else (), settings.job_ttl)
 
     def step(self) -> int:
@@ -60,12 +62,14 @@ class Schedules:
 
     def _submit(self, schedule: Schedule, due: datetime) -> bool | None:
         spec = self._catalog[schedule.task]
+        given = spec.input.model_validate(schedule.input)
         job = submission(
             spec,
-            spec.input.model_validate(schedule.input),
+            given,
             owner=schedule.owner or OWNER,
             request_id=f"schedule-{schedule.name}",
             job_id=f"{schedule.name}-{due.astimezone(UTC):%Y%m%dT%H%M%SZ}",
+            lane=self._lanes.of_job(spec, given),
         )
         if isinstance(self._book.run(store_job(job, self._admission)), Refused):
             log.warning("schedule %s waits: the %s queue is full", schedule.name, spec.queue)

@@ -90,6 +90,7 @@ def adopt(
     native: str,
     priority: str,
     origin: str | None = None,
+    lane: str | None = None,
 ) -> bool:
     """Take a job of plain arq or RQ (`native`; `origin` is its RQ queue) into the book; False if it is there."""
 

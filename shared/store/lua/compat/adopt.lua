@@ -2,7 +2,7 @@
 -- Answers false if it is there already and has not ended.
 local now, key = now_ms(), job_key(job_id)
 local job = {id = job_id, queue = queue, task = task, owner = 'external', priority = priority, native = native,
-  origin = origin, created_at = now}
+  origin = origin, created_at = now, lane = lane}
 -- Aborted already: it does not start before that wish is heeded.
 local due = redis.call('ZSCORE', ARQ_ABORT, job_id) and now + 3000 or now
 job.status = due > now and SCHEDULED or QUEUED
@@ -20,6 +20,7 @@ redis.call('HSET', key, 'id', job_id, 'queue', queue, 'task', task, 'owner', job
   'max_attempts', max_attempts, 'request_id', '', 'status', job.status, 'priority', priority, 'attempt', 0,
   'created_at', now, 'ready_at', due, 'native', native)
 if origin then redis.call('HSET', key, 'origin', origin) end
+if lane then redis.call('HSET', key, 'lane', lane) end
 redis.call('ZADD', INDEX, now, job_id)
 redis.call('ZADD', INDEX .. ':' .. job.owner, now, job_id)
 redis.call('SADD', OWNERS, job.owner)
