@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from tandem.llm_worker.rate_limit import script
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail
 from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
-from tandem.shared.store.keys import Key
+from tandem.shared.store.keys import Key, LimitKey
 from tests.support.jobs import FAILURE, TTL, claim, put, succeed
 from tests.support.keyspace.patterns import PATTERNS
 from tests.support.keyspace.problems import assert_keyspace, problems
@@ -41,7 +40,7 @@ def test_the_page_names_every_script() -> None:
 
 def test_every_key_of_the_scripts_has_a_pattern() -> None:
     stems = {re.sub(r"<.*", "", pattern.text) for pattern in PATTERNS}
-    keys = {**{key.name: key.value for key in Key}, **script.KEYS}
+    keys = {key.name: key.value for kind in (Key, LimitKey) for key in kind}
     assert {key for name, key in keys.items() if name not in CHANNELS} <= stems
 
 

@@ -4,8 +4,8 @@ The `type` strings of everything a provider can do wrong are listed in the `erro
 `client.py` of its implementation.
 """
 
-from tandem.llm_worker.rate_limit.model import RequestTooLarge
 from tandem.shared.errors import FinalError
+from tandem.shared.limits.model import RequestTooLarge
 
 
 class BadRequest(FinalError):

@@ -170,7 +170,7 @@ class Limiter:
     async def admitted(
         self, scope: Scope, tickets: Tickets, *, tokens: int, sort: str = "", may_snooze: bool
     ) -> AsyncIterator[Grant]:
-        """Wait until one request may be sent; the block sends it and settles the grant. 
+        """Wait until one request may be sent; the block sends it and settles the grant.
 
         A block that ends without settling is taken as one that sent the request and does not know what it cost:
         the tokens stay charged.

@@ -21,7 +21,7 @@ class Lanes:
         return cls(settings.model, settings.embed_model)
 
     def of_job(self, spec: AnySpec, payload: Input) -> str | None:
-        """Give the record's field `lane`, tokens, sort and model of the first request; None if the task has no forecast."""
+        """Give the record's field `lane`: tokens, sort, model of the first request; None without a forecast."""
         if spec.forecast is None:
             return None
         need = spec.forecast(payload)

@@ -11,10 +11,11 @@ from tandem.llm_worker.generation.context import LlmContext
 from tandem.llm_worker.generation.prompt import user
 from tandem.llm_worker.handlers.embed import embed
 from tandem.llm_worker.rate_limit.limiter import Limiter
-from tandem.llm_worker.rate_limit.model import Limits
-from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
+from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate
 from tandem.llm_worker.rate_limit.time_limit import limited, wait
 from tandem.shared.errors import JobError, RateLimited, Snooze
+from tandem.shared.limits.model import Limits
+from tandem.shared.limits.scopes import Scopes
 from tandem.shared.tasks.catalog.llm import EmbedInput, EmbedOutput
 from tests.support.llm_attempts import MakeContext, run
 from tests.support.servers.provider_stub import Stub, refused, said

@@ -11,9 +11,10 @@ from tandem.llm_worker.handlers.embed import embed
 from tandem.llm_worker.handlers.summarize import summarize
 from tandem.llm_worker.providers.errors import ContextTooLong
 from tandem.llm_worker.rate_limit.limiter import Limiter
-from tandem.llm_worker.rate_limit.model import Limits, RequestTooLarge
-from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate, Scopes
+from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate
 from tandem.shared.errors import RateLimited
+from tandem.shared.limits.model import Limits, RequestTooLarge
+from tandem.shared.limits.scopes import Scopes
 from tandem.shared.tasks.catalog.llm import EmbedInput, EmbedOutput, SummarizeInput, SummarizeOutput
 from tests.support.llm_attempts import LONG, MakeContext, run
 from tests.support.servers.provider_stub import Stub, refused, said, text_of

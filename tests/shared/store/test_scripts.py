@@ -10,7 +10,7 @@ import pytest
 
 from tandem.shared.jobs.model import Status
 from tandem.shared.store import commands, deliveries, events, leases, limits, listing, maintenance, queues, submission
-from tandem.shared.store.keys import ArqKey, Key, RqKey
+from tandem.shared.store.keys import ArqKey, Key, LimitKey, RqKey
 from tandem.shared.store.scripts import SCRIPTS, Ending
 from tandem.shared.tasks.spec import Priority, Queue
 from tests.support.processes import ROOT
@@ -20,7 +20,6 @@ LUA = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.lua"))
 LIBRARY = ROOT / "shared/store/lua/lib"
 OWNERS = (
     "shared/store/",
-    "llm_worker/rate_limit/script.py",
     "llm_worker/compat_arq/",
     "sync_worker/compat_rq/",
 )
@@ -64,7 +63,7 @@ def test_names_and_keys_come_from_python(path: Path) -> None:
 
 def test_no_name_has_two_meanings() -> None:
     """A local of a script or of the library that has the name of another one would hide it."""
-    constants = [name.name for kind in (Key, ArqKey, RqKey, Queue, Priority, Status, Ending) for name in kind]
+    constants = [name.name for kind in (Key, LimitKey, ArqKey, RqKey, Queue, Priority, Status, Ending) for name in kind]
     assert [name for name, count in Counter(constants).items() if count > 1] == []
     for script in SCRIPTS.values():
         top = [name.strip() for names in LOCAL.findall(script.source) for name in names.split(",")]
