@@ -193,6 +193,8 @@ class Limiter:
         """Take what the claim has got for this run."""
         delay = tickets.take(scope.name)
         if delay is None:
+            if unused := tickets.unused():  # of another model, or slept through
+                self.give_back(unused)
             return None
         self._held.add(tickets.first)
         try:

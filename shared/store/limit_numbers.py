@@ -34,7 +34,9 @@ NUMBERS = {
     "FIRST_PARK_US": _us(seconds=1),  # where the provider does not say how long; doubled each time
     "LONGEST_PARK_US": _us(seconds=60),
     "LONGEST_DOWN_US": _us(seconds=5),  # where nobody answers: how soon it is noticed that somebody does
-    "PROBE_STEP_US": _us(seconds=5),
+    "PROBE_STEP_BUSY_US": _us(seconds=1),
+    "PROBE_STEP_DOWN_US": _us(seconds=2),
+    "PARK_KEPT_US": _us(hours=1),  # after its end, where nobody tries
     "FAILURES_IN_A_ROW": 3,  # jobs whose requests nobody answered
     "FAILING_MS": 600_000,  # so long the first of them is remembered
     "LANES_A_CLAIM": 50,

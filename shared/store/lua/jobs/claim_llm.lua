@@ -15,7 +15,10 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0,
     give_back_expired(job, now, ttl)
   end
 end
-if is_paused(LLM) then return Claimed{leases = {}, unknown = {}} end
+if is_paused(LLM) then
+  limits.save()
+  return Claimed{leases = {}, unknown = {}}
+end
 
 admittance.models = models
 local leases, unknown, first_token = {}, {}, nil

@@ -1,5 +1,5 @@
--- Whether the next request of a lane may start now. `admittance.models` is what the claim says of models: `known` has those of the
--- settings, each with its scopes ({scope, levels}: itself, then its fallbacks) and `after` (us), how long a busy one is
+-- Whether the next request of a lane may start now. `admittance.models` is what the claim says of models: `known` has
+-- those of the settings, each with its scopes ({scope, levels}: itself, then its fallbacks) and `after` (us), how long a busy one is
 -- waited for before a fallback is asked; `provider` and `levels` are those of any other.
 
 local admittance = {}
@@ -32,7 +32,9 @@ function admittance.of(lane, job)
   local now, binding = limits.now(), nil
   start = start or now
   for _, gate in ipairs(list) do
-    if gate.n > gate.limit then return {scope = route.scope, levels = {}, tokens = tokens, sort = sort} end  -- its attempt says so, or splits it
+    if gate.n > gate.limit then  -- its attempt says so, or splits it
+      return {scope = route.scope, levels = {}, tokens = tokens, sort = sort}
+    end
     if lines.length(gate.level.name) > 0 then return nil, NEAR_US end  -- those who have begun go first
     local at = gate:start(now, 0)
     if at > start then start, binding = at, gate end

@@ -21,8 +21,14 @@ function lanes.put(job, ready, now)
     redis.call('ZADD', LANE_FIRST .. name, job.created_at, job.id)
   else
     redis.call('ZADD', jobs_of(job.priority, job.owner, name), ready, job.id)
-    redis.call('ZADD', LANE_TENANTS .. name, 'NX', redis.call('HGET', LANE_TIME, name) or 0, job.owner)
   end
+  lanes.show(job, now)
+end
+
+-- That a job waits: its tenant stands in its lane, and the lane among those that are looked at.
+function lanes.show(job, now)
+  local name = lanes.of(job)
+  redis.call('ZADD', LANE_TENANTS .. name, 'NX', redis.call('HGET', LANE_TIME, name) or 0, job.owner)
   redis.call('ZADD', LANES, 'NX', now, name)
 end
 
@@ -92,10 +98,11 @@ end
 
 -- A claim leaves a lane: to be looked at again once it opens, at the next claim, or when somebody waits there again.
 function lanes.leave(lane, now)
-  if lane.time then redis.call('HSET', LANE_TIME, lane.name, string.format('%.3f', lane.time)) end
-  if lane.is_empty then
+  if lane.is_empty then  -- and no tenant has a tag: time may begin anew
+    redis.call('HDEL', LANE_TIME, lane.name)
     redis.call('ZREM', LANES, lane.name)
-  else
-    redis.call('ZADD', LANES, lane.opens and now + lane.opens or now, lane.name)
+    return
   end
+  if lane.time then redis.call('HSET', LANE_TIME, lane.name, string.format('%.3f', lane.time)) end
+  redis.call('ZADD', LANES, lane.opens and now + lane.opens or now, lane.name)
 end

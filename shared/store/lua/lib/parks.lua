@@ -1,7 +1,7 @@
 -- Parks: a provider's model that takes nothing for a while, because it said so (`busy`) or because nobody answers
 -- (`down`). When a park is over one request probes; its answer ends the park, or the next refusal lengthens it. A slow
--- answer is not waited for: each PROBE_STEP_US twice as many may try. This is a circuit breaker (Nygard, "Release It!",
--- 2007), half open while it probes.
+-- answer is not waited for: who is busy refuses at once, who is down takes its time, and at each such step twice as many
+-- may try. This is a circuit breaker (Nygard, "Release It!", 2007), half open while it probes.
 
 local parks = {}
 
@@ -9,6 +9,7 @@ local parks = {}
 local function tell(delay, scope, kind)
   redis.call('PUBLISH', PARKED, whole(delay) .. ' ' .. scope .. (kind == BUSY and '' or '\n' .. kind))
 end
+
 local known = {}  -- what this call has read
 
 local function read_park(scope)
@@ -33,7 +34,8 @@ function parks.start(scope)
   if not park then return nil end
   local now = limits.now()
   if park.ends > now then return park.ends end
-  local allowed = 2 ^ math.min(math.floor((now - park.ends) / PROBE_STEP_US), 16)
+  local step = park.kind == DOWN and PROBE_STEP_DOWN_US or PROBE_STEP_BUSY_US
+  local allowed = 2 ^ math.min(math.floor((now - park.ends) / step), 16)
   if redis.call('SCARD', LIMIT_PROBES .. scope) < allowed then return now end
   return now + NEAR_US
 end
@@ -47,6 +49,12 @@ end
 
 function parks.end_probe(scope, ticket) redis.call('SREM', LIMIT_PROBES .. scope, ticket) end
 
+-- Who is asked no more, as nobody names that model any more, is forgotten.
+local function prune(now)
+  local old = redis.call('ZRANGEBYSCORE', LIMIT_PARKS, '-inf', now - PARK_KEPT_US, 'LIMIT', 0, 10)
+  for _, scope in ipairs(old) do parks.lift(scope) end
+end
+
 -- End a park. Returns whether there was one.
 function parks.lift(scope)
   known[scope] = false
@@ -57,13 +65,15 @@ function parks.lift(scope)
   return there
 end
 
+local MOST_TIMES = 30
+
 -- Close a scope for `delay` us; none: longer each time. Answers how long it is closed.
 function parks.close(scope, kind, delay)
   local park, now = read_park(scope) or {ends = 0, times = 0}, limits.now()
   if not delay then
     -- Others who were on their way tell the same story: once counted is enough.
     if park.ends > now then return park.ends - now end
-    park.times = park.times + 1
+    park.times = math.min(park.times + 1, 30)
     local first, most = FIRST_PARK_US, kind == DOWN and LONGEST_DOWN_US or LONGEST_PARK_US
     delay = math.min(first * 2 ^ (park.times - 1), most)
   end
@@ -72,6 +82,7 @@ function parks.close(scope, kind, delay)
     redis.call('HSET', LIMIT_PARK .. scope, 'until', whole(park.ends), 'kind', kind, 'times', park.times)
     redis.call('ZADD', LIMIT_PARKS, park.ends, scope)
     tell(delay, scope, kind)
+    prune(now)
     known[scope] = park
   end
   return park.ends - now

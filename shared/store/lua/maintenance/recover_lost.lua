@@ -28,6 +28,7 @@ local function recover(job)
     wake(job.queue)
     return 1
   end
+  if job.queue == LLM and job.status == QUEUED then lanes.show(job, now) end
   if job.status == RUNNING and not has_lease(job) then
     -- Without it nobody would notice that its worker died: let it run out now.
     if job.queue == LLM then
