@@ -1,6 +1,6 @@
 -- Whether the next request of a lane may start now. `admittance.models` is what the claim says of models: `known` has
--- those of the settings, each with its scopes ({scope, levels}: itself, then its fallbacks) and `after` (us), how long a busy one is
--- waited for before a fallback is asked; `provider` and `levels` are those of any other.
+-- those of the settings, each with its scopes ({scope, levels}: itself, then its fallbacks) and `after` (us), how long a
+-- busy one is waited for before a fallback is asked; `provider` and `levels` are those of any other.
 
 local admittance = {}
 

@@ -50,7 +50,7 @@ end
 function parks.end_probe(scope, ticket) redis.call('SREM', LIMIT_PROBES .. scope, ticket) end
 
 -- Who is asked no more, as nobody names that model any more, is forgotten.
-local function prune(now)
+local function forget_old(now)
   local old = redis.call('ZRANGEBYSCORE', LIMIT_PARKS, '-inf', now - PARK_KEPT_US, 'LIMIT', 0, 10)
   for _, scope in ipairs(old) do parks.lift(scope) end
 end
@@ -82,7 +82,7 @@ function parks.close(scope, kind, delay)
     redis.call('HSET', LIMIT_PARK .. scope, 'until', whole(park.ends), 'kind', kind, 'times', park.times)
     redis.call('ZADD', LIMIT_PARKS, park.ends, scope)
     tell(delay, scope, kind)
-    prune(now)
+    forget_old(now)
     known[scope] = park
   end
   return park.ends - now
