@@ -23,7 +23,7 @@ from rq.worker.base import WorkerStatus
 
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import FinalError, JobError, StoreUnavailable
-from tandem.shared.jobs.attempt import timed_out, unknown_task
+from tandem.shared.jobs.attempt import timed_out, unknown_task, unreadable
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack, decide
 from tandem.shared.runtime.outage import Outage
@@ -166,6 +166,9 @@ class SyncWorker(RqWorker):
 
     def _run(self, lease: Lease) -> scripts.Call[bool] | None:
         """Run a lease. Says what to write in its horse's place, if anything."""
+        if lease.problem:
+            log.warning("%s: %s", lease.id, lease.problem)
+            return leases.give_up(lease, unreadable(lease.problem), usage=Usage(), ttl=self.settings.job_ttl)
         if not is_known(lease):
             return self._unknown(lease)
         try:

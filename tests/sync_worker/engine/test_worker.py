@@ -204,6 +204,15 @@ def test_cancel_ends_a_running_job_and_no_sibling(toys: Pool, worker: Process) -
     assert "lease was lost" not in worker.output, "a cancel is no fault"
 
 
+def test_a_job_that_can_not_be_read_fails_alone(toys: Pool) -> None:
+    job_id, neighbour = put(toys.book, "email"), toys.enqueue("add", 1)
+    client: Any = toys.book.client
+    client.hset(f"tandem:job:{job_id}", "payload", b"\xff")
+    toys.start("default")
+    assert (toys.ended(job_id).error or {})["type"] == "unreadable_record"
+    assert toys.ended(neighbour).result == 2
+
+
 def test_a_lease_that_was_lost_is_a_warning_and_ends_the_run(toys: Pool, worker: Process) -> None:
     job_id = toys.enqueue("slow", 30, str(toys.folder))
     ran = until(lambda: toys.marks("ran"), what="the run")

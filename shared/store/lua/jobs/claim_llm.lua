@@ -34,8 +34,10 @@ local function take(id, arq_list)
   if leased then
     first_token = first_token or leased.token
     leases[#leases + 1] = Lease(leased)
-  elseif why == 'unknown' then
+  elseif why == NOT_IN_BOOK then
     set_aside(id, arq_list)
+  elseif why == NEWER then
+    redis.call('ZADD', arq_list, now + LEASE_MS, id)
   elseif why == RUNNING then
     -- arq's own abort() moves scores.
     redis.call('ZADD', arq_list, redis.call('ZSCORE', LEASES, id) or now + LEASE_MS, id)

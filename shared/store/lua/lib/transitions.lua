@@ -126,7 +126,7 @@ end
 -- Take a waiting job for the call `claim`. Returns the lease as the fields of Python's `Lease`, or nil and why not.
 local function claim_job(id, worker, claim, now, lease, ttl)
   local key, job = job_key(id), load_job(id)
-  if not job then return nil, 'unknown' end
+  if not job then return nil, why_not_loaded(id) end
   if not WAITING[job.status] then return nil, job.status end
   if has_expired(job, now) then
     job.popped = true  -- RQ's list has it no more: nothing to search
