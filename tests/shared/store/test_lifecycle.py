@@ -487,9 +487,10 @@ def test_a_renewal_that_crosses_the_outcome_finds_nothing_lost(book: Book) -> No
     book.run(commands.cancel(cancelled, ttl=TTL))
     expire_lease(book, held[lost])
     claim(book)
-    assert book.run(leases.renew("llm", [*held.values()], worker="w")) == [cancelled, lost]
+    for _ in range(3):
+        assert book.run(leases.renew("llm", [*held.values()], worker="w")) == [cancelled, lost]
     metrics: dict[bytes, bytes] = book.client.hgetall("tandem:metrics")  # type: ignore[assignment]
-    assert metrics[b"lease_losses|llm"] == b"1"
+    assert metrics[b"lease_losses|llm"] == b"1", "however often it is asked for"
 
 
 def test_a_delivery_that_another_has_claimed_is_settled_by_it_alone(book: Book) -> None:
