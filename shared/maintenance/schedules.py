@@ -14,6 +14,7 @@ from tandem.shared.config.file import Schedule
 from tandem.shared.config.settings import Settings
 from tandem.shared.dispatch import submission
 from tandem.shared.jobs.submission import Admission, Refused
+from tandem.shared.maintenance.faults import Faults
 from tandem.shared.store import commands, maintenance
 from tandem.shared.store.executor import Book
 from tandem.shared.store.submission import store_job
@@ -31,8 +32,9 @@ CLEANUP = Schedule(
 class Schedules:
     """Submits what is due, each due time once."""
 
-    def __init__(self, settings: Settings, book: Book, catalog: Catalog) -> None:
+    def __init__(self, settings: Settings, book: Book, catalog: Catalog, faults: Faults) -> None:
         self._book = book
+        self._faults = faults
         self._catalog = catalog
         self._admission = Admission(queue_max=settings.queue_max)
         self._schedules = with_cleanup(settings.config.schedules if settings.config else (), settings.job_ttl)
@@ -42,7 +44,11 @@ class Schedules:
         if not self._schedules:
             return 0
         now = self._book.run(commands.now())
-        return sum(self._serve(schedule, now) for schedule in self._schedules)
+        return sum(self._serve_alone(schedule, now) for schedule in self._schedules)
+
+    def _serve_alone(self, schedule: Schedule, now: datetime) -> bool:
+        """Serve one schedule; what goes wrong with it keeps no other from being served."""
+        return bool(self._faults.guarded(f"schedule {schedule.name}", lambda: self._serve(schedule, now)))
 
     def _serve(self, schedule: Schedule, now: datetime) -> bool:
         last = self._book.run(maintenance.last_served(schedule.name))
