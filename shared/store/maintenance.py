@@ -35,7 +35,7 @@ def expire_unstarted(*, ttl: timedelta) -> int:
     """End jobs that did not begin in time; 200 at most, and searches in lists of up to 5 ms."""
 
 
-@script("maintenance/recover_lost", library=ENGINES)
+@script("maintenance/recover_lost", library=(*ENGINES, "webhooks"))
 def recover_lost(*, looks: int) -> int:
     """Look at the next `looks` jobs for ones that no list leads to, and put them back; searches of up to 5 ms."""
 

@@ -16,9 +16,9 @@ local function finish_job(job, status, token, now, ttl)
   if job.status == RUNNING and job.started_at then observe('run', job, now - job.started_at) end
   emit_status(job.id, status, redis.call('HGET', key, 'attempt'), now)
   emit(job.id, 'end', '{}')
-  if job.webhook then deliver(job, status, now) end
   redis.call('PEXPIRE', key, ttl)
   redis.call('PEXPIRE', EVENTS .. job.id, ttl)
+  if job.webhook then deliver(job, status, now, ttl) end
 end
 
 -- Back to the waiting ones, due at `due`; `front`: before those that came later.
