@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from ulid import ULID
 
 from tandem.shared.config.api_keys import ApiKey
-from tandem.shared.errors import KeyReused, QueueFull, RateExceeded, ServiceError, ShareFull
+from tandem.shared.errors import JobGone, KeyReused, QueueFull, RateExceeded, ServiceError, ShareFull
 from tandem.shared.jobs.model import Job, Status
 from tandem.shared.jobs.submission import Admission, Idempotency, Options, Refused, Repeated, Stored, Submission
 from tandem.shared.limits.lanes import Lanes
@@ -51,6 +51,7 @@ class Dispatcher:
     Raises:
         QueueFull, ShareFull, RateExceeded: nothing was stored; `retry_after` says when it may pass.
         KeyReused: the idempotency key belongs to another submission.
+        JobGone: the idempotency key's job is no more.
         StoreUnavailable: Redis is away or can't write; nothing was stored.
 
     """
@@ -91,10 +92,12 @@ class Dispatcher:
         match answer:
             case Stored():
                 return Receipt(job.id, _record(spec, job, answer), _quota(admission, answer))
-            case Repeated(id_, same):
-                if same:
-                    return Receipt(id_, None, _quota(admission, answer))
+            case Repeated(same=False):
                 raise KeyReused("the Idempotency-Key was used for another submission")
+            case Repeated(gone=True):
+                raise JobGone
+            case Repeated(id_):
+                return Receipt(id_, None, _quota(admission, answer))
             case Refused():
                 raise _refusal(spec, answer, _quota(admission, answer))
 

@@ -14,7 +14,8 @@ TandemError
 │   ├── RateExceeded         the key submits too fast
 │   └── ShareFull            the key's share of the queue is full
 ├── UnreadableRecord         what is stored of a job can't be read
-└── KeyReused                the idempotency key belongs to another submission
+├── KeyReused                the idempotency key belongs to another submission
+└── JobGone                  the idempotency key's job was erased, or its time is over
 """
 
 from datetime import timedelta
@@ -128,3 +129,13 @@ class UnreadableRecord(TandemError):
 class KeyReused(TandemError):
     type = "idempotency_key_reused"
     http_status = 422
+
+
+class JobGone(TandemError):
+    """The idempotency key has made a job that is no more: it is not made again, and can't be shown."""
+
+    type = "job_gone"
+    http_status = 410
+
+    def __init__(self) -> None:
+        super().__init__("the job of this Idempotency-Key is gone: it was erased, or its time is over")

@@ -2,9 +2,9 @@
 
 from tandem.sync_worker.engine.supervisor import supervise
 
-pid = supervise()
+pid, lease_end = supervise()
 
 # Not before: the supervisor is to be small.
 from tandem.sync_worker.main import main  # noqa: E402
 
-main(pid)
+main(pid, lease_end)

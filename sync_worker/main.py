@@ -13,6 +13,7 @@ from tandem.shared.runtime.bootstrap import OUTAGE, leave, prepare
 from tandem.shared.runtime.parent_death import adopt
 from tandem.shared.tasks.handlers import BindingError
 from tandem.sync_worker.context import HANDLERS
+from tandem.sync_worker.engine.lease_end import LeaseEnd
 from tandem.sync_worker.engine.plan import CATALOG
 from tandem.sync_worker.engine.worker import SyncWorker
 from tandem.sync_worker.reports import pdf
@@ -24,8 +25,8 @@ log = logging.getLogger("tandem.sync_worker")
 BROKEN = 1
 
 
-def main(pid: int) -> None:
-    """Run the worker; `pid` is the process that whoever started it knows."""
+def main(pid: int, lease_end: LeaseEnd) -> None:
+    """Run the worker; `pid` is the process that whoever started it knows, and reads `lease_end`."""
     options = _options()
     if options.verbose:
         os.environ["TANDEM_LOG_LEVEL"] = "debug"
@@ -44,6 +45,7 @@ def main(pid: int) -> None:
     adopt()  # what a job's process leaves behind
     worker = SyncWorker(
         settings,
+        lease_end=lease_end,
         name=options.name,
         rq_queues=options.queues or (settings.rq_queues if settings.rq_imports else ()),
     )

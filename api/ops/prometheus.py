@@ -27,6 +27,7 @@ COUNTERS = {
     "limit_waits": ("tandem_limit_waits", "Requests that had to wait for a limit or a park.", ("limit", "kind")),
     "limit_waited": ("tandem_limit_waited_milliseconds", "How long they waited together.", ("limit", "kind")),
     "deliveries": ("tandem_webhook_deliveries", "Tries to deliver a webhook.", ("outcome",)),
+    "duty_faults": ("tandem_duty_faults", "Steps at which a duty of the clock failed.", ("duty",)),
     "http": ("tandem_http_requests", "Answers of the gateways.", ("method", "route", "status")),
 }
 LEVELS = {

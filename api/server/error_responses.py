@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from tandem.api.server.quota_headers import rate_headers
-from tandem.shared.errors import KeyReused, ServiceError
+from tandem.shared.errors import JobGone, KeyReused, ServiceError
 
 log = logging.getLogger("tandem.api")
 
@@ -69,8 +69,8 @@ def answer_to(error: Exception) -> Response:
             return problem(error.status_code, detail, headers=dict(error.headers or {}))
         case RequestValidationError():
             return _invalid([_field(item) for item in error.errors()])
-        case KeyReused():
-            return _invalid([{"field": "header.Idempotency-Key", "message": str(error)}])
+        case KeyReused() | JobGone():
+            return _spent(error)
         case ServiceError():
             return _unavailable(error)
         case ClientDisconnect():
@@ -97,6 +97,13 @@ def _unavailable(error: ServiceError) -> Response:
     return problem(error.http_status, _public(error), headers=headers)
 
 
+def _spent(error: KeyReused | JobGone) -> Response:
+    """Say why an Idempotency-Key makes no job."""
+    if isinstance(error, JobGone):
+        return problem(error.http_status, str(error))
+    return _invalid([{"field": "header.Idempotency-Key", "message": str(error)}])
+
+
 def _public(error: ServiceError) -> str:
     """Say what a caller may know; Redis's own words may name hosts."""
     return "the job store does not take requests now" if error.type == "store_unavailable" else str(error)
@@ -108,5 +115,5 @@ async def _handle(_request: Request, error: Exception) -> Response:  # asynchron
 
 def install(app: FastAPI) -> None:
     """Have the application answer the errors that are expected; `RequestId` sees to the others."""
-    for kind in (HTTPException, RequestValidationError, KeyReused, ServiceError, ClientDisconnect):
+    for kind in (HTTPException, RequestValidationError, KeyReused, JobGone, ServiceError, ClientDisconnect):
         app.add_exception_handler(kind, _handle)

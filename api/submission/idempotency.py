@@ -1,4 +1,5 @@
 """`Idempotency-Key`: the same key and body are the same job, answered as it is now; another body is refused.
+So is a repeat whose job is gone: the key holds as long as it was promised.
 
 The script that stores a job finds the key: `shared/store/lua/jobs/store_job.lua`.
 """
@@ -10,11 +11,9 @@ from pydantic import Field
 
 from tandem.api.jobs import outgoing
 from tandem.shared.dispatch import Receipt
-from tandem.shared.errors import ServiceError
+from tandem.shared.errors import JobGone
 from tandem.shared.jobs.model import Job
 from tandem.shared.store.executor import AsyncBook
-
-TRIES = 5  # of a key whose job goes away between the answer and the look
 
 IdempotencyKey = Annotated[
     str | None,
@@ -39,13 +38,12 @@ async def once(enqueue: Callable[[], Awaitable[Receipt]], book: AsyncBook) -> tu
     """Enqueue, and give the job as it is now: new, or the one that the key has.
 
     Raises:
-        ServiceError: the key's job is being erased.
-        KeyReused: the key belongs to another submission. Else as `enqueue` says.
+        KeyReused: the key belongs to another submission.
+        JobGone: the key's job is no more. Else as `enqueue` says.
 
     """
-    for _ in range(TRIES):
-        receipt = await enqueue()
-        # A job that was erased since has freed its key: the same request then makes a new one.
-        if job := receipt.job or await book.run(outgoing.read(receipt.id)):
-            return job, receipt
-    raise ServiceError("the job of this Idempotency-Key is being erased")
+    receipt = await enqueue()
+    job = receipt.job or await book.run(outgoing.read(receipt.id))
+    if job is None:  # erased between the two
+        raise JobGone
+    return job, receipt

@@ -22,7 +22,7 @@ from tandem.api.server.routing import ApiRoute
 from tandem.api.submission.idempotency import REPLAYED, replay_headers
 from tandem.api.submission.options import SubmitOptions
 from tandem.api.submission.parser import Asked, Parser, SubmitHeaders
-from tandem.shared.errors import KeyReused, RateExceeded, StoreUnavailable
+from tandem.shared.errors import JobGone, KeyReused, RateExceeded, StoreUnavailable
 from tandem.shared.jobs.view import JobView
 from tandem.shared.tasks.registry import Catalog
 from tandem.shared.tasks.spec import AnySpec
@@ -91,7 +91,7 @@ class SubmitRoute(ApiRoute):
 
 
 def _acceptor(spec: AnySpec) -> Any:
-    @raises(Forbidden, BodyTooLarge, UnsupportedMediaType, KeyReused, RateExceeded, StoreUnavailable)
+    @raises(Forbidden, BodyTooLarge, UnsupportedMediaType, KeyReused, JobGone, RateExceeded, StoreUnavailable)
     async def accept(
         request: Request,
         caller: Caller,

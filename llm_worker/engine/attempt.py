@@ -14,7 +14,7 @@ from tandem.llm_worker.generation.reporter import Append, Reporter
 from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.llm_worker.rate_limit.time_limit import limited
 from tandem.llm_worker.runtime import Runtime
-from tandem.shared.jobs.attempt import check_input, check_output, report, timed_out, unknown_task
+from tandem.shared.jobs.attempt import check_input, check_output, report, timed_out, unknown_task, unreadable
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.retry import Decision, HandBack, decide
 from tandem.shared.store import events, leases, scripts
@@ -78,6 +78,9 @@ def _call(outcome: Outcome, lease: Lease, context: LlmContext) -> scripts.Call[b
 
 async def _outcome(runtime: Runtime, lease: Lease, context: LlmContext) -> Outcome:
     try:
+        if lease.problem:
+            log.warning("%s", lease.problem)
+            return unreadable(lease.problem)
         if lease.task not in runtime.catalog:
             return await _unknown(runtime.book, lease)
         return await _run(runtime.catalog[lease.task], lease, context)

@@ -31,6 +31,11 @@ def unknown_task(task: str, *, known_for: timedelta) -> Decision:
     return Fail(Failure("unknown_task", f"no worker knows the task {task!r}", retryable=False))
 
 
+def unreadable(problem: str) -> Decision:
+    """Decide on a lease that can't be read, because of `problem`: another attempt would find the same."""
+    return Fail(Failure("unreadable_record", problem, retryable=False))
+
+
 def check_input(spec: AnySpec, payload: str) -> Input:
     """Read a job's input.
 

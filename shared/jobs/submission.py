@@ -71,10 +71,11 @@ class Stored:
 
 @dataclass(frozen=True)
 class Repeated:
-    """The idempotency key has a job: the same submission if `same`, another one if not."""
+    """The idempotency key has a job: the same submission if `same`, another one if not; `gone`: it was erased since."""
 
     id: str
     same: bool
+    gone: bool
 
 
 @dataclass(frozen=True)

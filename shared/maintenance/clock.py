@@ -15,6 +15,7 @@ from typing import Any
 
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
+from tandem.shared.maintenance.faults import Faults
 from tandem.shared.maintenance.schedules import Schedules
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.bootstrap import prepare
@@ -37,16 +38,18 @@ LOOKS = 50  # jobs that one step looks at for lost ones
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Do the duties until `stop` is set; an outage of Redis is waited out."""
     book = Book(client(settings.redis))
-    schedules = Schedules(settings, book, load())
+    faults = Faults(book)
+    schedules = Schedules(settings, book, load(), faults)
 
     async def duties() -> None:
-        await asyncio.to_thread(step, settings, book)  # whatever Redis takes, webhooks go on meanwhile
+        await asyncio.to_thread(step, settings, book, faults)  # whatever Redis takes, webhooks go on meanwhile
         await asyncio.to_thread(schedules.step)
 
     async with AsyncExitStack() as stack:
-        loops = [_again_and_again(duties, STEP_EVERY)]
+        loops = [_again_and_again(duties, STEP_EVERY, faults, "step")]
         if settings.webhook_key is not None:  # who can't sign leaves it to others: tried without, a delivery has failed
-            loops.append(_again_and_again(await _deliver_webhooks(settings, stack), SHOWN_EVERY))
+            show = await _deliver_webhooks(settings, stack)
+            loops.append(_again_and_again(show, SHOWN_EVERY, faults, "heartbeat"))
         log.info("ready")
         sd_notify.ready()
         await _first([*loops, stop.wait()])
@@ -62,12 +65,20 @@ async def _first(loops: Sequence[Coroutine[Any, Any, Any]]) -> None:
         task.result()
 
 
-def step(settings: Settings, book: Book) -> None:
-    """Do what is due now in both pools."""
-    done = maintenance.do_all(book, ttl=settings.job_ttl, looks=LOOKS)
-    if recovered := done["recover_expired_leases"]:
+def step(settings: Settings, book: Book, faults: Faults) -> None:
+    """Do what is due now in both pools; a duty that fails keeps no other from being done."""
+    done: dict[str, int] = {}
+    for duty, outcome in maintenance.do_all(book, ttl=settings.job_ttl, looks=LOOKS).items():
+        if isinstance(outcome, StoreUnavailable):
+            raise outcome
+        if isinstance(outcome, Exception):
+            faults.note(duty, outcome)
+        else:
+            faults.over(duty)
+            done[duty] = outcome
+    if recovered := done.get("recover_expired_leases"):
         log.warning("gave back %d jobs of dead workers", recovered)
-    if lost := done["recover_lost"]:
+    if lost := done.get("recover_lost"):
         log.warning("put %d jobs back that no list led to", lost)
 
 
@@ -95,7 +106,7 @@ def _opened(opened: AsyncClient, stack: AsyncExitStack) -> AsyncClient:
     return opened
 
 
-async def _again_and_again(act: Callable[[], Awaitable[None]], pause: timedelta) -> None:
+async def _again_and_again(act: Callable[[], Awaitable[None]], pause: timedelta, faults: Faults, name: str) -> None:
     outage = Outage(log, "no tick")
     while True:
         seconds = pause.total_seconds()
@@ -104,6 +115,10 @@ async def _again_and_again(act: Callable[[], Awaitable[None]], pause: timedelta)
             outage.over()
         except StoreUnavailable as error:
             seconds = outage.pause(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the clock must not end of it
+            await asyncio.to_thread(faults.note, name, error)
+        else:
+            faults.over(name)
         await asyncio.sleep(seconds)
 
 

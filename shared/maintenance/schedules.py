@@ -15,6 +15,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.dispatch import submission
 from tandem.shared.jobs.submission import Admission, Refused
 from tandem.shared.limits.lanes import Lanes
+from tandem.shared.maintenance.faults import Faults
 from tandem.shared.store import commands, maintenance
 from tandem.shared.store.executor import Book
 from tandem.shared.store.submission import store_job
@@ -32,8 +33,9 @@ CLEANUP = Schedule(
 class Schedules:
     """Submits what is due, each due time once."""
 
-    def __init__(self, settings: Settings, book: Book, catalog: Catalog) -> None:
+    def __init__(self, settings: Settings, book: Book, catalog: Catalog, faults: Faults) -> None:
         self._book = book
+        self._faults = faults
         self._catalog = catalog
         self._admission = Admission(queue_max=settings.queue_max)
         self._lanes = Lanes.of(settings)
@@ -44,7 +46,11 @@ class Schedules:
         if not self._schedules:
             return 0
         now = self._book.run(commands.now())
-        return sum(self._serve(schedule, now) for schedule in self._schedules)
+        return sum(self._serve_alone(schedule, now) for schedule in self._schedules)
+
+    def _serve_alone(self, schedule: Schedule, now: datetime) -> bool:
+        """Serve one schedule; what goes wrong with it keeps no other from being served."""
+        return bool(self._faults.guarded(f"schedule {schedule.name}", lambda: self._serve(schedule, now)))
 
     def _serve(self, schedule: Schedule, now: datetime) -> bool:
         last = self._book.run(maintenance.last_served(schedule.name))

@@ -143,6 +143,15 @@ def unavailable(error: Exception) -> bool:
     return isinstance(error, (*PASSING, *UNABLE_TYPES)) or bool(UNABLE.match(str(error)))
 
 
+def is_away(error: BaseException | None) -> bool:
+    """Tell an outage for all, as far as one can see, from silence: Redis refuses connections, or can't take writes."""
+    while error is not None:
+        if isinstance(error, (ConnectionRefusedError, FileNotFoundError, *UNABLE_TYPES)) or UNABLE.match(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
     """Wait for Redis at start and check that it may hold jobs.
 

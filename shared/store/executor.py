@@ -41,11 +41,7 @@ class AsyncBook:
 
     async def run_all(self, calls: Sequence[Call[T]]) -> list[T]:
         """Run several calls in one round trip. The first that failed is raised, when all are through."""
-        outcomes = await self.attempt_all(calls)
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
-        return cast("list[T]", outcomes)
+        return _all_or_raise(await self.attempt_all(calls))
 
     async def attempt_all(self, calls: Sequence[Call[T]]) -> list[T | Exception]:
         """Run several calls in one round trip; each has its answer or its error."""
@@ -111,21 +107,30 @@ class Book:
 
     def run_all(self, calls: Sequence[Call[T]]) -> list[T]:
         """Run several calls in one round trip. The first that failed is raised, when all are through."""
+        return _all_or_raise(self.attempt_all(calls))
+
+    def attempt_all(self, calls: Sequence[Call[T]]) -> list[T | Exception]:
+        """Run several calls in one round trip; each has its answer or its error."""
         pipeline = self.client.pipeline(transaction=False)
         for call in calls:
             pipeline.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # as above
         try:
             answers = pipeline.execute(raise_on_error=False)
         except RedisError as error:
-            raise _outage(error) from error
-        return [self._read(call, answer) for call, answer in zip(calls, answers, strict=True)]
+            return [_outage(error) for _ in calls]
+        outcomes: list[T | Exception] = []
+        for call, answer in zip(calls, answers, strict=True):
+            outcome: T | Exception = self._read(call, answer)
+            outcomes.append(outcome)
+        return outcomes
 
-    def _read(self, call: Call[T], answer: Any) -> T:
-        if isinstance(answer, NoScriptError):
-            return self.run(call)
-        if isinstance(answer, RedisError):
-            raise _outage(answer)
-        return call.parse(answer)
+    def _read(self, call: Call[T], answer: Any) -> T | Exception:
+        if isinstance(answer, RedisError) and not isinstance(answer, NoScriptError):
+            return _outage(answer)
+        try:
+            return self.run(call) if isinstance(answer, NoScriptError) else call.parse(answer)
+        except Exception as error:  # noqa: BLE001 - an answer that can't be read is its own call's error, and no other's
+            return error
 
     def insist(self, call: Call[T], *, unless: Callable[[], bool] = lambda: False) -> T:
         """Run a call that must not be lost: again and again until Redis has taken it.
@@ -142,6 +147,13 @@ class Book:
                 if unless():
                     raise
                 time.sleep(outage.pause(error))
+
+
+def _all_or_raise(outcomes: list[T | Exception]) -> list[T]:
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+    return cast("list[T]", outcomes)
 
 
 def _command(call: Call[Any], *, whole: bool = False) -> list[Any]:

@@ -3,9 +3,10 @@
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
 from tandem.shared.store.keys import Key
 from tandem.shared.store.scripts import CLAIM, CLAIM_LLM, LEASE, RECORDS, Call, Ending, script
-from tandem.shared.store.signature import Foreign, ms
+from tandem.shared.store.signature import Answer, Foreign, ms
 
 HOST = socket.gethostname()
 UNKNOWN_KEPT = timedelta(hours=1)
@@ -27,12 +28,13 @@ class Lease:
     `throttled` counts how often a provider's rate limit sent the job back; `suspect` says that it crashed
     twice and runs in a process of its own; `native` names the engine through which it came, if not through us.
     `granted` is the provider and model whose limits its first request has passed already, to be sent in `delay` ms.
+    `problem` says what of it can't be read, if anything: then the attempt fails with that, and nothing else holds.
     """
 
     id: Foreign
     task: Foreign
     owner: Foreign
-    payload: Foreign
+    payload: str
     request_id: Foreign
     token: str
     attempt: int
@@ -44,6 +46,11 @@ class Lease:
     native: Foreign = OURS
     granted: Foreign = OURS
     delay: float = 0.0
+    problem: str = ""
+
+
+_NAMES = tuple(field.name for field in fields(Lease))
+_read: Callable[[Any], Lease] = Answer(Lease).read
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,29 @@ class Claim(Call[Claimed]):
 
 
 def _named(call: Call[Claimed], claim: str) -> Claim:
-    return Claim(call.name, call.args, call.parse, claim=claim)
+    return Claim(call.name, call.args, partial(_read_claimed, call.parse), claim=claim)
+
+
+def _read_claimed(read: Callable[[Any], Claimed], answer: Any) -> Claimed:
+    """Read each lease by itself: one that can't be read must not take its neighbours' runs away."""
+    leases, *rest = answer
+    return replace(read([[], *rest]), leases=[_read_lease(values) for values in leases])
+
+
+def _read_lease(values: list[Any]) -> Lease:
+    try:
+        return _read(values)
+    except Exception as error:  # noqa: BLE001 - whatever it is, its own job has to fail of it
+        what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else type(error).__name__
+        return _unreadable(dict(zip(_NAMES, values, strict=True)), f"its record can not be read: {what}")
+
+
+def _unreadable(values: dict[str, Any], problem: str) -> Lease:
+    """Make a lease with which the job can be failed."""
+    names = ("id", "task", "owner", "request_id", "token", "native")
+    texts: dict[str, Any] = {name: (values[name] or b"").decode(errors="replace") for name in names}
+    attempt, never = int(values["attempt"]), datetime.fromtimestamp(0, UTC)
+    return Lease(**texts, payload="", attempt=attempt, max_attempts=attempt, created_at=never, problem=problem)
 
 
 NO_MODELS: Mapping[str, Any] = {"known": {}, "provider": "", "levels": []}

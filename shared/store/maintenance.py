@@ -35,7 +35,7 @@ def expire_unstarted(*, ttl: timedelta) -> int:
     """End jobs that did not begin in time; 200 at most, and searches in lists of up to 5 ms."""
 
 
-@script("maintenance/recover_lost", library=ENGINES)
+@script("maintenance/recover_lost", library=(*ENGINES, "webhooks"))
 def recover_lost(*, looks: int) -> int:
     """Look at the next `looks` jobs for ones that no list leads to, and put them back; searches of up to 5 ms."""
 
@@ -81,10 +81,16 @@ def duties(*, ttl: timedelta, looks: int) -> list[Call[int]]:
     ]
 
 
-def do_all(book: Book, *, ttl: timedelta, looks: int) -> dict[str, int]:
-    """Do one step of all duties in one round trip; answers their numbers by name."""
+def do_all(book: Book, *, ttl: timedelta, looks: int) -> dict[str, int | Exception]:
+    """Do one step of all duties in one round trip; answers their numbers by name, or what one has failed of."""
     calls = duties(ttl=ttl, looks=looks)
-    return {call.name: number for call, number in zip(calls, book.run_all(calls), strict=True)}
+    outcomes = book.attempt_all(calls)
+    return {call.name: outcome for call, outcome in zip(calls, outcomes, strict=True)}
+
+
+def count_fault(duty: str) -> Call[int]:
+    """Count for /metrics that a duty has failed."""
+    return Call("HINCRBY", [Key.METRICS, f"duty_faults|{duty}", 1], int, command=True)
 
 
 def last_served(schedule: str) -> Call[datetime | None]:

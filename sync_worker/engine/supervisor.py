@@ -2,7 +2,10 @@
 
 A job's process dies with its worker, because the kernel tells a process of its parent's death. What the job had
 started is not told, and goes to the nearest ancestor that adopts orphans. That is the worker while it lives, and
-the supervisor afterwards. If the supervisor is killed, the worker ends its job and follows it. Linux only.
+the supervisor afterwards. If the supervisor is killed, the worker ends its job and follows it.
+
+It also ends the worker and its job when the job's lease has ended and the worker has not stopped it: it is suspended,
+or waits for an answer. The job may be another worker's soon. Linux only.
 """
 
 import os
@@ -15,6 +18,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from tandem.shared.runtime.parent_death import adopt, die_with
+from tandem.sync_worker.engine.lease_end import LeaseEnd
 from tandem.sync_worker.engine.memory import children
 
 BLINK = 0.01  # seconds
@@ -23,24 +27,27 @@ PASSED_ON = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 ALONE = signal.SIGTERM  # what the worker gets when its supervisor dies
 
 
-def supervise() -> int:
+LOOK_EVERY = 0.5  # seconds; a lease that is new lasts for longer
+
+
+def supervise() -> tuple[int, LeaseEnd]:
     """Fork: the child returns and is the worker, this process is its supervisor and ends as the worker ends.
 
-    Gives the id of the process that others know: the supervisor's.
+    Gives the id of the process that others know, the supervisor's, and where it reads when a lease ends.
     """
-    supervisor = os.getpid()
+    supervisor, lease_end = os.getpid(), LeaseEnd()
     if sys.platform != "linux":
-        return supervisor
+        return supervisor, lease_end
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_ON, signal.SIGCHLD})
     adopt()
     worker = os.fork()
     if worker:
-        code = _wait(worker)
+        code = _wait(worker, lease_end)
         end(lambda: children(supervisor))
         _leave(code)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     die_with(supervisor, ALONE)
-    return supervisor
+    return supervisor, lease_end
 
 
 def end(these: Callable[[], list[int]]) -> None:
@@ -55,16 +62,27 @@ def end(these: Callable[[], list[int]]) -> None:
         time.sleep(BLINK)
 
 
-def _wait(worker: int) -> int:
+def _wait(worker: int, lease_end: LeaseEnd) -> int:
     """Pass signals on until the worker ends; gives its exit code. Orphans that end meanwhile are reaped."""
     while True:
-        signum = signal.sigwait({*PASSED_ON, signal.SIGCHLD})
-        if signum != signal.SIGCHLD:
-            os.kill(worker, signum)
+        left = lease_end.left()
+        if left == 0:
+            _kill(worker, lease_end)
+        told = signal.sigtimedwait({*PASSED_ON, signal.SIGCHLD}, min(left or LOOK_EVERY, LOOK_EVERY))
+        if told is None:
+            continue
+        if told.si_signo != signal.SIGCHLD:
+            os.kill(worker, told.si_signo)
             continue
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             if ended[0] == worker:
                 return os.waitstatus_to_exitcode(ended[1])
+
+
+def _kill(worker: int, lease_end: LeaseEnd) -> None:
+    sys.stderr.write("the worker did not stop its job before the lease ended; both are ended\n")
+    lease_end.clear()
+    os.kill(worker, signal.SIGKILL)  # the job's process follows, and what it started is a child of this one then
 
 
 def _leave(code: int) -> NoReturn:

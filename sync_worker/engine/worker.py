@@ -13,19 +13,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
-from urllib.parse import unquote, urlsplit
 
 from redis.exceptions import RedisError
 from rq import Queue
 from rq.job import Job
 from rq.worker.base import WorkerStatus
 
-from tandem.shared.config.settings import Settings, SettingsError
-from tandem.shared.errors import FinalError, JobError, StoreUnavailable, TransientError
-from tandem.shared.jobs.attempt import timed_out, unknown_task
+from tandem.shared.config.settings import Settings
+from tandem.shared.errors import FinalError, JobError, StoreUnavailable
+from tandem.shared.jobs.attempt import timed_out, unknown_task, unreadable
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack, decide
 from tandem.shared.runtime.outage import Outage
@@ -38,6 +36,8 @@ from tandem.shared.tasks.spec import RetryPolicy
 from tandem.sync_worker.compat_rq.adopt import adopt
 from tandem.sync_worker.engine.attempt import attempt, over_memory
 from tandem.sync_worker.engine.horse import Horse
+from tandem.sync_worker.engine.lease_end import LeaseEnd
+from tandem.sync_worker.engine.no_way_to_redis import no_way_to_redis
 from tandem.sync_worker.engine.plan import Plan, is_known, plan_of
 from tandem.sync_worker.engine.renewal import Renewal
 from tandem.sync_worker.engine.rq_worker import RqWorker
@@ -57,7 +57,9 @@ class SyncWorker(RqWorker):
     RQ, the job book, leases and wake-ups each have connections of their own: none waits for what another waits for.
     """
 
-    def __init__(self, settings: Settings, *, name: str | None = None, rq_queues: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, *, lease_end: LeaseEnd, name: str | None = None, rq_queues: Sequence[str] = ()
+    ) -> None:
         queues = [*OUR_QUEUES, *(queue for queue in rq_queues if queue not in OUR_QUEUES)]
         shown = client(settings.redis, timeout=LEASE_TIMEOUT, retries=1)
         super().__init__(queues, connection=shown, name=name, serializer="json")
@@ -68,6 +70,8 @@ class SyncWorker(RqWorker):
         with suppress(StoreUnavailable):
             self._show()  # the connection is there before a lease depends on it
         self._wakeups = client(settings.redis)
+        self._lease_end = lease_end
+        self._claimed = 0.0  # when the last claim was sent
         self._unanswered: Claim | None = None  # the last claim
         self._horse: Horse | None = None
         self._parent = os.getppid()
@@ -131,6 +135,7 @@ class SyncWorker(RqWorker):
         self._unanswered = self._unanswered or leases.claim_sync(
             worker=self.name, ttl=self.settings.job_ttl, queues=self._rq_queues
         )
+        self._claimed = time.monotonic()
         claimed = self.book.run(self._unanswered)
         self._unanswered = None
         return claimed
@@ -161,31 +166,33 @@ class SyncWorker(RqWorker):
 
     def _run(self, lease: Lease) -> scripts.Call[bool] | None:
         """Run a lease. Says what to write in its horse's place, if anything."""
+        if lease.problem:
+            log.warning("%s: %s", lease.id, lease.problem)
+            return leases.give_up(lease, unreadable(lease.problem), usage=Usage(), ttl=self.settings.job_ttl)
         if not is_known(lease):
             return self._unknown(lease)
         try:
             plan = plan_of(lease)
         except FinalError as error:
             return self._gave_up(lease, RetryPolicy(), error)
-        if unready := self._no_way_to_redis():
+        if unready := no_way_to_redis(self.settings):
             return self._gave_up(lease, plan.retry, unready)
+        renewal = Renewal(self._leases, lease, worker=self.name, claimed=self._claimed, lease_end=self._lease_end)
+        try:
+            return self._work(lease, plan, renewal)
+        finally:
+            self._lease_end.clear()
+
+    def _work(self, lease: Lease, plan: Plan, renewal: Renewal) -> scripts.Call[bool] | None:
+        """Run a lease in a horse, if it holds for long enough; the claim may have waited for its answer."""
+        if renewal.due and (not renewal.renew() or renewal.over):
+            return self._handed_back(lease)
         name = f"{lease.task} {lease.id}"
         self._horse = Horse(
             lambda done: attempt(self.settings, lease, done=done), name=name, memory=self.settings.sync_memory
         )
         self.set_state(WorkerStatus.BUSY)  # for those who look; the job has begun
-        return self._watch(lease, plan, self._horse)
-
-    def _no_way_to_redis(self) -> JobError | None:
-        """Say why a horse could not connect, where this process still can: RUN_DIR was deleted under both."""
-        try:
-            address = urlsplit(self.settings.redis)
-        except SettingsError:
-            said = "RUN_DIR was deleted while the worker ran, and with it the address of the embedded Redis"
-            return TransientError(said, type="run_dir_gone")
-        if address.scheme == "unix" and not Path(unquote(address.path)).exists():
-            return TransientError("the socket of Redis was deleted while the worker ran", type="run_dir_gone")
-        return None
+        return self._watch(lease, plan, self._horse, renewal)
 
     def _unknown(self, lease: Lease) -> scripts.Call[bool]:
         """Leave a task that this worker does not know to another one, unless workers have done so for long."""
@@ -195,32 +202,49 @@ class SyncWorker(RqWorker):
         log.warning("%s: this worker does not know its task, %s", lease.id, decision)
         return leases.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
 
-    def _watch(self, lease: Lease, plan: Plan, horse: Horse) -> scripts.Call[bool] | None:
+    def _watch(self, lease: Lease, plan: Plan, horse: Horse, renewal: Renewal) -> scripts.Call[bool] | None:
         """Wait for the horse, renew its lease, enforce its timeout."""
-        started, renewal = time.monotonic(), Renewal(self._leases, lease, worker=self.name)
+        started = time.monotonic()
         while not horse.wait(LOOK_EVERY):
-            now = time.monotonic()
-            if not horse.done and now - started > plan.timeout.total_seconds():
-                horse.kill()
-                return self._timed_out(lease, plan)
-            if used := horse.excess():
-                horse.kill()
-                return self._gave_up(lease, plan.retry, over_memory(used, self.settings.sync_memory))
+            if horse.done:  # its outcome may wait for Redis: the limits are for the work
+                self._lease_end.clear()
+            elif ended := self._overdrawn(lease, plan, horse, renewal, started):
+                return ended
             if self._out_of_grace():
                 horse.kill()
-                log.info("handing back %s", lease.id)
-                return leases.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
+                return self._handed_back(lease)
             if renewal.due:
                 if not renewal.renew():
                     horse.kill()
                     self._say_whose(lease)
                     # Writes nothing; but who retries a cancelled job waits until its run is over.
-                    return leases.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
-                self.heartbeat()
+                    return self._handed_back(lease)
+                if renewal.answered:
+                    self.heartbeat()
         if horse.exit != "exited with 0":
             log.warning("the process of %s %s", lease.id, horse.exit)
         # An outcome that the horse has written makes this a no-op: its lease is over.
         return leases.crash(lease, ttl=self.settings.job_ttl, delay=AFTER_CRASH)
+
+    def _overdrawn(
+        self, lease: Lease, plan: Plan, horse: Horse, renewal: Renewal, started: float
+    ) -> scripts.Call[bool] | None:
+        """End a horse that works beyond its time, its memory or its lease; says what to write then."""
+        if time.monotonic() - started > plan.timeout.total_seconds():
+            horse.kill()
+            return self._timed_out(lease, plan)
+        if used := horse.excess():
+            horse.kill()
+            return self._gave_up(lease, plan.retry, over_memory(used, self.settings.sync_memory))
+        if renewal.over:
+            horse.kill()
+            log.warning("%s: its lease could not be renewed, its work is stopped", lease.id)
+            return self._handed_back(lease)
+        return None
+
+    def _handed_back(self, lease: Lease) -> scripts.Call[bool]:
+        log.info("handing back %s", lease.id)
+        return leases.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
 
     def _say_whose(self, lease: Lease) -> None:
         """Warn of a lease that was lost; a cancel is no fault, and whoever did it is in the gateway's log."""

@@ -86,7 +86,12 @@ def counts(book: Book, queue: str) -> dict[str, int]:
 
 def tick(book: Book) -> dict[str, int]:
     """Do one step of the clock's duties."""
-    return maintenance.do_all(book, ttl=TTL, looks=50)
+    done: dict[str, int] = {}
+    for duty, outcome in maintenance.do_all(book, ttl=TTL, looks=50).items():
+        if isinstance(outcome, Exception):
+            raise outcome
+        done[duty] = outcome
+    return done
 
 
 def claim_one(book: Book, queue: str = "llm") -> Lease:

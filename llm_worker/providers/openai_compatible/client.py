@@ -13,9 +13,10 @@ import openai
 import structlog
 
 from tandem.llm_worker.providers.base import Call, Endpoint, OnPiece
+from tandem.llm_worker.providers.openai_compatible.bounded import MOST_BYTES, AnswerTooLarge, bound
 from tandem.llm_worker.providers.openai_compatible.errors import quotes
 from tandem.llm_worker.rate_limit.gate import Exchange
-from tandem.shared.errors import AttemptTimeout, JobError, TransientError, Unreachable
+from tandem.shared.errors import AttemptTimeout, FinalError, JobError, TransientError, Unreachable
 
 # Servers close idle connections after 5 s (uvicorn's default): leave them first, or a request meets a closed socket.
 KEEPALIVE = 4.0
@@ -30,6 +31,7 @@ class Client:
     """Sends requests to one provider. What it answers, with whatever status, is given; the rest is raised.
 
     provider_timeout      transient  no complete answer in time   Unreachable; AttemptTimeout if a part of it had come
+    answer_too_large      final      a body of more than MOST_BYTES
     provider_unavailable  transient  no connection, or it broke   Unreachable; TransientError if a part of it had come
     """
 
@@ -47,6 +49,7 @@ class Client:
             limits=httpx2.Limits(max_connections=0, keepalive_expiry=KEEPALIVE),
             # A proxy of the environment can't reach the local stand-in.
             trust_env=endpoint.host not in LOOPBACK,
+            event_hooks={"response": [bound]},
         )
         address = urlsplit(endpoint.base_url)  # the SDK would put a path behind the query
         sdk = openai.AsyncOpenAI(
@@ -141,8 +144,10 @@ class Client:
             yield
         except TimeoutError:
             raise self._timed_out(exchange) from None
-        except (openai.APIError, *BROKEN) as error:
+        except (openai.APIError, AnswerTooLarge, *BROKEN) as error:
             causes = list(_causes(error))
+            if any(isinstance(cause, AnswerTooLarge) for cause in causes):
+                raise self._too_large() from None
             refused = any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes)
             # aiohttp's transport reports some broken connections as time-outs: the first cause knows.
             if any(isinstance(cause, TimeoutError) for cause in causes) and not refused:
@@ -157,6 +162,10 @@ class Client:
             failure = Unreachable(message, type=kind)
             failure.refused = refused
             raise failure from None
+
+    def _too_large(self) -> FinalError:
+        most = MOST_BYTES // 1024 // 1024
+        return FinalError(f"{self._endpoint.name} answered with more than {most} MB", type="answer_too_large")
 
     def _stalled(self) -> AttemptTimeout:
         name, seconds = self._endpoint.name, self._endpoint.stall.total_seconds()

@@ -228,7 +228,17 @@ async def test_a_repeat_may_wait_for_the_job(gateway: Gateway, book: Book) -> No
     assert {answer.headers["preference-applied"] for answer in answers} == {"wait=20"}
 
 
-async def test_a_repeat_whose_job_goes_away_meanwhile_is_a_new_job(
+async def test_a_repeat_whose_job_is_gone_is_told_so(gateway: Gateway, book: Book) -> None:
+    headers = {"Idempotency-Key": "k"}
+    first = (await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)).json()["id"]
+    book.run(commands.cancel(first, ttl=TTL))
+    assert book.run(commands.erase(first))
+    problem = is_problem(await gateway.ann.post("/v1/chat", json=CHAT, headers=headers), 410)
+    assert "is gone" in problem["detail"]
+    is_problem(await gateway.ann.post("/v1/chat", json={**CHAT, "temperature": 1}, headers=headers), 422)
+
+
+async def test_a_repeat_whose_job_goes_away_meanwhile_is_told_so(
     settings: Settings, valkey_server: Valkey, book: Book, tmp_path: Path
 ) -> None:
     headers = {"Idempotency-Key": "k"}
@@ -245,6 +255,5 @@ async def test_a_repeat_whose_job_goes_away_meanwhile_is_a_new_job(
 
             network.before = erase_just_before_it_is_read
             answer = await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)
-    assert (answer.status_code, "idempotency-replayed" in answer.headers) == (202, False)
-    assert answer.json()["id"] != first
+    is_problem(answer, 410)
     assert erased[0], "it was there until then"

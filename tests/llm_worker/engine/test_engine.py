@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -60,6 +61,16 @@ def test_a_worker_suspended_past_its_lease_writes_nothing(workers: Pool) -> None
     assert workers.job(job_id) == job
     assert [pid for _, pid in workers.runs(job_id)] == [first.popen.pid, second.popen.pid]
     assert workers.finished([workers.put()])[0].status is Status.SUCCEEDED
+
+
+def test_a_job_that_can_not_be_read_fails_alone(workers: Pool) -> None:
+    ids = [workers.put() for _ in range(3)]
+    client: Any = workers.book.client
+    client.hset(f"tandem:job:{ids[1]}", "payload", b"\xff")
+    workers.start()
+    jobs = workers.finished(ids)
+    assert [job.status for job in jobs] == [Status.SUCCEEDED, Status.FAILED, Status.SUCCEEDED]
+    assert (jobs[1].error or {})["type"] == "unreadable_record"
 
 
 def test_a_cancelled_job_is_no_lost_lease(workers: Pool) -> None:

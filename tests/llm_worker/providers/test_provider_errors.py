@@ -204,3 +204,17 @@ async def test_cancelling_closes_the_socket(stub: Stub, make: MakeContext) -> No
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ctx.usage.requests == 1
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_without_end_is_not_read(
+    stub: Stub, make: MakeContext, monkeypatch: pytest.MonkeyPatch, status: int, *, stream: bool
+) -> None:
+    monkeypatch.setattr("tandem.llm_worker.providers.openai_compatible.bounded.MOST_BYTES", 10_000)
+    ctx = make(stub.url)
+    stub.script(said("short"), raw("x" * 10_001, status=status))
+    await ctx.provider.chat(ASK, stream=stream)
+    with pytest.raises(FinalError, match="answered with more than 64 MB") as caught:
+        await ctx.provider.chat(ASK, stream=stream)
+    assert caught.value.type == "answer_too_large"

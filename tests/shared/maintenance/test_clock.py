@@ -1,15 +1,21 @@
 """The clock's loop, in this process: it does the duties until it is told to stop."""
 
 import asyncio
+import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from tandem.shared.config.file import Config, Schedule
 from tandem.shared.config.settings import Settings
 from tandem.shared.jobs.model import Status, Usage
 from tandem.shared.jobs.retry import RetryIn
 from tandem.shared.maintenance import clock
 from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import Key
 from tests.support.jobs import FAILURE, TTL, claim, expire_lease, get, put
 from tests.support.processes import until
 
@@ -27,3 +33,35 @@ async def test_it_moves_what_is_due_and_recovers_what_is_lost(book: Book, valkey
     await asyncio.to_thread(until, lambda: {get(book, job.id).status for job in (again, lost)} == {Status.QUEUED})
     stop.set()
     await running
+
+
+async def test_a_duty_that_fails_keeps_no_other_from_being_done(
+    book: Book, valkey: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tandem.clock")
+    client: Any = book.client
+    client.set(Key.ADOPTING, "no sorted set")
+    client.lpush(Key.SCHEDULE + "first", "no text")
+    hourly = [Schedule(name=name, task="score", cron="0 * * * *", input={"text": "x"}) for name in ("first", "second")]
+    config = Config(schedules=tuple(hourly))
+    settings = Settings(_env_file=None, redis_url=valkey, run_dir=tmp_path, config=config)
+    stop = asyncio.Event()
+    running = asyncio.create_task(clock.run(settings, stop))
+
+    def faults(duty: str) -> int:
+        return int(client.hget(Key.METRICS, f"duty_faults|{duty}") or 0)
+
+    spoilt = ("return_unadopted", "schedule first")
+    await asyncio.to_thread(until, lambda: min(map(faults, spoilt)) >= 2, what="two steps")
+    put(book, "report")
+    [lost] = claim(book, "sync")
+    expire_lease(book, lost)
+    await asyncio.to_thread(until, lambda: get(book, lost.id).status is Status.QUEUED, what="the lost job")
+    assert client.exists(Key.SCHEDULE + "second")
+    client.delete(Key.ADOPTING)
+    await asyncio.to_thread(until, lambda: "return_unadopted is done again" in caplog.text, what="its recovery")
+    stop.set()
+    await running
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert sorted(text.split(" fails")[0] for text in said) == [*spoilt], "each once"
+    assert "WRONGTYPE" in said[0]

@@ -11,6 +11,7 @@ from tandem.shared.config.file import Config, Schedule
 from tandem.shared.config.settings import Settings
 from tandem.shared.jobs.model import Status
 from tandem.shared.maintenance.clock import step
+from tandem.shared.maintenance.faults import Faults
 from tandem.shared.maintenance.schedules import Schedules, latest, with_cleanup
 from tandem.shared.store import leases, listing
 from tandem.shared.store.executor import Book
@@ -26,7 +27,7 @@ BERLIN = "Europe/Berlin"
 
 def schedules(book: Book, tmp_path: Path, *which: Schedule) -> Schedules:
     settings = Settings(_env_file=None, run_dir=tmp_path, config=Config(schedules=which))
-    return Schedules(settings, book, load())
+    return Schedules(settings, book, load(), Faults(book))
 
 
 def served(book: Book, name: str, ago: timedelta) -> None:
@@ -122,7 +123,7 @@ def test_cleanup_is_scheduled_unless_it_is_declared() -> None:
 
 def test_a_full_queue_only_delays_a_schedule(book: Book, tmp_path: Path) -> None:
     settings = Settings(_env_file=None, run_dir=tmp_path, queue_max=1, config=Config(schedules=(HOURLY,)))
-    clock = Schedules(settings, book, load())
+    clock = Schedules(settings, book, load(), Faults(book))
     put(book, "email")
     now = datetime.now(UTC)
     often = HOURLY.model_copy(update={"cron": f"{now.minute} * * * *", "missed": "once"})
@@ -151,7 +152,7 @@ def test_what_no_list_leads_to_is_put_back(book: Book, tmp_path: Path, queue: st
         "rq:scheduled:sync",
     )
     book.client.delete(*lists)
-    step(settings, book)
+    step(settings, book, Faults(book))
     listed = {key for key in book.client.scan_iter("*") if key.decode() in lists}
     assert listed
     assert get(book, running).status is Status.RUNNING

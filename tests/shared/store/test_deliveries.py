@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tandem.shared.store import deliveries
+from tandem.shared.store import commands, deliveries
 from tandem.shared.store.deliveries import Delivery, Outcome, Verdict
 from tandem.shared.store.executor import Book
 from tandem.shared.store.maintenance import enlist_deliveries
 from tandem.shared.store.queues import QueueName, look, pause
 from tandem.shared.store.scripts import TRIES_OF_HOST, TRIES_OF_OWNER
-from tests.support.jobs import get
+from tests.support.jobs import TTL, get, tick
 from tests.support.keyspace.problems import assert_keyspace
 from tests.support.processes import until
 from tests.support.servers.webhooks import ended
@@ -173,6 +173,42 @@ def test_a_clock_that_goes_back_puts_no_delivery_off(book: Book) -> None:
     client.zadd("arq:queue:webhooks", {member: score - 3_600_000})
     book.run(enlist_deliveries())
     assert len(claim(book)) == 1
+
+
+def test_a_record_has_no_ttl_until_its_webhook_is_over(book: Book) -> None:
+    """A volatile-* policy evicts what has one, and what a webhook tells is in the record."""
+    client: Any = book.client
+    jobs = ended(book, [*hooks("ann", "a.example", 2), *hooks("bob", "a.example", 1)])
+    claimed = {delivery.job: delivery for delivery in claim(book)}
+    for job_id, verdict in zip(jobs, (DELIVERED, Verdict(Outcome.FAILED), LATER), strict=True):
+        assert client.pttl(f"tandem:job:{job_id}") == -1
+        settle(book, [claimed[job_id]], verdict)
+    ttls = [client.pttl(f"tandem:job:{job_id}") / 1000 for job_id in jobs]
+    assert all(0 < ttl <= TTL.total_seconds() for ttl in ttls[:2])
+    assert client.pttl(f"tandem:job:{jobs[2]}") == -1
+    assert_keyspace(client)
+
+
+def test_a_record_whose_delivery_is_lost_has_an_end(book: Book) -> None:
+    client: Any = book.client
+    [job_id] = ended(book, hooks("ann", "a.example", 1))
+    tick(book)
+    assert client.pttl(f"tandem:job:{job_id}") == -1
+    client.delete(f"tandem:delivery:{job_id}-1")
+    tick(book)
+    assert 0 < client.pttl(f"tandem:job:{job_id}") <= TTL.total_seconds() * 1000
+    assert claim(book) == []
+    assert_keyspace(client)
+
+
+def test_a_job_that_runs_again_gets_no_ttl_by_its_first_webhook(book: Book) -> None:
+    [job_id] = ended(book, hooks("ann", "a.example", 1))
+    claimed = claim(book)
+    assert book.run(commands.retry(job_id))
+    settle(book, claimed)
+    tick(book)
+    assert book.client.pttl(f"tandem:job:{job_id}") == -1
+    assert_keyspace(book.client)
 
 
 @pytest.mark.parametrize("idle", [False, True], ids=["all wait", "nobody else is due"])

@@ -11,7 +11,7 @@ import pytest
 
 from tandem.shared.config.api_keys import ApiKey, Role
 from tandem.shared.dispatch import Dispatcher, submission
-from tandem.shared.errors import KeyReused, QueueFull, RateExceeded, ShareFull
+from tandem.shared.errors import JobGone, KeyReused, QueueFull, RateExceeded, ShareFull
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Status, Usage, iso
 from tandem.shared.jobs.retry import Fail, HandBack, RetryIn
@@ -44,6 +44,7 @@ ANN = ApiKey("ann", Role.USER, "a-key-0123456789")
 BOB = ApiKey("bob", Role.USER, "b-key-0123456789")
 CHAT = CATALOG["chat"]
 HELLO = CHAT.input.model_validate(CHAT.example)
+BYE = CHAT.input.model_validate({"messages": [{"role": "user", "content": "Bye"}]})
 
 
 def dispatcher_of(book: AsyncBook, **admission: Any) -> Dispatcher:
@@ -65,12 +66,11 @@ async def test_a_hundred_submits_of_one_key_are_one_job(async_book: AsyncBook) -
 async def test_a_key_belongs_to_its_owner_and_to_one_submission(async_book: AsyncBook) -> None:
     dispatcher = dispatcher_of(async_book)
     first = await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")
-    other = CHAT.input.model_validate({"messages": [{"role": "user", "content": "Bye"}]})
     keys = await async_book.client.dbsize()
     with pytest.raises(KeyReused):
-        await dispatcher.enqueue(CHAT, other, caller=ANN, request_id="r", idempotency_key="k")
+        await dispatcher.enqueue(CHAT, BYE, caller=ANN, request_id="r", idempotency_key="k")
     assert await async_book.client.dbsize() == keys
-    assert (await dispatcher.enqueue(CHAT, other, caller=BOB, request_id="r", idempotency_key="k")).id != first.id
+    assert (await dispatcher.enqueue(CHAT, BYE, caller=BOB, request_id="r", idempotency_key="k")).id != first.id
     assert not [
         key async for key in async_book.client.scan_iter("tandem:idempotency:*") if await ttl(async_book, key) < 0
     ]
@@ -80,12 +80,19 @@ async def ttl(book: AsyncBook, key: bytes) -> int:
     return int(await book.client.pttl(key))
 
 
-async def test_an_erased_job_frees_its_key(async_book: AsyncBook) -> None:
+@pytest.mark.parametrize("end", ["erased", "run out"])
+async def test_a_key_holds_when_its_job_is_gone(async_book: AsyncBook, end: str) -> None:
     dispatcher = dispatcher_of(async_book)
     first = await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")
     await async_book.run(commands.cancel(first.id, ttl=TTL))
-    assert await async_book.run(commands.erase(first.id)) == 1
-    assert (await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")).id != first.id
+    if end == "erased":
+        assert await async_book.run(commands.erase(first.id)) == 1
+    else:
+        await async_book.client.delete(f"tandem:job:{first.id}")
+    with pytest.raises(JobGone):
+        await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r", idempotency_key="k")
+    with pytest.raises(KeyReused):
+        await dispatcher.enqueue(CHAT, BYE, caller=ANN, request_id="r", idempotency_key="k")
 
 
 async def test_an_erased_job_leaves_the_key_of_a_later_one(async_book: AsyncBook) -> None:
@@ -488,9 +495,10 @@ def test_a_renewal_that_crosses_the_outcome_finds_nothing_lost(book: Book) -> No
     book.run(commands.cancel(cancelled, ttl=TTL))
     expire_lease(book, held[lost])
     claim(book)
-    assert book.run(leases.renew("llm", [*held.values()], worker="w")) == [cancelled, lost]
+    for _ in range(3):
+        assert book.run(leases.renew("llm", [*held.values()], worker="w")) == [cancelled, lost]
     metrics: dict[bytes, bytes] = book.client.hgetall("tandem:metrics")  # type: ignore[assignment]
-    assert metrics[b"lease_losses|llm"] == b"1"
+    assert metrics[b"lease_losses|llm"] == b"1", "however often it is asked for"
 
 
 def test_a_delivery_that_another_has_claimed_is_settled_by_it_alone(book: Book) -> None:

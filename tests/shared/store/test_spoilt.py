@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 
 from tandem.shared.errors import UnreadableRecord
+from tandem.shared.jobs.attempt import unreadable
+from tandem.shared.jobs.events import Extent
 from tandem.shared.jobs.model import Status, Usage
 from tandem.shared.jobs.retry import HandBack, RetryIn
+from tandem.shared.jobs.view import links_of, show
 from tandem.shared.runtime.redis_client import async_client
-from tandem.shared.store import commands, leases, scripts
+from tandem.shared.store import commands, events, leases, scripts
 from tandem.shared.store.batching import BatchingBook
 from tandem.shared.store.executor import Book
-from tests.support.jobs import FAILURE, NOTHING, TASKS, TTL, both, claim, get, put, succeed
+from tests.support.jobs import FAILURE, NOTHING, TASKS, TTL, both, claim, get, put, succeed, tick
 
 SPOILT = {
     "max_attempts": "many",
@@ -37,12 +40,61 @@ def test_a_spoilt_record_stops_no_neighbour(book: Book, queue: str, field: str) 
 
 
 @both
-@pytest.mark.parametrize("field", ["payload", "request_id", "owner"])
+@pytest.mark.parametrize("field", ["request_id", "owner"])
 def test_what_is_no_text_is_read_as_one(book: Book, queue: str, field: str) -> None:
     client: Any = book.client
     ids = [put(book, TASKS[queue]) for _ in range(2)]
     client.hset(f"tandem:job:{ids[0]}", field, b"\xff{")
     assert {lease.id for _ in range(2) for lease in claim(book, queue)} == set(ids)
+
+
+@both
+def test_a_lease_that_can_not_be_read_takes_no_neighbour_away(book: Book, queue: str) -> None:
+    client: Any = book.client
+    ids = [put(book, TASKS[queue]) for _ in range(3)]
+    client.hset(f"tandem:job:{ids[1]}", "payload", b'{"to": "\xff"}')
+    claimed = [lease for _ in range(3) for lease in claim(book, queue)]
+    assert [(lease.id, bool(lease.problem), bool(lease.payload)) for lease in claimed] == [
+        (ids[0], False, True),
+        (ids[1], True, False),
+        (ids[2], False, True),
+    ]
+    assert book.run(leases.renew(queue, claimed, worker="w")) == [], "it is a lease like others"
+    failed = leases.give_up(claimed[1], unreadable(claimed[1].problem), usage=Usage(), ttl=TTL)
+    assert book.run(failed)
+    job = get(book, ids[1])
+    assert (job.status, (job.error or {})["type"]) == (Status.FAILED, "unreadable_record")
+
+
+@both
+def test_a_status_of_a_newer_version_is_carried_through(book: Book, queue: str) -> None:
+    client: Any = book.client
+    strange, job_id = put(book, TASKS[queue]), put(book, TASKS[queue])
+    record = f"tandem:job:{strange}"
+    client.hset(record, "status", "resting")
+    before = client.hgetall(record)
+    job = get(book, strange)
+    assert (job.status, job.finished, job.waiting) == ("resting", False, False)
+    assert '"status":"resting"' in show(job, links_of("/x", file=False)).model_dump_json()
+    assert not (book.run(events.extent(strange)) or Extent(0, finished=True)).finished
+    claimed = book.run(
+        leases.claim_llm(worker="w", limit=9, ttl=TTL) if queue == "llm" else leases.claim_sync(worker="w", ttl=TTL)
+    )
+    assert [lease.id for lease in claimed.leases] == [job_id]
+    assert claimed.unknown == [], "it is not to be adopted"
+    tick(book)
+    assert client.hgetall(record) == before
+    places = ("arq:queue",) if queue == "llm" else ("tandem:adopting",)
+    assert any(strange.encode() in entry for place in places for entry in client.zrange(place, 0, -1))
+
+
+def test_answers_of_one_round_trip_are_read_one_by_one(book: Book) -> None:
+    client: Any = book.client
+    good, bad = put(book), put(book)
+    client.hset(f"tandem:job:{bad}", "usage_input", "much")
+    first, second = book.attempt_all([commands.fetch(bad), commands.fetch(good)])
+    assert isinstance(first, UnreadableRecord)
+    assert getattr(second, "id", "") == good
 
 
 @both

@@ -16,7 +16,7 @@ RQ_QUEUES = {"high": "sync-high", "normal": "sync", "low": "sync-low"}
 RQ_REGISTRIES = ("finished", "failed", "canceled")
 WAITING = ("queued", "scheduled")
 RARE = ("scheduled", "running", "failed", "cancelled", "expired")
-FIELDS = ("status", "queue", "owner", "priority", "token", "expires_at", "origin", "crashes", "front")
+FIELDS = ("status", "queue", "owner", "priority", "token", "expires_at", "origin", "crashes", "front", "keep_until")
 STEP = 1000
 
 Record = dict[str, str]
@@ -109,9 +109,15 @@ def _lifeless(space: Space, name: str, life: Life, job_id: str | None, listed: s
             return "its job has no record"
         case Life.LISTED if status is None:
             return "" if mortal or job_id in listed else "its job has no record, and no queue names it"
-    if mortal and status not in FINAL:
+    ends = status in FINAL and not _has_to_be_told(space, name, job_id)
+    if mortal and not ends:
         return f"has a time to live, but its job is {status}"
-    return "its job is finished, but it has no time to live" if status in FINAL and not mortal else ""
+    return "its job is finished, but it has no time to live" if ends and not mortal else ""
+
+
+def _has_to_be_told(space: Space, name: str, job_id: str | None) -> bool:
+    """Say whether this is the record of a job whose webhook is neither delivered nor given up."""
+    return name == f"tandem:job:{job_id}" and "keep_until" in space.records.get(job_id or "", {})
 
 
 def _listed(space: Space) -> set[str]:

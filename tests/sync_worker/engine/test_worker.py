@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -155,27 +154,6 @@ def test_what_redis_does_not_take_at_first_is_handed_back(own_valkey: Valkey, tm
         assert (job.status, job.attempt, job.attempts) == (Status.QUEUED, 0, [])
 
 
-def test_a_worker_suspended_past_its_lease_writes_nothing(toys: Pool, worker: Process) -> None:
-    """The worker itself, not its supervisor; the job's own process goes on and ends after its lease."""
-    clock = Process([sys.executable, "-m", "tandem.shared.maintenance"], env=toys.env, log=toys.folder / "clock.log")
-    clock.until_says("ready")  # it is to see the lease end before the run does
-    job_id = toys.enqueue("slow", 12, str(toys.folder))
-    until(lambda: toys.marks("ran"), what="the first run")
-    suspended = worker_of(worker)
-    suspended.suspend()
-    second = toys.start("--name", "w2", "default")
-    try:
-        job = toys.ended(job_id)
-        assert (job.status, job.attempt, job.attempts[0]["type"]) == (Status.SUCCEEDED, 2, "worker_crash")
-        assert len(toys.marks("ran")) == 2
-    finally:
-        suspended.resume()
-        second.stop()
-        clock.stop()
-    worker.until_says("the lease was lost")  # the first run ended before the second, and wrote nothing
-    assert toys.ended(toys.enqueue("add", 1)).result == 2, "it goes on"
-
-
 def test_many_jobs_leave_no_process_and_no_open_file(toys: Pool, worker: Process) -> None:
     toys.ended(toys.enqueue("add", 1))
     process = worker_of(worker)
@@ -224,6 +202,15 @@ def test_cancel_ends_a_running_job_and_no_sibling(toys: Pool, worker: Process) -
     worker.until_says(f"{ids[0]} is not ours any more")  # both write into one file
     assert (worker.stop(), sibling.stop()) == (0, 0), "and have said all"
     assert "lease was lost" not in worker.output, "a cancel is no fault"
+
+
+def test_a_job_that_can_not_be_read_fails_alone(toys: Pool) -> None:
+    job_id, neighbour = put(toys.book, "email"), toys.enqueue("add", 1)
+    client: Any = toys.book.client
+    client.hset(f"tandem:job:{job_id}", "payload", b"\xff")
+    toys.start("default")
+    assert (toys.ended(job_id).error or {})["type"] == "unreadable_record"
+    assert toys.ended(neighbour).result == 2
 
 
 def test_a_lease_that_was_lost_is_a_warning_and_ends_the_run(toys: Pool, worker: Process) -> None:

@@ -27,7 +27,13 @@ local leases, unknown, first_token = {}, {}, nil
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LATER, '-inf', now, 'LIMIT', 0, STEP)) do
   redis.call('ZREM', LATER, id)
   local job = load_job(id)
-  if job and job.status == SCHEDULED then requeue(job, nil, now, now, job.front) end
+  if job and job.status == SCHEDULED then
+    requeue(job, nil, now, now, job.front)
+  elseif job and job.status == QUEUED and not arq.holds(job) then
+    arq.enqueue(job, now, now)
+  elseif not job and why_not_loaded(id) == NEWER then
+    redis.call('ZADD', LATER, now + LEASE_MS, id)  -- for a worker that knows its status
+  end
 end
 
 -- Not in the job book: to be adopted, or left to its owner, out of the way of the others.
@@ -47,7 +53,10 @@ end
 -- of this one, has written.
 local function take_back(id, arq_list)
   local job = load_job(id)
-  if not job then return set_aside(id, arq_list) end
+  if not job then
+    if why_not_loaded(id) == NEWER then redis.call('ZADD', arq_list, now + LEASE_MS, id) else set_aside(id, arq_list) end
+    return
+  end
   redis.call('ZREM', arq_list, id)
   if not WAITING[job.status] then return end
   if arq.holds(job) then
@@ -97,7 +106,8 @@ local function take(lane)
     return false
   else
     redis.call('ZREM', key or LANE_FIRST .. lane.name, id)
-    if why == 'unknown' then
+    if why == NEWER then redis.call('ZADD', LATER, now + LEASE_MS, id) end
+    if why == NOT_IN_BOOK then
       for _, arq_list in pairs(ARQ_QUEUES) do redis.call('ZREM', arq_list, id) end
     end
   end

@@ -11,6 +11,9 @@ local function is_anew(id, status)
   return shown == RQ_STATUS[QUEUED] or shown == RQ_STATUS[SCHEDULED]
 end
 
+-- Out of the way of the others: the clock puts it back, unless it is seen to before.
+local function set_aside(id, name) redis.call('ZADD', ADOPTING, now + LEASE_MS, name .. ' ' .. id) end
+
 -- Queues of plain RQ have a turn of their own, the first of each five, and each of them in its turn.
 local priorities, turn = next_priorities(SYNC)
 local names = {}
@@ -28,9 +31,10 @@ for _, name in ipairs(names) do
       note_claim(worker, claim, leased.token)
       return Claimed{leases = {Lease(leased)}, unknown = unknown}
     end
-    if why == 'unknown' or is_anew(id, why) then
-      -- Not in the job book: kept aside until it is adopted or refused; the clock puts it back if neither happens.
-      redis.call('ZADD', ADOPTING, now + LEASE_MS, name .. ' ' .. id)
+    if why == NEWER then
+      set_aside(id, name)
+    elseif why == NOT_IN_BOOK or is_anew(id, why) then
+      set_aside(id, name)  -- until it is adopted or refused
       unknown[#unknown + 1] = Unknown{raw = id, queue = name}
       if #unknown >= 20 then return Claimed{leases = {}, unknown = unknown} end
     end

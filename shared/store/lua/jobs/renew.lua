@@ -1,5 +1,8 @@
 -- Prolong leases, and say what the worker does. Answers the ids whose lease is lost.
-local now, lost, running, missed = now_ms(), {}, {}, 0
+local now, lost, running, missed, losses = now_ms(), {}, {}, {}, 0
+local key = WORKER .. worker
+-- The tokens of lost leases at its last renewal: a loss that its run has not heard of yet is counted once.
+local counted = ' ' .. (peek('HGET', key, 'missed') or '') .. ' '
 extend_leases_after_outage(now)
 local _, unheard = last_claim(worker)
 for _, mine in ipairs(held) do
@@ -17,12 +20,15 @@ for _, mine in ipairs(held) do
     -- a process that hangs after it.
     local has_ended = f[2] == mine.token
     if not has_ended or queue == SYNC then lost[#lost + 1] = mine.id end
-    if not has_ended and f[1] ~= mine.token then missed = missed + 1 end
+    if not has_ended and f[1] ~= mine.token then
+      missed[#missed + 1] = mine.token
+      if not string.find(counted, ' ' .. mine.token .. ' ', 1, true) then losses = losses + 1 end
+    end
   end
 end
-if missed > 0 then tally('lease_losses|' .. queue, missed) end
-local key = WORKER .. worker
-redis.call('HSET', key, 'queue', queue, 'host', host, 'pid', pid, 'at', now, 'running', table.concat(running, ' '))
+if losses > 0 then tally('lease_losses|' .. queue, losses) end
+redis.call('HSET', key, 'queue', queue, 'host', host, 'pid', pid, 'at', now, 'running', table.concat(running, ' '),
+  'missed', table.concat(missed, ' '))
 redis.call('PEXPIRE', key, WORKER_KEPT_MS)
 redis.call('ZADD', WORKERS .. queue, now, worker)
 redis.call('ZREMRANGEBYSCORE', WORKERS .. queue, '-inf', now - WORKER_KEPT_MS)

@@ -10,7 +10,7 @@ local due, status = now, QUEUED
 if job.status == CANCELLED and f[1] and f[1] ~= f[2] then due = math.max(now, math.min(tonumber(f[3]) or 0, now) + LEASE_MS) end
 engine[job.queue].revive(job, now)
 redis.call('HDEL', key, 'result', 'error', 'attempts', 'crashes', 'losses', 'throttled', 'started_at', 'finished_at',
-  'progress', 'estimated_start', 'file', 'provider', 'expires_at', 'begun', 'front')
+  'progress', 'estimated_start', 'file', 'provider', 'expires_at', 'begun', 'front', 'keep_until')
 if due > now then
   status = SCHEDULED
   redis.call('HSET', key, 'run_at', due)

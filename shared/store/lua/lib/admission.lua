@@ -1,12 +1,11 @@
 -- Whether a submission may be stored. Each returns nil, or the answer instead of storing it.
 
--- The answer to a repeated Idempotency-Key; a key whose job is gone is free again.
+-- The answer to a repeated Idempotency-Key. It holds as long as it was promised, also when its job is gone.
 local function find_repeated(id, idempotency, fingerprint)
   if not idempotency then return nil end
   local kept = redis.call('HMGET', IDEMPOTENCY .. idempotency, 'id', 'fingerprint')
-  if not kept[1] or redis.call('EXISTS', job_key(kept[1])) == 0 then return nil end
-  if kept[1] == id then return nil end
-  return Repeated{id = kept[1], same = kept[2] == fingerprint}
+  if not kept[1] or kept[1] == id then return nil end
+  return Repeated{id = kept[1], same = kept[2] == fingerprint, gone = redis.call('EXISTS', job_key(kept[1])) == 0}
 end
 
 local function remember(id, idempotency, fingerprint, ttl)

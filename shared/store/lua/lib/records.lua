@@ -5,6 +5,8 @@ local function job_key(id) return JOB .. id end
 local FIELDS = {'status', 'queue', 'task', 'owner', 'priority', 'token', 'worker', 'attempt', 'created_at', 'started_at',
   'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front', 'idempotency', 'lane'}
 
+local NOT_IN_BOOK, NEWER = 'not in the book', 'newer'
+
 local function is_count(text) return text and #text < 15 and string.find(text, '^%d+$') end
 
 -- Add to a number in a hash. What somebody has spoilt counts from the beginning: a script must not end half-way.
@@ -44,6 +46,12 @@ local function load_job(id)
     if not is_count(job[name]) then job[name], job.spoilt = '0', true end
   end
   return job
+end
+
+-- Why `load_job` found nothing: the job is not in the book, or has a status that only a newer version knows.
+local function why_not_loaded(id)
+  local status = peek('HGET', job_key(id), 'status')
+  return status and not LEGAL[status] and NEWER or NOT_IN_BOOK
 end
 
 -- Every job of a queue by status, and of each owner those that wait; and the indexes of what is rare.

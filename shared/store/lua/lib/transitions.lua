@@ -16,9 +16,9 @@ local function finish_job(job, status, token, now, ttl)
   if job.status == RUNNING and job.started_at then observe('run', job, now - job.started_at) end
   emit_status(job.id, status, redis.call('HGET', key, 'attempt'), now)
   emit(job.id, 'end', '{}')
-  if job.webhook then deliver(job, status, now) end
   redis.call('PEXPIRE', key, ttl)
   redis.call('PEXPIRE', EVENTS .. job.id, ttl)
+  if job.webhook then deliver(job, status, now, ttl) end
 end
 
 -- Back to the waiting ones, due at `due`; `front`: before those that came later.
@@ -126,7 +126,7 @@ end
 -- as the fields of Python's `Lease`, or nil and why not.
 local function claim_job(id, worker, claim, now, lease, ttl, admit)
   local key, job = job_key(id), load_job(id)
-  if not job then return nil, 'unknown' end
+  if not job then return nil, why_not_loaded(id) end
   if not WAITING[job.status] then return nil, job.status end
   if has_expired(job, now) then
     job.popped = true  -- RQ's list has it no more: nothing to search

@@ -58,8 +58,21 @@ local function enlist(owner, url, id, due)
   line_up(owner, host)
 end
 
+-- A finished job's record has no TTL while somebody has to be told of it, so that no eviction takes what it tells. When
+-- the last of its deliveries is over, it lives as long as it was to live from its end.
+local function expire_when_told(id, now)
+  local key = job_key(id)
+  local f = redis.pcall('HMGET', key, 'status', 'keep_until', 'deliveries')
+  if not is_count(f[2]) or UNFINISHED[f[1]] then return end
+  for delivery in pairs(decode(f[3]) or {}) do
+    if redis.call('EXISTS', DELIVERY .. delivery) == 1 then return end
+  end
+  redis.call('HDEL', key, 'keep_until')
+  redis.call('PEXPIRE', key, math.max(1, f[2] - now))
+end
+
 -- Whoever gave a URL is called back: a delivery of its own, in the queue of deliveries.
-local function deliver(job, status, now)
+local function deliver(job, status, now, ttl)
   local delivery = job.id .. '-' .. increase(job_key(job.id), 'ends', 1)
   redis.call('HSET', DELIVERY .. delivery, 'id', delivery, 'job', job.id, 'owner', job.owner, 'url', job.webhook,
     'event', 'job.' .. status, 'at', now, 'attempt', 0)
@@ -67,5 +80,7 @@ local function deliver(job, status, now)
     at = iso(now)})
   redis.call('ZADD', DELIVERIES, now, delivery)
   enlist(job.owner, job.webhook, delivery, now)
+  redis.call('HSET', job_key(job.id), 'keep_until', whole(now + ttl))
+  redis.call('PERSIST', job_key(job.id))
   wake(WEBHOOKS)
 end

@@ -47,6 +47,7 @@ for _, id in ipairs(ids) do
   if out_of_time() then break end  -- the next call goes on here
   local job = load_job(id)
   if job and job.queue then found = found + recover(job) end
+  if job and not UNFINISHED[job.status] then expire_when_told(id, now) end  -- its delivery may be lost
   seen = seen + 1
 end
 redis.call('SET', SWEPT, seen < looks and seen == #ids and 0 or start + seen, 'PX', 86400000)

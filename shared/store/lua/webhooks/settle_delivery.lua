@@ -23,4 +23,5 @@ if line_up(owner, host) then wake(WEBHOOKS) end  -- for the place that is free
 count_end(WEBHOOKS, now)
 tally('deliveries|' .. outcome)
 if redis.call('EXISTS', job_key(f[2])) == 1 then show_delivery(f[2], shown) end
+expire_when_told(f[2], now)
 return true
