@@ -27,7 +27,7 @@ MAX_DEPTH = 200  # of a result: what from_json takes, and less than what can be 
 def unknown_task(task: str, *, known_for: timedelta) -> Decision:
     """Decide on a job whose task this worker does not know; `known_for` is how long ago a worker first said so."""
     if known_for < UNKNOWN_FOR:
-        return HandBack(ANOTHER_WORKER, begun=False)
+        return HandBack(ANOTHER_WORKER, begun=False, known=False)
     return Fail(Failure("unknown_task", f"no worker knows the task {task!r}", retryable=False))
 
 

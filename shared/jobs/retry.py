@@ -54,12 +54,14 @@ class Fail:
 class HandBack:
     """Back to the queue, after `delay`, with the attempt given back.
 
-    `throttled`: by a provider's rate limit; `begun`: the job's handler ran, so that it can't expire any more.
+    `throttled`: by a provider's rate limit; `begun`: the job's handler ran, so that it can't expire any more;
+    `known`: this worker knows its task.
     """
 
     delay: timedelta
     throttled: bool = False
     begun: bool = True
+    known: bool = True
 
     def __str__(self) -> str:
         return f"put back for {self.delay.total_seconds():.1f} s"

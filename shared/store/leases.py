@@ -211,13 +211,20 @@ def succeed(lease: Lease, success: Success, *, usage: Usage, ttl: timedelta) -> 
 def give_up(lease: Lease, decision: Decision, *, usage: Usage, ttl: timedelta) -> Call[bool]:
     """Write what follows from a failed attempt; False if the lease was lost and nothing was written."""
     match decision:
-        case HandBack(delay, throttled, begun):
-            ending = Ending.THROTTLED if throttled else Ending.HAND_BACK
-            return _end(lease, ending if begun else Ending.NOT_BEGUN, usage=usage, ttl=ttl, delay=delay)
+        case HandBack(delay):
+            return _end(lease, _back(decision), usage=usage, ttl=ttl, delay=delay)
         case RetryIn(delay, failure):
             return _end(lease, Ending.RETRY, usage=usage, ttl=ttl, delay=delay, failure=failure)
         case Fail(failure):
             return _end(lease, Status.FAILED, usage=usage, ttl=ttl, failure=failure)
+
+
+def _back(how: HandBack) -> Ending:
+    if not how.known:
+        return Ending.TASK_UNKNOWN
+    if not how.begun:
+        return Ending.NOT_BEGUN
+    return Ending.THROTTLED if how.throttled else Ending.HAND_BACK
 
 
 def crash(lease: Lease, *, ttl: timedelta, delay: timedelta) -> Call[bool]:

@@ -27,6 +27,7 @@ class Ending(StrEnum):
     RETRY = "retry"
     HAND_BACK = "hand_back"
     NOT_BEGUN = "not_begun"
+    TASK_UNKNOWN = "task_unknown"
     THROTTLED = "throttled"
     CRASH = "crash"
 

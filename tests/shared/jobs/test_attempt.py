@@ -54,7 +54,7 @@ ASK = TaskSpec(
 
 def test_an_unknown_task_is_left_to_another_worker_for_a_while() -> None:
     for known_for in (timedelta(0), UNKNOWN_FOR - timedelta(milliseconds=1)):
-        assert unknown_task("novel", known_for=known_for) == HandBack(ANOTHER_WORKER, begun=False)
+        assert unknown_task("novel", known_for=known_for) == HandBack(ANOTHER_WORKER, begun=False, known=False)
     decision = unknown_task("novel", known_for=UNKNOWN_FOR)
     assert isinstance(decision, Fail)
     assert (decision.failure.type, decision.failure.retryable) == ("unknown_task", False)

@@ -471,7 +471,7 @@ def test_a_task_is_unknown_anew_when_somebody_ran_or_retried_its_job(book: Book,
     def leave_to_others() -> None:
         [lease] = claim(book, queue)
         book.run(leases.note_unknown_task(job_id))
-        book.run(leases.give_up(lease, HandBack(NOTHING, begun=False), usage=Usage(), ttl=TTL))
+        book.run(leases.give_up(lease, HandBack(NOTHING, begun=False, known=False), usage=Usage(), ttl=TTL))
 
     leave_to_others()
     age_unknown(book, job_id, timedelta(minutes=6))
@@ -485,6 +485,23 @@ def test_a_task_is_unknown_anew_when_somebody_ran_or_retried_its_job(book: Book,
     book.run(commands.cancel(job_id, ttl=TTL))
     book.run(commands.retry(job_id))
     assert book.run(leases.unknown_task_age(job_id)) == NOTHING
+
+
+@both
+def test_a_job_that_waits_for_a_limit_at_workers_that_know_its_task_is_of_no_unknown_task(
+    book: Book, queue: str
+) -> None:
+    """In a deploy of more than five minutes an old worker would fail what new ones only put off."""
+    job_id = put(book, TASKS[queue])
+    for known, age in ((False, NOTHING), (False, timedelta(minutes=6)), (True, NOTHING)):
+        [lease] = claim(book, queue)
+        book.run(leases.note_unknown_task(job_id))
+        if age:
+            age_unknown(book, job_id, age)
+        assert book.run(leases.unknown_task_age(job_id)) >= age
+        book.run(leases.give_up(lease, HandBack(NOTHING, begun=False, known=known), usage=Usage(), ttl=TTL))
+    assert book.run(leases.unknown_task_age(job_id)) == NOTHING
+    assert get(book, job_id).started_at is None, "it may still expire"
 
 
 def test_a_renewal_that_crosses_the_outcome_finds_nothing_lost(book: Book) -> None:

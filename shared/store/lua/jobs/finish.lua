@@ -33,8 +33,8 @@ if not holds then
   return false
 end
 
--- Somebody ran it: the count of those who don't know its task begins anew.
-if ending ~= NOT_BEGUN then redis.call('DEL', UNKNOWN .. id) end
+-- Somebody knows its task, also where it only waits: the count of those who don't begins anew.
+if ending ~= TASK_UNKNOWN then redis.call('DEL', UNKNOWN .. id) end
 if ending == CRASH and crashed(job, true, now, ttl) then return true end
 if attempt then record_attempt(id, attempt, now) end
 if ending == SUCCEEDED then redis.call('HDEL', key, 'error') end
@@ -43,10 +43,11 @@ if LEGAL[RUNNING][ending] then
   finish_job(job, ending, token, now, ttl)
 else
   local given_back = ending == HAND_BACK or ending == THROTTLED
+  local not_begun = ending == NOT_BEGUN or ending == TASK_UNKNOWN
   if given_back then increase(key, 'attempt', -1) end
-  if ending == NOT_BEGUN then unbegin(job) end
+  if not_begun then unbegin(job) end
   if ending == THROTTLED then increase(key, 'throttled', 1) end
   if ending == RETRY then tally('retries|' .. label_of(job)) end
-  requeue(job, token, now, now + math.min(delay, LONGEST_DELAY_MS), given_back or ending == NOT_BEGUN)
+  requeue(job, token, now, now + math.min(delay, LONGEST_DELAY_MS), given_back or not_begun)
 end
 return true
