@@ -64,7 +64,7 @@ class Gatherer:
             requests=sorted(requests, key=lambda request: request.came),
             listed=frozenset(listed),
             strays=self._strays,
-            schedules={name: dues for name in self._plan.schedules},
+            schedules=dict.fromkeys(self._plan.schedules, dues),
             scheduled=scheduled,
             files_left=self._files_left(),
             picks=picks,
