@@ -156,8 +156,8 @@ async def test_a_request_id_is_kept_if_harmless(gateway: Gateway) -> None:
 
 
 async def test_what_nobody_foresaw_is_a_problem_too(gateway: Gateway, book: Book) -> None:
-    book.client.set("tandem:job:x", "no record, but something that somebody else wrote")
-    problem = is_problem(await gateway.ann.get("/v1/jobs/x"), 500)
+    book.client.set("tandem:jobs:ann", "no index, but something that somebody else wrote")
+    problem = is_problem(await gateway.ann.get("/v1/jobs"), 500)
     assert "WRONGTYPE" not in str(problem)
 
 

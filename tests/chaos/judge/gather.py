@@ -41,7 +41,8 @@ class Gatherer:
     def gather(self, *, chronicle: Chronicle, outages: Outages, picks: Picks, ended: bool) -> Facts:
         """Give the facts; `ended`: the driver had not to give up."""
         cases = self._cases()
-        scheduled = self._outside(cases, picks)
+        dues = self._dues()
+        scheduled = self._outside(cases, picks, dues)
         strike(list(cases.values()), chronicle.deeds)
         listed = {job for job in _listed(self._platform.urls[0]) if not self._scheduled(job)} - picks.ids
         requests = provider.read(self._platform.provider_log)
@@ -63,7 +64,7 @@ class Gatherer:
             requests=sorted(requests, key=lambda request: request.came),
             listed=frozenset(listed),
             strays=self._strays,
-            schedules={name: self._dues() for name in self._plan.schedules},
+            schedules=dict.fromkeys(self._plan.schedules, dues),
             scheduled=scheduled,
             files_left=self._files_left(),
             picks=picks,
@@ -84,11 +85,11 @@ class Gatherer:
             case.job, case.events = job, stream
         return cases
 
-    def _outside(self, cases: dict[str, Case], picks: Picks) -> list[SyncRun]:
+    def _outside(self, cases: dict[str, Case], picks: Picks, dues: Sequence[float]) -> list[SyncRun]:
         """Give each case what was seen of it outside; gives the runs of the schedules' jobs."""
         by_id = {job: case for case in cases.values() for job in case.notes.ids}
         runs = journal.read(self._platform.journal)
-        scheduled = [run for run in runs if run.marker in self._plan.schedules and self._after_start(run.job)]
+        scheduled = [run for run in runs if run.marker in self._plan.schedules and self._is_judged(run.job, dues)]
         others = [run for run in runs if run.marker not in self._plan.schedules]
         at: dict[str, Callable[[Any], float]] = {
             "requests": lambda work: float(work.came),
@@ -116,12 +117,12 @@ class Gatherer:
         first, last = int(self._seen.began // 60) + 1, int((time.time() - 5) // 60)
         return [60.0 * minute for minute in range(first, last + 1)]
 
-    def _after_start(self, job: str) -> bool:
-        """Say whether a schedule's job was due when the load had begun: `name-20261125T191100Z`."""
+    def _is_judged(self, job: str, dues: Sequence[float]) -> bool:
+        """Say whether a schedule's job was due in the time of the load: `name-20261125T191100Z`."""
         if not (found := DUE.search(job)):
             return True  # whatever it is, it is judged
         due = datetime.strptime(found[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        return due.timestamp() > self._seen.began
+        return self._seen.began < due.timestamp() <= max(dues, default=0.0)
 
     def _scheduled(self, job: str) -> bool:
         return any(job.startswith(f"{name}-") for name in self._plan.schedules)

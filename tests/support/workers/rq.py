@@ -1,9 +1,10 @@
 """Real sync workers that run `rq_functions`, enqueued with plain RQ."""
 
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,25 @@ class Pool:
     book: Book
     folder: Path
     env: dict[str, str]
+    started: list[Process] = field(default_factory=list)
 
     def start(self, *arguments: str) -> Process:
-        return Process(
+        """Start a worker, which is killed in the end if it still runs then."""
+        process = Process(
             [sys.executable, "-m", "tandem.sync_worker", *arguments], env=self.env, log=self.folder / "worker.log"
         )
+        self.started.append(process)
+        return process
+
+    def kill(self) -> None:
+        """Kill what runs still: it would take the jobs of later tests."""
+        for process in self.started:
+            if process.popen.poll() is None:
+                family = psutil.Process(process.popen.pid).children(recursive=True)
+                process.stop(signal.SIGKILL)
+                for member in family:
+                    with suppress(psutil.NoSuchProcess):
+                        member.kill()
 
     def enqueue(self, function: str, *arguments: Any, **options: Any) -> str:
         queue = Queue("default", connection=self.book.client, serializer="json")
@@ -62,4 +77,8 @@ def pool(redis_url: str, folder: Path, **settings: str) -> Iterator[Pool]:
     """A place for workers."""
     env = {"REDIS_URL": redis_url, "RUN_DIR": str(folder), "TANDEM_RQ_IMPORTS": FUNCTIONS}
     with client(redis_url) as connection:
-        yield Pool(Book(connection), folder, env | settings)
+        made = Pool(Book(connection), folder, env | settings)
+        try:
+            yield made
+        finally:
+            made.kill()
