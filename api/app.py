@@ -117,4 +117,5 @@ def admission(settings: Settings) -> Admission:
         queue_max=settings.queue_max,
         share=places(settings.key_share, settings.queue_max),
         rpm=settings.key_rpm,
+        max_age=settings.max_age,
     )

@@ -44,8 +44,8 @@ async def cancel_job(job: VisibleJob, caller: Caller, book: TheBook, settings: T
     response_model=AnyJob,
 )
 @raises(Conflict)
-async def retry_job(job: VisibleJob, caller: Caller, book: TheBook) -> Response:
-    was = await book.run(commands.retry(job.id))
+async def retry_job(job: VisibleJob, caller: Caller, book: TheBook, settings: TheSettings) -> Response:
+    was = await book.run(commands.retry(job.id, max_age=settings.max_age or None))
     if was is not None and was not in RETRIED:
         raise Conflict(f"only failed, cancelled and expired jobs are run again; this one is {was}")
     return answer(await find(job.id, caller, book), caller=caller)
@@ -76,7 +76,9 @@ async def delete_job(job: VisibleJob, caller: Caller, book: TheBook, files: TheA
     summary="Run all jobs again that match, newest first, at most 1000 at a time.",
     dependencies=[Depends(require_admin)],
 )
-async def retry_jobs(which: Annotated[RetryFilter, Query()], book: TheBook, catalog: TheCatalog) -> Retried:
+async def retry_jobs(
+    which: Annotated[RetryFilter, Query()], book: TheBook, catalog: TheCatalog, settings: TheSettings
+) -> Retried:
     if which.task is not None and which.task not in catalog:
         raise Invalid("query", "task", f"no such task: {which.task}")
-    return await retry_matching(book, which)
+    return await retry_matching(book, which, max_age=settings.max_age)

@@ -51,7 +51,7 @@ class Retried(BaseModel):
     more: bool = Field(description="More may match: ask again.")
 
 
-async def retry_matching(book: AsyncBook, which: RetryFilter) -> Retried:
+async def retry_matching(book: AsyncBook, which: RetryFilter, *, max_age: timedelta) -> Retried:
     """Run at most `limit` matching jobs again."""
     status = Status(which.status)
     ended_after = await _ended_after(book, which.since)
@@ -62,7 +62,9 @@ async def retry_matching(book: AsyncBook, which: RetryFilter) -> Retried:
         if page.next is None or len(outcomes) == which.limit:
             break
         page = await book.run(listing.page(filter_, after=page.next, limit=min(AT_ONCE, which.limit - len(outcomes))))
-        outcomes += await book.run_all([commands.retry(job_id, only=status) for job_id in page.ids])
+        outcomes += await book.run_all(
+            [commands.retry(job_id, only=status, max_age=max_age or None) for job_id in page.ids]
+        )
     retried = outcomes.count(status)
     return Retried(retried=retried, skipped=len(outcomes) - retried, more=page.next is not None)
 

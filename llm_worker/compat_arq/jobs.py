@@ -93,6 +93,7 @@ class PlainArq(Worker):
             native="arq",
             priority=PRIORITIES[entry.queue],
             lane=Lanes.of(self.runtime.settings).of_text(spec, payload),
+            max_age=self.runtime.settings.max_age or None,
         )
         if await self.book.run(call):
             log.info("adopted %s from plain arq", spec.name, extra={"job": entry.id})

@@ -21,11 +21,15 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """What a queue takes: `queue_max` waiting jobs, `share` of them of one owner, `rpm` submissions a minute."""
+    """What a queue takes: `queue_max` waiting jobs, `share` of them of one owner, `rpm` submissions a minute.
+
+    `max_age` is how long after it is due a job may still begin, or begin again; None or zero: for ever.
+    """
 
     queue_max: int
     share: int | None = None
     rpm: int | None = None
+    max_age: timedelta | None = None
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Schedules:
         self._book = book
         self._faults = faults
         self._catalog = catalog
-        self._admission = Admission(queue_max=settings.queue_max)
+        self._admission = Admission(queue_max=settings.queue_max, max_age=settings.max_age)
         self._lanes = Lanes.of(settings)
         self._schedules = with_cleanup(settings.config.schedules if settings.config else (), settings.job_ttl)
 

@@ -42,8 +42,8 @@ def cancel(job_id: str, *, ttl: timedelta) -> Status | None:
 
 
 @script("jobs/retry", library=ENGINES)
-def retry(job_id: str, *, only: Status | None = None) -> Status | None:
-    """Let a failed, cancelled or expired job wait again, attempts from zero.
+def retry(job_id: str, *, only: Status | None = None, max_age: timedelta | None = None) -> Status | None:
+    """Let a failed, cancelled or expired job wait again, attempts from zero; `max_age` counts anew.
 
     Answers the status that it had; any other one, or one that is not `only`, stays. None: no such job.
     """
@@ -91,6 +91,7 @@ def adopt(
     priority: str,
     origin: str | None = None,
     lane: str | None = None,
+    max_age: timedelta | None = None,
 ) -> bool:
     """Take a job of plain arq or RQ (`native`; `origin` is its RQ queue) into the book; False if it is there."""
 

@@ -35,9 +35,12 @@ def expire_unstarted(*, ttl: timedelta) -> int:
     """End jobs that did not begin in time; 200 at most, and searches in lists of up to 5 ms."""
 
 
-@script("maintenance/recover_lost", library=(*ENGINES, "webhooks"))
-def recover_lost(*, looks: int) -> int:
-    """Look at the next `looks` jobs for ones that no list leads to, and put them back; searches of up to 5 ms."""
+@script("maintenance/recover_lost")
+def recover_lost(*, ttl: timedelta, looks: int) -> int:
+    """Look at the next `looks` jobs for ones that no list leads to, and put them back; searches of up to 5 ms.
+
+    Those that have waited for longer than they may are ended.
+    """
 
 
 @script("maintenance/index_statuses", library=RECORDS)
@@ -72,7 +75,7 @@ def duties(*, ttl: timedelta, looks: int) -> list[Call[int]]:
         move_due(),
         return_unadopted(),
         expire_unstarted(ttl=ttl),
-        recover_lost(looks=looks),
+        recover_lost(ttl=ttl, looks=looks),
         index_statuses(),
         trim_registries(),
         trim_indexes(ttl=ttl),

@@ -43,6 +43,7 @@ def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
             native="rq",
             priority=Priority.NORMAL,
             origin=origin,
+            max_age=settings.max_age or None,
         )
     )
 

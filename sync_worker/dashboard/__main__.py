@@ -25,7 +25,8 @@ def create_app(settings: Settings) -> Guard:
     """Build the guarded dashboard. Raises SettingsError without API keys."""
     pages: Any = flask_app(client(settings.redis))
     bridge: Any = WSGIMiddleware(pages)
-    return Guard(bridge, keys=settings.keys, requeue=Requeue(AsyncBook(async_client(settings.redis))))
+    requeue = Requeue(AsyncBook(async_client(settings.redis)), max_age=settings.max_age)
+    return Guard(bridge, keys=settings.keys, requeue=requeue)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The dashboard's one change: finished jobs wait again, by the job book's retry."""
 
+from datetime import timedelta
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -17,13 +18,14 @@ RETRIED = frozenset({Status.FAILED, Status.CANCELLED, Status.EXPIRED})
 class Requeue:
     """Puts failed, cancelled and expired jobs back; answers as rq-dashboard's scripts expect it."""
 
-    def __init__(self, book: AsyncBook) -> None:
+    def __init__(self, book: AsyncBook, *, max_age: timedelta) -> None:
         self._book = book
+        self._max_age = max_age or None
 
     async def one(self, job_id: str) -> Response:
         """Let one job wait again: 404 if the job book has no such job, 409 if it has not ended or succeeded."""
         try:
-            status = await self._book.run(commands.retry(job_id))
+            status = await self._book.run(commands.retry(job_id, max_age=self._max_age))
         except StoreUnavailable as error:
             return _away(error)
         if status is None:
@@ -38,7 +40,8 @@ class Requeue:
         try:
             ids = await self._book.run(queues.failed_in_rq(queue, limit=AT_ONCE))
             for job_id in ids:
-                count += await self._book.run(commands.retry(job_id, only=Status.FAILED)) is Status.FAILED
+                again = commands.retry(job_id, only=Status.FAILED, max_age=self._max_age)
+                count += await self._book.run(again) is Status.FAILED
         except (StoreUnavailable, RedisError) as error:
             return _away(error, count=count)
         return _said(f"Requeued {count} of {len(ids)} failed jobs.", 200, count=count)

@@ -26,12 +26,12 @@ TASKS = {"llm": "chat", "sync": "email"}
 both = pytest.mark.parametrize("queue", ["llm", "sync"])
 
 
-def put(book: Book, task: str = "chat", owner: str = "ann", **options: Any) -> str:
+def put(book: Book, task: str = "chat", owner: str = "ann", *, admission: Admission = PLENTY, **options: Any) -> str:
     """Store a job of the task's example."""
     spec = CATALOG[task]
     payload = spec.input.model_validate(spec.example)
     job = submission(spec, payload, owner=owner, request_id="r", options=Options(**options))
-    assert isinstance(book.run(store_job(job, PLENTY)), Stored)
+    assert isinstance(book.run(store_job(job, admission)), Stored)
     return job.id
 
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from tandem.api.app import create_app
 from tandem.shared.config.settings import Settings
-from tandem.shared.store import commands
+from tandem.shared.store import commands, leases
 from tandem.shared.store.batching import PLACES
 from tandem.shared.store.executor import Book
 from tandem.shared.store.scripts import SCRIPTS
@@ -76,7 +76,7 @@ async def test_a_job_that_can_not_start_in_time_expires(gateway: Gateway, book: 
     job = await ask(gateway, {"expires_in": "0.001", "delay": "60"})
     assert until(lambda: tick(book)["expire_unstarted"]) == 1
     job = (await gateway.ann.get(f"/v1/jobs/{job['id']}")).json()
-    assert (job["status"], job["error"], job["result"]) == ("expired", None, None)
+    assert (job["status"], job["error"]["type"], job["result"]) == ("expired", "not_begun_in_time", None)
 
 
 WRONG = [
@@ -257,3 +257,23 @@ async def test_a_repeat_whose_job_goes_away_meanwhile_is_told_so(
             answer = await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)
     is_problem(answer, 410)
     assert erased[0], "it was there until then"
+
+
+async def test_no_job_waits_for_longer_than_the_platform_says(settings: Settings, book: Book) -> None:
+    """Nor one that is run again."""
+    bounded = settings.model_copy(update={"max_age": timedelta(hours=2)})
+
+    def age(job_id: str) -> int:
+        due, end = book.client.hmget(f"tandem:job:{job_id}", ["ready_at", "give_up_at"])  # type: ignore[misc]
+        return int(end) - int(due)
+
+    async with started(create_app(bounded), bounded) as gateway:
+        job_id = await gateway.submit()
+        assert age(job_id) == 2 * 3600 * 1000
+        for again in (f"/v1/jobs/{job_id}/retry", "/v1/jobs/retry?status=expired"):
+            book.client.hset(f"tandem:job:{job_id}", "give_up_at", "1")
+            assert book.run(leases.claim_llm(worker="w", limit=1, ttl=TTL)).leases == []
+            expired = (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()
+            assert (expired["status"], expired["error"]["type"]) == ("expired", "too_old")
+            assert (await gateway.admin.post(again)).status_code == 200
+            assert age(job_id) == 2 * 3600 * 1000

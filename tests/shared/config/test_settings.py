@@ -84,6 +84,7 @@ BAD = [
     ("TANDEM_FILES_URL", "ftp://files", "begins with file://, s3://"),
     ("TANDEM_TEMPLATES", "no/such/folder", "not point to a directory"),
     ("TANDEM_JOB_TTL", "0", "at least 0.01s"),
+    ("TANDEM_MAX_AGE", "-1s", "such as 30s"),
     ("TANDEM_JOB_TTL", "a week", "such as 30s, 15m, 12h, 7d or P7D"),
     ("TANDEM_QUEUE_MAX", "0", "greater than or equal to 1"),
     ("TANDEM_GRACE", "-5s", "such as 30s"),
@@ -345,7 +346,7 @@ CONTRACT = {  # the table of the contract, section 2
 CONTRACT_LATER = {
     *("TANDEM_LLM_RPM", "TANDEM_LLM_TPM", "TANDEM_CONFIG", "TANDEM_KEY_RPM", "TANDEM_KEY_SHARE"),
     *("TANDEM_IDEMPOTENCY_TTL", "TANDEM_SYNC_MEMORY", "TANDEM_RQ_IMPORTS", "TANDEM_WEBHOOK_SECRET"),
-    *("TANDEM_METRICS_PUBLIC", "TANDEM_ALLOW_PRIVATE_WEBHOOKS"),
+    *("TANDEM_METRICS_PUBLIC", "TANDEM_ALLOW_PRIVATE_WEBHOOKS", "TANDEM_MAX_AGE"),
 }
 
 

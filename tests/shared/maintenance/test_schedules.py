@@ -159,3 +159,12 @@ def test_what_no_list_leads_to_is_put_back(book: Book, tmp_path: Path, queue: st
     assert book.run(leases.renew(queue, [lease], worker="w")) == []
     ids = {lease.id for _ in range(3) for lease in claim(book, queue)}
     assert waiting in ids
+
+
+def test_what_a_schedule_submits_has_the_greatest_age(book: Book, tmp_path: Path) -> None:
+    clock = schedules(book, tmp_path, HOURLY.model_copy(update={"missed": "once"}))
+    served(book, "hourly", timedelta(minutes=61))
+    clock.step()
+    [job_id] = [job_id for job_id in jobs(book) if job_id.startswith("hourly")]
+    created, end = book.client.hmget(f"tandem:job:{job_id}", ["created_at", "give_up_at"])  # type: ignore[misc]
+    assert int(end) - int(created) == timedelta(days=7) // timedelta(milliseconds=1)

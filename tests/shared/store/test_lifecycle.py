@@ -219,10 +219,10 @@ def test_a_search_of_complete_lists_searches_nothing(book: Book) -> None:
     for job_id in ids:
         book.client.hset(f"tandem:job:{job_id}", mapping={"created_at": "1", "ready_at": "1"})
     searched = calls_of(book, "lpos")
-    assert book.run(maintenance.recover_lost(looks=50)) == 0
+    assert book.run(maintenance.recover_lost(ttl=TTL, looks=50)) == 0
     assert calls_of(book, "lpos") == searched
     book.client.lrem("rq:queue:sync", 1, ids[2])
-    assert book.run(maintenance.recover_lost(looks=50)) == 1
+    assert book.run(maintenance.recover_lost(ttl=TTL, looks=50)) == 1
 
 
 def test_cancelled_jobs_leave_their_list_from_either_end(book: Book) -> None:

@@ -21,6 +21,7 @@ redis.call('HSET', key, 'id', job_id, 'queue', queue, 'task', task, 'owner', job
   'created_at', now, 'ready_at', due, 'native', native)
 if origin then redis.call('HSET', key, 'origin', origin) end
 if lane then redis.call('HSET', key, 'lane', lane) end
+if max_age then redis.call('HSET', key, 'give_up_at', due + max_age) end
 redis.call('ZADD', INDEX, now, job_id)
 redis.call('ZADD', INDEX .. ':' .. job.owner, now, job_id)
 redis.call('SADD', OWNERS, job.owner)

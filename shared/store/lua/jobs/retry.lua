@@ -10,12 +10,14 @@ local due, status = now, QUEUED
 if job.status == CANCELLED and f[1] and f[1] ~= f[2] then due = math.max(now, math.min(tonumber(f[3]) or 0, now) + LEASE_MS) end
 engine[job.queue].revive(job, now)
 redis.call('HDEL', key, 'result', 'error', 'attempts', 'crashes', 'losses', 'throttled', 'started_at', 'finished_at',
-  'progress', 'estimated_start', 'file', 'provider', 'expires_at', 'begun', 'front', 'keep_until')
+  'progress', 'estimated_start', 'file', 'provider', 'expires_at', 'begun', 'front', 'keep_until',
+  'give_up_at')
 if due > now then
   status = SCHEDULED
   redis.call('HSET', key, 'run_at', due)
 end
 redis.call('HSET', key, 'attempt', 0, 'status', status, 'ready_at', due)
+if max_age then redis.call('HSET', key, 'give_up_at', due + max_age) end
 redis.call('PERSIST', key)
 redis.call('UNLINK', EVENTS .. job_id)
 redis.call('DEL', UNKNOWN .. job_id)

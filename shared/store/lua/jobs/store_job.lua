@@ -21,19 +21,22 @@ local due = math.max(now, run_at or (now + (delay or 0)))
 local rate = is_paused(queue) and 0 or drain_rate(queue, now)
 local estimated_start = rate > 0 and math.max(due, math.ceil(now + waiting / rate))
 job.status = due > now and SCHEDULED or QUEUED
-redis.call('HSET', key, 'id', id, 'queue', queue, 'task', task, 'owner', owner, 'payload', payload,
+local record = {'id', id, 'queue', queue, 'task', task, 'owner', owner, 'payload', payload,
   'max_attempts', max_attempts, 'request_id', request_id, 'status', job.status, 'priority', priority,
-  'attempt', 0, 'created_at', now, 'ready_at', due)
-if due > now then redis.call('HSET', key, 'run_at', due) end
-if estimated_start then redis.call('HSET', key, 'estimated_start', estimated_start) end
-if lane then redis.call('HSET', key, 'lane', lane) end
-if webhook then redis.call('HSET', key, 'webhook', webhook) end
-if url then redis.call('HSET', key, 'url', url) end
-if stream then redis.call('HSET', key, 'stream', '1') end
-if expires_in then
-  redis.call('HSET', key, 'expires_at', now + expires_in)
-  redis.call('ZADD', EXPIRING, now + expires_in, id)
+  'attempt', 0, 'created_at', now, 'ready_at', due}
+local function keep(field, value)
+  if value then record[#record + 1], record[#record + 2] = field, value end
 end
+keep('run_at', due > now and due)
+keep('estimated_start', estimated_start)
+keep('lane', lane)
+keep('webhook', webhook)
+keep('url', url)
+keep('stream', stream and '1')
+keep('expires_at', expires_in and now + expires_in)
+keep('give_up_at', max_age and due + max_age)
+redis.call('HSET', key, unpack(record))
+if expires_in then redis.call('ZADD', EXPIRING, now + expires_in, id) end
 remember(id, idempotency, fingerprint, idempotency_ttl)
 redis.call('ZADD', INDEX, now, id)
 redis.call('ZADD', INDEX .. ':' .. owner, now, id)

@@ -106,9 +106,23 @@ local function extend_leases_after_outage(now)
   for _, queue in ipairs(rq_queues()) do extend(RQ_WIP .. queue, 1000, now) end
 end
 
--- Only what has never begun: one that was handed back began in time.
-local function has_expired(job, now)
-  return job.expires_at and not job.started_at and now >= tonumber(job.expires_at)
+local NOT_IN_TIME = '{"type": "not_begun_in_time", "message": "it did not begin within its expires_in", "retryable": false}'
+local TOO_OLD = '{"type": "too_old", "message": "it was due longer ago than TANDEM_MAX_AGE allows", "retryable": false}'
+
+-- How a waiting job ends whose time is over, and why; nil if it is not. `expires_in` is for what has never begun, as
+-- one that was handed back began in time; the greatest age is for any.
+local function overdue(job, now)
+  if not job.started_at and job.expires_at and now >= tonumber(job.expires_at) then return EXPIRED, NOT_IN_TIME end
+  if job.give_up_at and now >= tonumber(job.give_up_at) then return job.started_at and FAILED or EXPIRED, TOO_OLD end
+end
+
+-- End a waiting job whose time is over. Returns its status, nil if it goes on waiting.
+local function end_overdue(job, now, ttl)
+  local status, why = overdue(job, now)
+  if not status then return nil end
+  redis.call('HSET', job_key(job.id), 'error', why)
+  finish_job(job, status, nil, now, ttl)
+  return status
 end
 
 -- A record that somebody else has spoilt: failed, and its fields such that it can be shown.
@@ -118,7 +132,6 @@ local function fail_unreadable(job, now, ttl)
     '{"type": "unreadable_record", "message": "its record in Redis can not be read", "retryable": false}')
   redis.call('HDEL', key, 'throttled')
   if job.created_at == '0' then redis.call('HSET', key, 'created_at', now) end
-  job.popped = true
   finish_job(job, FAILED, nil, now, ttl)
 end
 
@@ -128,11 +141,9 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
   local key, job = job_key(id), load_job(id)
   if not job then return nil, why_not_loaded(id) end
   if not WAITING[job.status] then return nil, job.status end
-  if has_expired(job, now) then
-    job.popped = true  -- RQ's list has it no more: nothing to search
-    finish_job(job, EXPIRED, nil, now, ttl)
-    return nil, EXPIRED
-  end
+  job.popped = true  -- RQ's list has it no more: nothing to search
+  local over = end_overdue(job, now, ttl)
+  if over then return nil, over end
   local f = redis.call('HMGET', key, 'payload', 'request_id', 'max_attempts', 'stream', 'throttled')
   local is_readable = f[1] and is_count(f[3]) and is_count(f[5] or '0') and not job.spoilt
   if not is_readable then

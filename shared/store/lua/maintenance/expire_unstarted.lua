@@ -4,9 +4,6 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', now, 'LIMIT', 
   if out_of_time() then break end  -- to search a long list for an id in its middle takes a millisecond
   redis.call('ZREM', EXPIRING, id)
   local job = load_job(id)
-  if job and WAITING[job.status] and has_expired(job, now) then
-    finish_job(job, EXPIRED, nil, now, ttl)
-    expired = expired + 1
-  end
+  if job and WAITING[job.status] and end_overdue(job, now, ttl) then expired = expired + 1 end
 end
 return expired

@@ -1,5 +1,6 @@
 -- Look at a stretch of all jobs, oldest first, for ones that no list leads to, and put them back: what an operator
--- or another program has deleted by hand. Answers how many were put back.
+-- or another program has deleted by hand. Those that wait longer than they may are over, where no claim comes to them.
+-- Answers how many were put back.
 local now, found = now_ms(), 0
 
 -- A job that has just been changed is not looked at: it is somebody's work under way.
@@ -22,6 +23,7 @@ local function has_lease(job)
 end
 
 local function recover(job)
+  if WAITING[job.status] and end_overdue(job, now, ttl) then return 0 end
   if WAITING[job.status] and is_settled(job) and not is_listed(job) then
     engine[job.queue].revive(job, now)
     engine[job.queue].enqueue(job, math.max(now, tonumber(job.ready_at or now)), now)
