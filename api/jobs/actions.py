@@ -13,15 +13,26 @@ from tandem.api.jobs.view import answer
 from tandem.api.links import JOBS
 from tandem.api.server.errors import Conflict, Invalid, raises
 from tandem.api.server.routing import ApiRoute
-from tandem.shared.jobs.model import FINAL, Status
+from tandem.shared.config.api_keys import ApiKey
+from tandem.shared.jobs.model import FINAL, Job, Status
 from tandem.shared.jobs.view import AnyJob
 from tandem.shared.storage import artifacts
 from tandem.shared.store import commands
+from tandem.shared.store.executor import AsyncBook
 
 log = logging.getLogger("tandem.api")
 router = APIRouter(prefix=JOBS, tags=["jobs"], route_class=ApiRoute)
 
 RETRIED = frozenset({Status.FAILED, Status.CANCELLED, Status.EXPIRED})
+
+
+async def _not_ours(job_id: str, caller: ApiKey, book: AsyncBook) -> Conflict:
+    """Say why the book left a job alone. Raises NotFound: it was erased meanwhile."""
+    return _unknown(await find(job_id, caller, book, result=False))
+
+
+def _unknown(job: Job) -> Conflict:
+    return Conflict(f"this version can't change the job: it is {job.status}, or has what only a newer version knows")
 
 
 @router.post(
@@ -32,6 +43,8 @@ RETRIED = frozenset({Status.FAILED, Status.CANCELLED, Status.EXPIRED})
 @raises(Conflict)
 async def cancel_job(job: VisibleJob, caller: Caller, book: TheBook, settings: TheSettings) -> Response:
     was = await book.run(commands.cancel(job.id, ttl=settings.job_ttl))
+    if was is None:
+        raise await _not_ours(job.id, caller, book)
     if was in FINAL:
         raise Conflict(f"the job has ended already: it is {was}")
     log.info("cancelled by %s, it was %s", caller.name, was, extra={"job": job.id, "task": job.task})
@@ -46,7 +59,9 @@ async def cancel_job(job: VisibleJob, caller: Caller, book: TheBook, settings: T
 @raises(Conflict)
 async def retry_job(job: VisibleJob, caller: Caller, book: TheBook, settings: TheSettings) -> Response:
     was = await book.run(commands.retry(job.id, max_age=settings.max_age or None))
-    if was is not None and was not in RETRIED:
+    if was is None:
+        raise await _not_ours(job.id, caller, book)
+    if was not in RETRIED:
         raise Conflict(f"only failed, cancelled and expired jobs are run again; this one is {was}")
     return answer(await find(job.id, caller, book), caller=caller)
 
@@ -61,6 +76,8 @@ async def delete_job(job: VisibleJob, caller: Caller, book: TheBook, files: TheA
     # What is there before the job is seen to be finished is not of a run that a retry begins meanwhile.
     owned = await artifacts.keys_of(files, owner=job.owner, job=job.id)
     job = await find(job.id, caller, book, result=False)
+    if job.status not in frozenset(Status):
+        raise _unknown(job)
     if not job.finished:
         raise Conflict(f"the job is {job.status}: cancel it first")
     # The record goes last: whatever ends this half-way, nothing is left that no record owns.

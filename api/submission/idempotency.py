@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tandem.api.jobs import outgoing
+from tandem.api.server.errors import NotFound
 from tandem.shared.dispatch import Receipt
-from tandem.shared.errors import JobGone
+from tandem.shared.errors import JobGone, UnreadableRecord
 from tandem.shared.jobs.model import Job
 from tandem.shared.store.executor import AsyncBook
 
@@ -39,11 +40,15 @@ async def once(enqueue: Callable[[], Awaitable[Receipt]], book: AsyncBook) -> tu
 
     Raises:
         KeyReused: the key belongs to another submission.
-        JobGone: the key's job is no more. Else as `enqueue` says.
+        JobGone: the key's job is no more.
+        NotFound: its record can't be read. Else as `enqueue` says.
 
     """
     receipt = await enqueue()
-    job = receipt.job or await book.run(outgoing.read(receipt.id))
+    try:
+        job = receipt.job or await book.run(outgoing.read(receipt.id))
+    except UnreadableRecord as error:  # the key is its owner's, who may know
+        raise NotFound(str(error)) from error
     if job is None:  # erased between the two
         raise JobGone
     return job, receipt

@@ -10,9 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from tandem.api.auth.keys import Caller, authenticate, bearer, require_admin
 from tandem.api.dependencies import TheBook
-from tandem.api.jobs.access import may_see
+from tandem.api.jobs.access import find
 from tandem.api.jobs.outgoing import TheOutgoing
-from tandem.api.jobs.outgoing import read as read_job
 from tandem.api.jobs.parameters import JobId, Wait, preferred_wait
 from tandem.api.jobs.subscriptions import TheSubscriptions
 from tandem.api.links import job_url, task_path
@@ -91,7 +90,7 @@ class SubmitRoute(ApiRoute):
 
 
 def _acceptor(spec: AnySpec) -> Any:
-    @raises(Forbidden, BodyTooLarge, UnsupportedMediaType, KeyReused, JobGone, RateExceeded, StoreUnavailable)
+    @raises(Forbidden, NotFound, BodyTooLarge, UnsupportedMediaType, KeyReused, JobGone, RateExceeded, StoreUnavailable)
     async def accept(
         request: Request,
         caller: Caller,
@@ -125,8 +124,8 @@ def _reader(spec: AnySpec) -> Any:
         outgoing: TheOutgoing,
         wait: Wait = 0,
     ) -> Response:
-        job = await book.run(read_job(job_id))
-        if job is None or job.task != spec.name or not may_see(caller, job):
+        job = await find(job_id, caller, book)
+        if job.task != spec.name:
             raise NotFound(f"no {spec.name} job with this id")
         if wait and not job.finished:
             job = await subscriptions.wait(job, wait)

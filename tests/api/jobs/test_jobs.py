@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import json
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -243,7 +244,7 @@ async def test_a_job_whose_record_can_not_be_read_is_404_and_says_so(
     job_id = await gateway.submit()
     client: Any = worker.client
     client.hset(f"tandem:job:{job_id}", field, value)
-    for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}?include=input"):
+    for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}?include=input", f"/v1/chat/{job_id}"):
         for owner in (gateway.ann, gateway.admin):
             assert "can't be read" in is_problem(await owner.get(path), 404)["detail"]
         assert is_problem(await gateway.bob.get(path), 404)["detail"] == "no job with this id"
@@ -266,6 +267,33 @@ async def test_what_a_newer_version_wrote_is_passed_on(gateway: Gateway, worker:
     [listed] = (await gateway.ann.get("/v1/jobs")).raise_for_status().json()["jobs"]
     for shown in (job, listed):
         assert (shown["id"], shown["status"], shown["progress"]["done"]) == (lease.id, "paused", 1)
+
+
+@pytest.mark.parametrize(("field", "value"), SPOILT)
+async def test_a_repeat_whose_job_can_not_be_read_is_told_so(
+    gateway: Gateway, worker: Book, field: str, value: str | bytes
+) -> None:
+    headers = {"Idempotency-Key": "k"}
+    job_id = (await gateway.ann.post("/v1/chat", json=CHAT, headers=headers)).json()["id"]
+    client: Any = worker.client
+    client.hset(f"tandem:job:{job_id}", field, value)
+    problem = is_problem(await gateway.ann.post("/v1/chat", json=CHAT, headers=headers), 404)
+    assert "can't be read" in problem["detail"]
+
+
+@pytest.mark.parametrize("change", ["POST cancel", "POST retry", "DELETE "])
+async def test_what_only_a_newer_version_knows_is_not_changed(
+    gateway: Gateway, worker: Book, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    caplog.set_level(logging.INFO, "tandem.api")
+    job_id = await gateway.submit()
+    worker.client.hset(f"tandem:job:{job_id}", "status", "paused")
+    before = worker.client.hgetall(f"tandem:job:{job_id}")
+    method, action = change.split(" ")
+    problem = is_problem(await gateway.ann.request(method, f"/v1/jobs/{job_id}/{action}".rstrip("/")), 409)
+    assert "paused" in problem["detail"]
+    assert worker.client.hgetall(f"tandem:job:{job_id}") == before
+    assert "cancelled by" not in caplog.text
 
 
 @pytest.mark.parametrize(("field", "value"), SPOILT)
