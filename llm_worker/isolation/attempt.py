@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import time
 from datetime import timedelta
 
 from tandem.llm_worker.isolation.supervisor import IsolationSupervisor, Run
@@ -48,12 +49,21 @@ async def attempt_isolated(runtime: Runtime, supervisor: IsolationSupervisor, le
 async def _watch(run: Run, lease: Lease, runtime: Runtime) -> Decision | None:
     """Wait for the end; what blocks its own loop, and so its own time limit, is decided here."""
     spec = runtime.catalog[lease.task]
-    if await _over(run, spec.timeout + START):
+    if await _works_for(run, spec.timeout + START):
         return None
     await runtime.book.insist(commands.now())  # it may have ended, and wait for Redis
     if await _over(run, WRITE):
         return None
     return decide(timed_out(spec.name, spec.timeout), spec.retry, attempt=lease.attempt, jitter=0.5)
+
+
+async def _works_for(run: Run, most: timedelta) -> bool:
+    """Wait for the end of what may work for so long; while its own time limit stands still this one does."""
+    began = time.monotonic()
+    while (left := most.total_seconds() + run.stood_still - (time.monotonic() - began)) > 0:
+        if await _over(run, timedelta(seconds=left)):
+            return True
+    return False
 
 
 async def _over(run: Run, within: timedelta) -> bool:

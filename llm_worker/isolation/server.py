@@ -12,9 +12,11 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
+from contextvars import Context, copy_context
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tandem.llm_worker.isolation.ipc import lease_from_json
+from tandem.llm_worker.isolation.ipc import SharedNumber, lease_from_json
 from tandem.shared.runtime import parent_death
 from tandem.shared.store.leases import Lease
 
@@ -23,19 +25,42 @@ if TYPE_CHECKING:
 
 IDLE = 60.0  # seconds without a suspect after which it ends
 CHUNK = 65_536
+BEAT = 1.0  # seconds
 
 
-async def run_attempt(settings: "Settings", lease: Lease) -> None:
-    """Run the attempt; SIGTERM hands it back."""
+async def run_attempt(settings: "Settings", lease: Lease, stood: SharedNumber) -> None:
+    """Run the attempt; SIGTERM hands it back. `stood` is how long its time limit stands still."""
     from tandem.llm_worker.engine import loop_errors  # noqa: PLC0415 - heavy; `main` has imported them by now
     from tandem.llm_worker.engine.attempt import attempt  # noqa: PLC0415 - as above
     from tandem.llm_worker.runtime import Runtime  # noqa: PLC0415 - as above
 
     loop_errors.log_them(asyncio.get_running_loop())
     async with Runtime.open(settings) as runtime:
-        task = asyncio.create_task(attempt(runtime, lease), name=f"{lease.task} {lease.id}")
+        context = copy_context()
+        task = asyncio.create_task(attempt(runtime, lease), name=f"{lease.task} {lease.id}", context=context)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        await task
+        telling = asyncio.create_task(_tell(context, stood), name="stood still")
+        await asyncio.wait([task])
+        telling.cancel()
+        task.result()
+
+
+async def _tell(attempt: Context, stood: SharedNumber) -> None:
+    """Say how long the time limit has stood still. Who blocks the event loop says nothing, and so wins no time."""
+    from tandem.llm_worker.rate_limit.time_limit import stood_still  # noqa: PLC0415 - as above
+
+    while True:
+        stood.value = max(stood.value, stood_still(attempt))
+        await asyncio.sleep(BEAT)
+
+
+@dataclass
+class Child:
+    """The process of one attempt; `told` is what the worker knows of `stood`."""
+
+    pid: int
+    stood: SharedNumber
+    told: float = 0.0
 
 
 class IsolationServer:
@@ -43,7 +68,7 @@ class IsolationServer:
 
     def __init__(self, settings: "Settings") -> None:
         self._settings = settings
-        self._runs: dict[int, int] = {}  # number to process
+        self._runs: dict[int, Child] = {}  # by number
         self._read, self._woken = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(self._read, False)
@@ -54,11 +79,12 @@ class IsolationServer:
         """Do what the worker says, until it says no more or has had nothing to say for long."""
         rest = b""
         while True:
-            ready, _, _ = select.select([0, self._read], [], [], IDLE)
+            ready, _, _ = select.select([0, self._read], [], [], BEAT if self._runs else IDLE)
             if not ready and not self._runs:
                 return
             if self._read in ready:
                 os.read(self._read, CHUNK)
+            self._tell()
             self._reap()
             if 0 in ready:
                 if not (chunk := os.read(0, CHUNK)):
@@ -70,17 +96,18 @@ class IsolationServer:
     def _heed(self, command: dict[str, Any]) -> None:
         if "run" in command:
             self._start(command["run"], lease_from_json(command["lease"]))
-        elif (pid := self._runs.get(command["signal"])) is not None:
-            _signal(pid, command["number"])
+        elif (child := self._runs.get(command["signal"])) is not None:
+            _signal(child.pid, command["number"])
 
     def _start(self, number: int, lease: Lease) -> None:
+        stood = SharedNumber()
         parent, pid = os.getpid(), os.fork()
         if pid == 0:
-            self._live(parent, lease)
-        self._runs[number] = pid
+            self._live(parent, lease, stood)
+        self._runs[number] = Child(pid, stood)
         _say(f"{number} started")
 
-    def _live(self, parent: int, lease: Lease) -> NoReturn:
+    def _live(self, parent: int, lease: Lease, stood: SharedNumber) -> NoReturn:
         """Be the process of one attempt."""
         code = 1
         try:
@@ -90,19 +117,26 @@ class IsolationServer:
             parent_death.die_with(parent, signal.SIGKILL)
             os.dup2(2, 1)  # what it prints is no answer to the worker
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            asyncio.run(run_attempt(self._settings, lease))
+            asyncio.run(run_attempt(self._settings, lease, stood))
             code = 0
         except BaseException:  # noqa: BLE001 - nothing may go back into the loop of `serve`
             traceback.print_exc()
         finally:
             os._exit(code)  # a handler's threads don't keep it
 
+    def _tell(self) -> None:
+        """Tell how long time limits have stood still, where that has changed."""
+        for number, child in self._runs.items():
+            if (stood := child.stood.value) > child.told:
+                child.told = stood
+                _say(f"{number} stood {stood:.3f}")
+
     def _reap(self) -> None:
         """Tell of those that have ended; what they started ends with them."""
-        for number, pid in list(self._runs.items()):
-            if ended := os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        for number, child in list(self._runs.items()):
+            if ended := os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 _signal(ended.si_pid, signal.SIGKILL)
-                _, status = os.waitpid(pid, 0)
+                _, status = os.waitpid(child.pid, 0)
                 del self._runs[number]
                 _say(f"{number} ended {os.waitstatus_to_exitcode(status)}")
 

@@ -15,11 +15,15 @@ log = logging.getLogger("tandem.llm_worker")
 
 
 class Run:
-    """One suspect's process. `code` is None as long as it runs, and where nobody knows how it ended."""
+    """One suspect's process. `code` is None as long as it runs, and where nobody knows how it ended.
+
+    `stood_still` is for how many seconds its time limit has stood still, as it waits for a limit.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.started = False
+        self.stood_still = 0.0
         self.code: int | None = None
         self.over = asyncio.Event()
 
@@ -93,11 +97,12 @@ class IsolationSupervisor:
             await process.wait()
 
     def _note(self, words: list[str]) -> None:
-        number, what, *code = words
-        run = self._runs[int(number)]
-        if what == "started":
-            run.started = True
-            return
-        del self._runs[run.number]
-        run.code = int(code[0])
-        run.over.set()
+        match words:
+            case [number, "started"]:
+                self._runs[int(number)].started = True
+            case [number, "stood", seconds]:
+                self._runs[int(number)].stood_still = float(seconds)
+            case [number, "ended", code]:
+                run = self._runs.pop(int(number))
+                run.code = int(code)
+                run.over.set()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from datetime import timedelta
 
 
@@ -15,10 +15,16 @@ class TimeLimit:
         self._deadline: float | None = None
         self._waiting = 0
         self._since = 0.0
+        self._stood = 0.0
 
     @property
     def expired(self) -> bool:
         return self._timeout.expired()
+
+    @property
+    def stood_still(self) -> float:
+        """How long it has stood still so far, in seconds."""
+        return self._stood + (asyncio.get_running_loop().time() - self._since if self._waiting else 0.0)
 
     @contextmanager
     def still(self) -> Iterator[None]:
@@ -31,14 +37,21 @@ class TimeLimit:
 
     def _begin(self) -> None:
         self._waiting += 1
-        if self._waiting == 1 and not self.expired:
-            self._deadline, self._since = self._timeout.when(), asyncio.get_running_loop().time()
+        if self._waiting > 1:
+            return
+        self._since = asyncio.get_running_loop().time()
+        if not self.expired:
+            self._deadline = self._timeout.when()
             self._timeout.reschedule(None)
 
     def _end(self) -> None:
         self._waiting -= 1
-        if not self._waiting and self._deadline is not None and not self.expired:
-            self._timeout.reschedule(self._deadline + asyncio.get_running_loop().time() - self._since)
+        if self._waiting:
+            return
+        now = asyncio.get_running_loop().time()
+        self._stood += now - self._since
+        if self._deadline is not None and not self.expired:
+            self._timeout.reschedule(self._deadline + now - self._since)
 
 
 CURRENT: ContextVar[TimeLimit | None] = ContextVar("CURRENT", default=None)
@@ -60,6 +73,12 @@ def standing_still() -> AbstractContextManager[None]:
     """Let the attempt's time limit, if it has one, stand still for what is within."""
     limit = CURRENT.get()
     return limit.still() if limit else nullcontext()
+
+
+def stood_still(context: Context) -> float:
+    """How long the time limit of what runs in a context has stood still so far, in seconds; 0 while it has none."""
+    limit = context.get(CURRENT)
+    return limit.stood_still if limit else 0.0
 
 
 async def wait(delay: timedelta) -> None:

@@ -4,10 +4,13 @@ import asyncio
 import os
 import signal
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from tandem.llm_worker.generation.context import LlmContext, handles
+from tandem.llm_worker.rate_limit.time_limit import wait
 from tests.support.tasks.specs import ASYNC_TROUBLE, Done, TroubleInput
 
 
@@ -28,6 +31,10 @@ async def swallow() -> None:
             raise ValueError("I was not to be cancelled") from None
 
 
+async def block() -> None:
+    time.sleep(60)  # noqa: ASYNC251 - what it is for
+
+
 @handles(ASYNC_TROUBLE)
 async def trouble(ctx: LlmContext, job: TroubleInput) -> Any:
     mark(job.marks, ctx.job_id)
@@ -42,6 +49,10 @@ async def trouble(ctx: LlmContext, job: TroubleInput) -> Any:
             await asyncio.sleep(60)
         case "swallow":
             await swallow()
+        case "wait for a limit":
+            await wait(timedelta(seconds=8))
+        case "block beside a wait":
+            await asyncio.gather(wait(timedelta(seconds=60)), block())
         case "slow":
             await asyncio.sleep(2)
         case "nothing":
