@@ -45,10 +45,11 @@ async def test_an_idle_limit_lets_a_job_of_several_requests_end(
 
 
 async def test_the_first_request_alone_gives_the_job_back(make: MakeContext, limiter: Limiter, stub: Stub) -> None:
-    stub.script(vectors)
-    await gated(make, limiter, stub, rpm=6, job="02").provider.embed(["text"])
-    with pytest.raises(Snooze) as snoozed:
-        await embed(gated(make, limiter, stub, rpm=6), EmbedInput(texts=["text"] * 2048))
+    stub.script(refused(429, {"retry-after": "20"}, message="slow down"), vectors)
+    with pytest.raises(RateLimited):
+        await gated(make, limiter, stub, job="02").provider.embed(["text"])
+    with pytest.raises(Snooze) as snoozed:  # it is parked, and the attempt has nothing to lose
+        await embed(gated(make, limiter, stub), EmbedInput(texts=["text"] * 2048))
     assert not snoozed.value.begun
     assert len(stub.bodies) == 1
 

@@ -41,9 +41,9 @@ function arq.lease(job, token, now, lease)
   redis.call('SET', ARQ_IN_PROGRESS .. job.id, token, 'PX', lease)
 end
 
--- It waits no more.
+-- It waits no more. arq's own client takes a job for lost that stands in no set of arq's before it has a result.
 local function arq_leave(job)
-  redis.call('ZREM', arq_queue(job), job.id)
+  if job.native ~= 'arq' then redis.call('ZREM', arq_queue(job), job.id) end
   lanes.remove(job)
 end
 
@@ -81,6 +81,7 @@ end
 
 function arq.finish(job, _, status, now, ttl)
   if job.native == 'arq' then arq_result(job, status, now, ttl) end
+  if job.native == 'arq' then redis.call('ZREM', arq_queue(job), job.id) end
   if job.status == RUNNING then
     arq.release(job)
   else
