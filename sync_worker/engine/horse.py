@@ -1,7 +1,6 @@
 """The work horse: one process for one attempt, gone with its parent, and everything that it started with it."""
 
 import faulthandler
-import mmap
 import os
 import select
 import signal
@@ -20,36 +19,21 @@ from tandem.sync_worker.engine.output import Output
 BLINK = 0.01  # seconds between two looks where the kernel can't tell us of a process's end
 
 
-Work = Callable[[Callable[[], None]], None]
-
-
 class Horse:
-    """A forked process that runs `work` in a process group of its own, with `memory` bytes at most.
+    """A forked process that runs `work` in a process group of its own, with `memory` bytes at most."""
 
-    `work` is given what it calls when it has done its work and only has to write the outcome.
-    """
-
-    def __init__(self, work: Work, *, name: str, memory: int) -> None:
+    def __init__(self, work: Callable[[], None], *, name: str, memory: int) -> None:
         self._memory = memory
         self._output = Output(name)
         self._elder_children = frozenset(_children())
         self._status: int | None = None
-        self._mark = mmap.mmap(-1, 1)  # shared with the horse
         parent = os.getpid()
         sys.stdout.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            _run(lambda: _prepare(lambda: work(self._set_done), parent, self._output, memory))
+            _run(lambda: _prepare(work, parent, self._output, memory))
         os.close(self._output.writer)
         self._end = _end_of(self.pid)
-
-    def _set_done(self) -> None:
-        self._mark[0] = 1
-
-    @property
-    def done(self) -> bool:
-        """Whether its work is done; its outcome may wait for Redis."""
-        return self._mark[0] == 1
 
     def wait(self, timeout: timedelta) -> bool:
         """Wait for the horse's end; False if it still runs after `timeout`. What it started ends with it."""

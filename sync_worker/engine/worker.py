@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -188,9 +189,8 @@ class SyncWorker(RqWorker):
         if renewal.due and (not renewal.renew() or renewal.over):
             return self._handed_back(lease)
         name = f"{lease.task} {lease.id}"
-        self._horse = Horse(
-            lambda done: attempt(self.settings, lease, done=done), name=name, memory=self.settings.sync_memory
-        )
+        work = partial(attempt, self.settings, lease, done=self._lease_end.set_done)
+        self._horse = Horse(work, name=name, memory=self.settings.sync_memory)
         self.set_state(WorkerStatus.BUSY)  # for those who look; the job has begun
         return self._watch(lease, plan, self._horse, renewal)
 
@@ -206,9 +206,8 @@ class SyncWorker(RqWorker):
         """Wait for the horse, renew its lease, enforce its timeout."""
         started = time.monotonic()
         while not horse.wait(LOOK_EVERY):
-            if horse.done:  # its outcome may wait for Redis: the limits are for the work
-                self._lease_end.clear()
-            elif ended := self._overdrawn(lease, plan, horse, renewal, started):
+            # Once that is done its outcome may wait for Redis: the limits are for the work.
+            if not self._lease_end.done and (ended := self._overdrawn(lease, plan, horse, renewal, started)):
                 return ended
             if self._out_of_grace():
                 horse.kill()
@@ -216,6 +215,7 @@ class SyncWorker(RqWorker):
             if renewal.due:
                 if not renewal.renew():
                     horse.kill()
+                    self._lease_end.clear()  # what follows may wait for Redis
                     self._say_whose(lease)
                     # Writes nothing; but who retries a cancelled job waits until its run is over.
                     return self._handed_back(lease)

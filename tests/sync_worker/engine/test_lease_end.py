@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from tandem.shared.jobs.model import Status
 from tandem.shared.runtime.redis_client import client
+from tandem.shared.store import scripts
 from tandem.shared.store.executor import Book
 from tests.support.processes import Process, until
 from tests.support.servers.proxy import Proxy, Way, proxied
@@ -19,6 +21,8 @@ from tests.support.workers.rq import Pool, pool, worker_of
 pytestmark = pytest.mark.slow
 
 TICKS = 120  # lines of a job, one each tenth of a second: longer than a lease
+WORK = 2  # seconds of a job that ends while Redis is away
+LIMIT = 4  # seconds: its time limit, also less than a lease
 
 
 @pytest.fixture
@@ -81,3 +85,30 @@ def test_a_worker_that_redis_does_not_hear_stops_its_job_before_the_lease_ends(
         network.partition()
         second.stop()
         assert worker.stop() == 0
+
+
+# --- what is done is not stopped
+
+
+@pytest.mark.parametrize("suspend", [False, True], ids=["the worker waits, too", "the worker is suspended"])
+def test_a_result_that_waits_for_redis_outlasts_time_limit_and_lease(
+    toys: Pool, own_valkey: Valkey, *, suspend: bool
+) -> None:
+    """It was computed in time; a successor's token would refuse it."""
+    worker = toys.start("--name", "w1", "default")
+    job_id = toys.enqueue("slow", WORK, str(toys.folder), job_timeout=LIMIT)
+    until(lambda: toys.marks("ran"), what="the run")
+    held = worker_of(worker)
+    if suspend:
+        held.suspend()
+    own_valkey.process.send_signal(signal.SIGSTOP)
+    over = time.monotonic() + scripts.LEASE.total_seconds() + 1
+    until(lambda: time.monotonic() > over, what="the lease's end")
+    assert worker.popen.poll() is None
+    own_valkey.process.send_signal(signal.SIGCONT)
+    job = toys.ended(job_id)
+    held.resume()
+    assert (job.status, job.attempt, job.attempts, job.result) == (Status.SUCCEEDED, 1, [], WORK)
+    assert len(toys.marks("ran")) == 1
+    assert toys.ended(toys.enqueue("add", 1)).result == 2, "its worker goes on"
+    assert worker.stop() == 0
