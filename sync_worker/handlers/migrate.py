@@ -14,7 +14,7 @@ def migrate(ctx: SyncContext, job: MigrateInput) -> MigrateOutput:
     """Upgrade or downgrade to `job.revision`.
 
     Raises:
-        Snooze: another job migrates now.
+        Snooze: another job migrates now, or another run of this one that has lost its lease.
         FinalError: `not_configured`, `unknown_revision`, `migration_failed`.
         TransientError: `database_unavailable`.
 

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from alembic.util import CommandError
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
-from tandem.shared.errors import FinalError, JobError, TandemError, TransientError
+from tandem.shared.errors import FinalError, JobError, Snooze, TandemError, TransientError
+from tandem.sync_worker.migrations.lock import AGAIN, Locks
 
 BACK = re.compile(r"(.*@)?base|.*-\d+")
 FORTH = re.compile(r".*\+\d+")
@@ -44,6 +45,7 @@ def run(alembic: Path, database: str, target: str) -> Outcome:
         FinalError: `not_configured`, the folder or the URL can't be used; `unknown_revision`, nothing
             leads to `target`; `migration_failed`, names the revision and what the database said.
         TransientError: `database_unavailable`, there was no connection to begin with.
+        Snooze: another migration of this database is at work, or has just ended.
 
     """
     url = _url(database)
@@ -54,10 +56,11 @@ def run(alembic: Path, database: str, target: str) -> Outcome:
         script = ScriptDirectory.from_config(config)
     except CommandError as error:
         raise FinalError(f"TANDEM_ALEMBIC: {error}", type="not_configured") from None
-    walk = _Walk(script, target)
+    locks = Locks()
+    walk = _Walk(script, target, locks)
     try:
-        with _logging_kept(), EnvironmentContext(config, script, fn=walk, destination_rev=target):
-            script.run_env()
+        with closing(locks), _logging_kept(), EnvironmentContext(config, script, fn=walk, destination_rev=target):
+            script.run_env()  # commits
     except TandemError:
         raise
     except Exception as error:  # noqa: BLE001 - migrations are anybody's code
@@ -70,14 +73,16 @@ def run(alembic: Path, database: str, target: str) -> Outcome:
 class _Walk:
     """Alembic's "migrations function": it is asked for the steps and resumed after each one."""
 
-    def __init__(self, script: ScriptDirectory, target: str) -> None:
+    def __init__(self, script: ScriptDirectory, target: str, locks: Locks) -> None:
         self._script = script
         self._target = target
+        self._locks = locks
         self.outcome = Outcome()
         self.begun = False
         self.current: str | None = None
 
     def __call__(self, heads: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
+        self._take_lock(heads, context)
         self.begun = True
         self.outcome.before = _join(heads)
         for step in _steps(self._script, self._target, heads):
@@ -86,6 +91,14 @@ class _Walk:
             self.outcome.applied.append(self.current)
         self.current = None
         self.outcome.after = _join(context.get_current_heads())
+
+    def _take_lock(self, heads: tuple[str, ...], context: MigrationContext) -> None:
+        """Take the database's lock. Raises Snooze, also if another migration has ended since the heads were read."""
+        if context.connection is None:  # it writes SQL for others to run
+            return
+        self._locks.take(context.connection)
+        if set(context.get_current_heads()) != set(heads):
+            raise Snooze(AGAIN)
 
 
 def _steps(script: ScriptDirectory, target: str, heads: tuple[str, ...]) -> list[RevisionStep]:
