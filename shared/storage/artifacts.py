@@ -1,6 +1,8 @@
 """Artefacts by URL: a local folder or an S3 bucket. Written whole or not at all."""
 
+import errno
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -14,12 +16,14 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from tandem.shared.errors import ServiceError
+from tandem.shared.errors import ServiceError, TransientError
 from tandem.shared.jobs.model import Artefact
 
 AWAY = "the store of files does not take requests now"
 KEY = re.compile(r"[^/]+/([0-9A-HJKMNP-TV-Z]{26})/[0-9]+(?:-[0-9a-f]+)?/[^/]+")  # owner/job/run/name, the job a ULID
 DRAFT = re.compile(r"#[0-9]+$")  # what obstore adds to the name of a file until it is whole
+FULL = {errno.ENOSPC, errno.EDQUOT}
+NUMBER = re.compile(r"\(os error ([0-9]+)\)")  # in what obstore says of a folder
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,16 @@ class Artifacts:
 
         Raises:
             ValueError: a part of the key is empty or leads elsewhere.
+            TransientError: `disk_full`, or `storage_unavailable`: the store did not take it.
 
         """
         key = f"{_place(owner, job)}/{run}/{name}"
         if not {"", ".", ".."}.isdisjoint(key.split("/")):
             raise ValueError(f"not a place for a file: {key!r}")
-        obstore.put(self.store, key, content)
+        try:
+            obstore.put(self.store, key, content)
+        except BaseError as error:
+            raise _not_taken(error) from error
         digest = hashlib.sha256(content).hexdigest()
         return Artefact(key=key, name=name, media_type=media_type, bytes=len(content), sha256=digest)
 
@@ -110,6 +118,16 @@ async def erase(store: ObjectStore, keys: Sequence[str]) -> None:
             continue
         except BaseError as error:
             raise ServiceError(AWAY) from error
+
+
+def _not_taken(error: BaseError) -> TransientError:
+    """Say what is the matter; not in obstore's words, which have the file's name in them, and the folder's."""
+    found = NUMBER.search(str(error))
+    number = int(found[1]) if found else None
+    if number in FULL:
+        return TransientError("the disk of the store of files is full (TANDEM_FILES_URL)", type="disk_full")
+    why = os.strerror(number) if number else type(error).__name__
+    return TransientError(f"the store of files did not take the file: {why}", type="storage_unavailable")
 
 
 def _place(owner: str, job: str) -> str:

@@ -14,11 +14,11 @@ BLOCK = b"\0" * 2**20
 class Disk:
     """A tmpfs at `place`; without root an ordinary folder, and `why_not` says so."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, size: str = SIZE) -> None:
         self._place = place
         self.why_not = ""
         try:
-            command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(place)]
+            command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
             subprocess.run(command, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
             self.why_not = f"no file system of its own: {getattr(error, 'stderr', '') or error}".strip()
