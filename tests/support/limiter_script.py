@@ -1,5 +1,6 @@
 """The scripts of the limits with the clock in the test's hand."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -11,7 +12,8 @@ from tandem.shared.store.scripts import SCRIPTS, Call
 
 SECOND = 1_000_000
 START = 1_800_000_000 * SECOND
-OURS = "{math.floor(ARGV[#ARGV] / 1000000), ARGV[#ARGV] % 1000000}"  # the last argument is the time
+TAKE = "local ours = table.remove(ARGV)\n"  # the last argument is the time
+OURS = "{math.floor(ours / 1000000), ours % 1000000}"
 
 
 def scope(*, model: str = "m", **limits: int) -> Scope:
@@ -28,10 +30,20 @@ class Clocked:
 
     def call(self, call: Call[Any]) -> Any:
         """Run one call at this time."""
+        return call.parse(self._script(call)(args=[*call.args, self.now]))
+
+    def call_all(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Run several calls at this time, in one round trip."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for call in calls:
+                self._script(call)(args=[*call.args, self.now], client=pipe)
+            return [call.parse(answer) for call, answer in zip(calls, pipe.execute(), strict=True)]
+
+    def _script(self, call: Call[Any]) -> Any:
         if call.name not in self._loaded:
             source = SCRIPTS[call.name].source.replace("redis.call('TIME')", OURS)
-            self._loaded[call.name] = self.client.register_script(source)
-        return call.parse(self._loaded[call.name](args=[*call.args, self.now]))
+            self._loaded[call.name] = self.client.register_script(TAKE + source)
+        return self._loaded[call.name]
 
     def run(self, *operations: dict[str, Any]) -> list[Said]:
         answers: list[Said] = self.call(operate(operations))
@@ -46,10 +58,10 @@ class Clocked:
         """Let a run lose its lease."""
         self.client.hset(Key.JOB + name, "token", "2")
 
-    def acquire(self, scope: Scope, name: str, tokens: int = 0, *, sort: str = "", waited: int = 0) -> list[Any]:
-        """Ask for a request of the run `name`, which has waited for so many microseconds."""
-        operation = {"op": "acquire", "ticket": self.live(name), "tokens": tokens, "sort": sort, "waited": waited}
-        [answer] = self.run(operation | {"why": "", "levels": scope.levels(), "scope": scope.name})
+    def acquire(self, scope: Scope, name: str, tokens: int = 0, *, waited: int = 0, why: str = "") -> list[Any]:
+        """Ask for a request of the run `name`, which has waited for so many microseconds, and why."""
+        operation = {"op": "acquire", "ticket": self.live(name), "tokens": tokens, "sort": "", "waited": waited}
+        [answer] = self.run(operation | {"why": why, "levels": scope.levels(), "scope": scope.name})
         match answer:
             case Granted(delay):
                 return [1, delay]

@@ -31,6 +31,7 @@ function admittance.of(lane, job)
   limits.reap()
   local now, binding = limits.now(), nil
   start = start or now
+  if start > now then return nil, start - now end  -- enough are trying it: none is granted ahead
   for _, gate in ipairs(list) do
     if gate.n > gate.limit then  -- its attempt says so, or splits it
       return {scope = route.scope, levels = {}, tokens = tokens, sort = sort}

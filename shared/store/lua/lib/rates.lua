@@ -101,6 +101,7 @@ end
 
 function Rate:take(now)
   local tat, charge = math.max(self:get('_tat'), now), self:charge()
+  if self:get('_limit') ~= self.limit then self:set('_limit', self.limit) end
   self:set('_tat', tat + self:span(charge))
   self:send(now, self.n)
   if self.kind == 'rpm' then self.level.used.rpm = (self.level.used.rpm or 0) + 1 end
@@ -170,11 +171,21 @@ function Slots:release(now, ticket, since)
   self.level.changed.duration = true
 end
 
+-- What was charged under another limit counts by the one that holds now.
+function Rate:follow_limit(now)
+  local was = self:get('_limit')
+  if was == 0 or was == self.limit then return end
+  self:set('_tat', now + math.max(0, self:get('_tat') - now) * was / self.limit)
+  self:set('_limit', self.limit)
+end
+
 local function rate(l, kind, limit, n, sort)
   l.shown = l.shown or {}
   l.shown[kind] = limit
   local burst = math.max(1, math.floor(limit * DEPTH))
-  return setmetatable({level = l, kind = kind, key = l.name .. ' ' .. kind, limit = limit, n = n, burst = burst, sort = sort}, Rate)
+  local r = setmetatable({level = l, kind = kind, key = l.name .. ' ' .. kind, limit = limit, n = n, burst = burst, sort = sort}, Rate)
+  r:follow_limit(limits.now())
+  return r
 end
 
 local function slots(l, limit)

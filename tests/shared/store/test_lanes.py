@@ -1,0 +1,176 @@
+"""Who is claimed next: lanes by model, tenants by what they use, priorities within a tenant, handed back first."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+
+from tandem.shared.jobs.model import Usage
+from tandem.shared.jobs.retry import HandBack
+from tandem.shared.runtime.redis_client import client
+from tandem.shared.store import leases
+from tandem.shared.store.keys import Key
+from tandem.shared.store.leases import NO_MODELS, Lease
+from tandem.shared.tasks.spec import Priority
+from tests.support.claims import Work, claim, store, succeeded
+from tests.support.jobs import NOTHING, TTL
+from tests.support.limiter_script import SECOND, Clocked
+
+HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
+
+
+@pytest.fixture
+def clocked(valkey: str) -> Iterator[Clocked]:
+    with client(valkey) as connection:
+        yield Clocked(connection)
+
+
+def put(clocked: Clocked, *work: Work) -> list[str]:
+    jobs = [one.job() for one in work]
+    clocked.call_all(store(jobs))
+    return [job.id for job in jobs]
+
+
+def take(clocked: Clocked, limit: int = 1) -> list[Lease]:
+    leased: list[Lease] = clocked.call(claim(limit, NO_MODELS)).leases
+    return leased
+
+
+def hand_back(clocked: Clocked, *held: Lease) -> None:
+    for lease in held:
+        clocked.call(leases.give_up(lease, HandBack(NOTHING), usage=Usage(), ttl=TTL))
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10])
+def test_a_flood_of_one_tenant_holds_no_other_up(clocked: Clocked, limit: int) -> None:
+    put(clocked, *[Work(owner="flood")] * 1500)
+    for _ in range(20):
+        take(clocked, limit)
+    [job] = put(clocked, Work(owner="bob"))
+    soon = [lease.id for _ in range(3) for lease in take(clocked)]
+    assert job in soon
+
+
+def test_tenants_share_tokens_whatever_the_size_of_their_jobs(clocked: Clocked) -> None:
+    sizes = {"ann": 100, "bob": 700, "cy": 2500}
+    for owner, tokens in sizes.items():
+        put(clocked, *[Work(owner=owner, tokens=tokens)] * (110_000 // tokens))
+    served: Counter[str] = Counter()
+    while served.total() < 240_000:
+        held = take(clocked, 7)
+        served.update({owner: sizes[owner] * n for owner, n in Counter(lease.owner for lease in held).items()})
+        clocked.call_all([succeeded(lease, sizes[lease.owner]) for lease in held])
+    for owner in sizes:
+        assert served[owner] == pytest.approx(served.total() / 3, rel=0.05)
+
+
+def test_tenants_pay_for_what_their_jobs_really_used(clocked: Clocked) -> None:
+    used = {"ann": 100, "bob": 1000}  # by forecast both need the same
+    for owner in used:
+        put(clocked, *[Work(owner=owner, tokens=1000)] * 400)
+    ended: Counter[str] = Counter()
+    for _ in range(330):
+        [lease] = take(clocked)
+        ended[lease.owner] += 1
+        clocked.call(succeeded(lease, used[lease.owner]))
+    assert ended["ann"] / ended["bob"] == pytest.approx(10, rel=0.05)
+
+
+def test_a_newcomer_is_neither_behind_nor_for_long_before_those_who_wait(clocked: Clocked) -> None:
+    put(clocked, *[Work(owner="ann", tokens=100)] * 300)
+    for _ in range(10):
+        take(clocked, 10)
+    put(clocked, *[Work(owner="bob", tokens=100)] * 100)
+    assert Counter(lease.owner for lease in take(clocked, 100)) == {"ann": 50, "bob": 50}
+
+
+@pytest.mark.parametrize("others", [0, 1, 2, 4])
+def test_priorities_share_a_tenants_turns_whoever_else_waits(clocked: Clocked, others: int) -> None:
+    turns = 200
+    put(clocked, *[Work(priority=priority) for priority in Priority for _ in range(turns)])
+    put(clocked, *[Work(owner=f"other{n}") for n in range(others) for _ in range(turns + 20)])
+    held: list[Lease] = []
+    while len(held) < turns * (others + 1):
+        held += take(clocked, 9)
+    mine = [cast("Any", clocked.client.hget(Key.JOB + lease.id, "priority")) for lease in held if lease.owner == "ann"]
+    counted = Counter(priority.decode() for priority in mine)
+    assert counted.total() == pytest.approx(turns, abs=9)
+    assert counted[HIGH] == pytest.approx(0.8 * turns, abs=0.05 * turns)
+    assert counted[NORMAL] == pytest.approx(0.15 * turns, abs=0.04 * turns)
+    assert counted[LOW] == pytest.approx(0.05 * turns, abs=0.02 * turns)
+
+
+def test_a_priority_that_waits_for_nothing_leaves_its_turns_to_the_others(clocked: Clocked) -> None:
+    put(clocked, *[Work(priority=LOW)] * 30)
+    assert len(take(clocked, 30)) == 30
+
+
+def test_jobs_of_one_priority_start_in_the_order_in_which_they_came(clocked: Clocked) -> None:
+    ids: list[str] = []
+    for _ in range(30):
+        ids += put(clocked, Work())
+        clocked.now += SECOND // 1000
+    assert [lease.id for _ in range(6) for lease in take(clocked, 5)] == ids
+
+
+def test_what_was_handed_back_goes_first_and_the_oldest_of_it(clocked: Clocked) -> None:
+    for _ in range(5):
+        put(clocked, Work(owner="ann", priority=LOW))
+        clocked.now += SECOND
+    held = take(clocked, 5)
+    put(clocked, *[Work(owner="bob", priority=HIGH)] * 50, *[Work(owner="ann", priority=HIGH)] * 50)
+    hand_back(clocked, held[3], held[1], held[4])
+    assert [lease.id for lease in take(clocked, 3)] == [held[n].id for n in (1, 3, 4)]
+    assert {lease.attempt for lease in take(clocked, 3)} == {1}
+
+
+def test_lanes_take_turns(clocked: Clocked) -> None:
+    put(clocked, *[Work(model="a")] * 200, *[Work(model="b")] * 200)
+    models = [cast("Any", clocked.client.hget(Key.JOB + lease.id, "lane")) for lease in take(clocked, 40)]
+    assert set(Counter(models).values()) == {20}
+
+
+def test_who_waits_for_nothing_leaves_the_lane(clocked: Clocked) -> None:
+    put(clocked, *[Work(owner="ann")] * 2, *[Work(owner="bob")] * 60)
+    taken = take(clocked, 30)
+    assert clocked.client.zrange(Key.LANE_TENANTS + "m", 0, -1) == [b"bob"]
+    hand_back(clocked, taken[0])
+    while take(clocked, 30):
+        pass
+    left = set(cast("list[bytes]", clocked.client.keys("tandem:lane*")))
+    assert left == set()
+
+
+def commands(clocked: Clocked) -> int:
+    stats = cast("dict[str, Any]", clocked.client.info("commandstats"))
+    return sum(stat["calls"] for name, stat in stats.items() if not name.startswith(("cmdstat_config", "cmdstat_info")))
+
+
+def cost_of_a_claim(clocked: Clocked, *, tenants: int, jobs: int) -> int:
+    clocked.client.flushall()
+    put(clocked, *[Work(owner=f"t{n % tenants}") for n in range(jobs)])
+    take(clocked, 0)
+    clocked.client.config_resetstat()
+    assert len(take(clocked, 10)) == 10
+    return commands(clocked)
+
+
+def test_a_claim_costs_the_same_however_many_wait(clocked: Clocked) -> None:
+    least = cost_of_a_claim(clocked, tenants=10, jobs=20)
+    assert cost_of_a_claim(clocked, tenants=10, jobs=2000) <= least * 1.05
+    assert cost_of_a_claim(clocked, tenants=2000, jobs=2000) <= least * 1.05
+    assert least <= 10 * 45
+
+
+def test_a_scheduled_job_waits_in_its_lane_once_it_is_due(clocked: Clocked) -> None:
+    put(clocked, Work(owner="bob"))
+    [lease] = take(clocked)
+    retry = HandBack(timedelta(seconds=5), throttled=True)
+    clocked.call(leases.give_up(lease, retry, usage=Usage(), ttl=TTL))
+    clocked.now += 4 * SECOND
+    put(clocked, *[Work(owner="ann")] * 20)
+    assert {one.owner for one in take(clocked, 5)} == {"ann"}
+    clocked.now += SECOND
+    assert [one.id for one in take(clocked, 1)] == [lease.id]

@@ -1,0 +1,66 @@
+"""Jobs that wait in lanes, and the limits that a claim is told of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from ulid import ULID
+
+from tandem.shared.config.file import ModelConfig
+from tandem.shared.jobs.model import Usage
+from tandem.shared.jobs.submission import Options, Submission
+from tandem.shared.limits.model import Limits
+from tandem.shared.limits.scopes import Scopes
+from tandem.shared.store import leases
+from tandem.shared.store.leases import Lease, Success
+from tandem.shared.store.scripts import Call
+from tandem.shared.store.submission import store_job
+from tandem.shared.tasks.spec import Priority
+from tests.support.jobs import PLENTY, TTL
+
+Models = Mapping[str, Any]
+
+
+def models(provider: Limits, **own: ModelConfig) -> Models:
+    """Say what limits the models of the provider `p`."""
+    return Scopes({"p": provider}, own, default="p").table()
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job's first request: the tokens that it reserves, those that it really uses, and whose it is."""
+
+    tokens: int = 1
+    used: int = 1
+    model: str = "m"
+    sort: str = ""
+    owner: str = "ann"
+    priority: Priority = Priority.NORMAL
+    expires_in: timedelta | None = None
+
+    def job(self) -> Submission:
+        return Submission(
+            id=str(ULID()),
+            queue="llm",
+            task="chat",
+            owner=self.owner,
+            payload="{}",
+            max_attempts=3,
+            request_id="r",
+            options=Options(priority=self.priority, expires_in=self.expires_in),
+            lane=f"{self.tokens} {self.sort} {self.model}",
+        )
+
+
+def store(jobs: Sequence[Submission]) -> list[Call[Any]]:
+    return [store_job(job, PLENTY) for job in jobs]
+
+
+def claim(limit: int, limited: Models, worker: str = "w") -> leases.Claim:
+    return leases.claim_llm(worker=worker, limit=limit, ttl=TTL, suspects=1, models=limited)
+
+
+def succeeded(lease: Lease, used: int) -> Call[bool]:
+    """End an attempt that used so many tokens."""
+    return leases.succeed(lease, Success("{}"), usage=Usage(input_tokens=used, requests=1), ttl=TTL)
