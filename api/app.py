@@ -7,12 +7,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from tandem.api.jobs import actions, events
+from tandem.api.jobs import actions, events, explain
 from tandem.api.jobs import routes as job_routes
 from tandem.api.jobs.outgoing import Outgoing
 from tandem.api.jobs.subscriptions import Subscriptions
 from tandem.api.links import job_url
-from tandem.api.ops import health, metrics, queues
+from tandem.api.ops import health, metrics, parks, queues
 from tandem.api.server import error_responses
 from tandem.api.server.body_limit import BodyLimit
 from tandem.api.server.head import HeadAsGet
@@ -36,7 +36,9 @@ DESCRIPTION = """Background jobs for LLM applications. Submit with POST, get 202
 Every call but `/healthz` and `/readyz` needs `Authorization: Bearer KEY`."""
 
 CONNECTIONS = 4  # to Redis; one more is for what is watched
-ROUTERS = tuple(part.router for part in (health, job_routes, events, actions, queues, metrics, catalogue))
+ROUTERS = tuple(
+    part.router for part in (health, job_routes, explain, events, actions, queues, parks, metrics, catalogue)
+)
 
 
 def create_app(settings: Settings, catalog: Catalog | None = None) -> FastAPI:

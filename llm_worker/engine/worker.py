@@ -28,7 +28,7 @@ from tandem.shared.jobs.errors import trace
 from tandem.shared.jobs.retry import Fail
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.outage import Outage
-from tandem.shared.store import leases, queues
+from tandem.shared.store import explanation, leases, queues
 from tandem.shared.store.leases import Claim, Claimed, Lease, Success
 
 log = logging.getLogger("tandem.llm_worker")
@@ -230,10 +230,10 @@ class LlmWorker(PlainArq):
         """Do what arq does now and then, and look how much memory this process holds."""
         await self.renew_plain()
         await self.record_health()
+        await self.book.run(explanation.announce(self.models))
         if self.cron_jobs and not self._ending:
             await self.run_cron(datetime.now(tz=self.timezone), CRON_WINDOW)
-        most = self.settings.llm_max_memory
-        if most and (held := resident()) > most:
+        if (most := self.settings.llm_max_memory) and (held := resident()) > most:
             self._retire(f"{held // 1_000_000} MB")
 
     def run(self) -> None:

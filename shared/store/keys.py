@@ -72,6 +72,7 @@ class LimitKey(StrEnum):
     LIMIT_RESERVED = "tandem:limit:reserved"
     LIMIT_CHECKS = "tandem:limit:checks"
     LIMIT_TIME = "tandem:limit:time"
+    LIMIT_MODELS = "tandem:limit:models"  # what a claim has to know of them, as the workers last said
     LIMIT_PARK = "tandem:park:"
     LIMIT_PARKS = "tandem:limit:parks"
     LIMIT_PROBES = "tandem:limit:probes:"

@@ -12,12 +12,19 @@ def _us(**duration: float) -> int:
 # Why something is parked, and news: of a failure that parks nothing yet, and of the end of a park.
 BUSY, DOWN, FAILED_ONCE, FREE = "busy", "down", "failed", "free"
 PARKED_REASON = "parked"
+# What `explain` says of a wait beside those: a limit is used up, or others wait for it in line; a park's end is tried;
+# the job crashed twice and waits for a process of its own.
+FULL, IN_LINE, PROBING, SUSPECT = "full", "line", "probing", "suspect"
 NUMBERS = {
     "BUSY": BUSY,
     "DOWN": DOWN,
     "FAILED_ONCE": FAILED_ONCE,
     "FREE": FREE,
     "PARKED_REASON": PARKED_REASON,
+    "FULL": FULL,
+    "IN_LINE": IN_LINE,
+    "PROBING": PROBING,
+    "SUSPECT": SUSPECT,
     "MINUTE_US": _us(minutes=1),
     "DEPTH": 0.005,  # of a minute's limit: what an idle bucket lets through at once
     "NEAR_US": _us(milliseconds=100),  # a start so near is granted at once, to be slept until

@@ -71,6 +71,17 @@ def operate(operations: Sequence[Operation]) -> Call[list[Said]]:
     return _operate(operations=list(operations))
 
 
+def list_parks() -> Call[list[Park]]:
+    """List what is parked, 1,000 at most, what is free again soonest first."""
+    call = operate([{"op": "parks"}])
+
+    def read(answer: Any) -> list[Park]:
+        [said] = call.parse(answer)
+        return said.parks if isinstance(said, Parks) else []
+
+    return Call(call.name, call.args, read)
+
+
 @script("limits/operate", library=LIMITS)
 def _operate(*, operations: list[Any]) -> list[Said]: ...
 

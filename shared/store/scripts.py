@@ -108,7 +108,9 @@ TRANSITION = (*ENGINES, "webhooks", "transitions")
 ADMISSION = (*ENGINES, "admission")
 CLAIM = (*TRANSITION, "priorities")
 LIMITS = (*RECORDS, "rates", "parks", "lines", "reservations")
-CLAIM_LLM = (*TRANSITION, "rates", "parks", "lines", "reservations", "admittance")
+LANE_LIMITS = ("rates", "parks", "lines", "reservations", "admittance")
+CLAIM_LLM = (*TRANSITION, *LANE_LIMITS)
+EXPLAIN = (*ENGINES, "places", *LANE_LIMITS)
 
 
 @dataclass(frozen=True)

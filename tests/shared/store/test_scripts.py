@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 from tandem.shared.jobs.model import Status
-from tandem.shared.store import commands, deliveries, events, leases, limits, listing, maintenance, queues, submission
+from tandem.shared.store import (
+    commands,
+    deliveries,
+    events,
+    explanation,
+    leases,
+    limits,
+    listing,
+    maintenance,
+    queues,
+    submission,
+)
 from tandem.shared.store.keys import ArqKey, Key, LimitKey, RqKey
 from tandem.shared.store.scripts import SCRIPTS, Ending
 from tandem.shared.tasks.spec import Priority, Queue
@@ -29,6 +40,7 @@ LOCAL = re.compile(r"^local (?:function )?([\w, ]+)", re.MULTILINE)
 # Fields of hashes that are called as something else is.
 FIELDS = {
     "queues/queues.lua": {"running"},
+    "queues/explain.lua": {"throttled"},
     "jobs/renew.lua": {"running"},
     "jobs/finish.lua": {"throttled"},
     "jobs/retry.lua": {"throttled"},
@@ -42,7 +54,7 @@ def code_of(path: Path) -> str:
 
 
 def test_there_are_scripts() -> None:
-    modules = (commands, deliveries, events, leases, limits, listing, maintenance, queues, submission)
+    modules = (commands, deliveries, events, explanation, leases, limits, listing, maintenance, queues, submission)
     assert all(module.__name__ for module in modules)
     files = {path.stem for path in LUA if path.is_relative_to(ROOT / "shared/store/lua") and path.parent != LIBRARY}
     assert files == set(SCRIPTS)

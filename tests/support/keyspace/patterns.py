@@ -98,6 +98,7 @@ PATTERNS = [
     Pattern("tandem:limit:reserved", "hash"),
     Pattern("tandem:limit:checks", "zset"),
     Pattern("tandem:limit:time", "hash"),
+    Pattern("tandem:limit:models", "string", Life.TTL),
     Pattern("tandem:limit:parks", "zset"),
     Pattern("tandem:limit:probes:<name>", "set"),
     Pattern("tandem:limit:failing:<name>", "set", Life.TTL),

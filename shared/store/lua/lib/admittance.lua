@@ -6,7 +6,7 @@ local admittance = {}
 
 -- Provider and model that are asked now: the lane's own, or the first fallback that is not parked. Or nil, and in how
 -- many us it is worth to look again.
-local function route_of(lane)
+function admittance.route(lane)
   local models = admittance.models
   local model = models.known[lane.name]
   if not model then return {scope = models.provider .. ':' .. lane.name, levels = models.levels} end
@@ -22,7 +22,7 @@ end
 
 -- The request that may start, with `start` where anything limits it; or nil, and in how many us it may.
 function admittance.of(lane, job)
-  local route, opens = route_of(lane)
+  local route, opens = admittance.route(lane)
   if not route then return nil, opens end
   local _, tokens, sort = lanes.of(job)
   local request = {scope = route.scope, levels = route.levels, tokens = tokens, sort = sort}

@@ -13,6 +13,7 @@ function lanes.of(job)
 end
 
 local function jobs_of(priority, owner, name) return LANE_JOBS .. priority .. ':' .. owner .. ':' .. name end
+lanes.jobs_of = jobs_of
 
 -- A job waits, ready since then; `front`: it was handed back.
 function lanes.put(job, ready, now)

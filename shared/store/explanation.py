@@ -1,0 +1,55 @@
+"""Why a job waits, as the book sees it: what its queue, its lane and the limits say now."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from tandem.shared.jobs.model import Status
+from tandem.shared.store.keys import LimitKey
+from tandem.shared.store.scripts import EXPLAIN, Call, script
+from tandem.shared.store.signature import Foreign, ms
+
+MODELS_KEPT = timedelta(minutes=1)  # workers say it each second
+NOTHING = Foreign("")
+
+
+class Because(StrEnum):
+    """Why a job waits."""
+
+    PAUSED = "paused"
+    SCHEDULED = "scheduled"
+    RETRY = "retry"
+    NO_WORKER = "no_worker"
+    LIMITER = "limiter"
+    FAIR_ORDER = "fair_order"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """Why a job waits; it does not where `because` is None.
+
+    `name` is the limit (`provider rpm`, `provider:model tpm`) or the park (`provider:model`) that it waits for, and
+    `kind` says more (limit_numbers.py); `ends` is when that, or the wait for its time, is over. `ahead` counts the jobs
+    that are served before it, about; None for one whose time has not come.
+    """
+
+    status: Status
+    because: Because | None = None
+    name: Foreign = NOTHING
+    kind: str = ""
+    ends: datetime | None = None
+    ahead: int | None = None
+    estimated_start: datetime | None = None
+
+
+@script("queues/explain", library=EXPLAIN)
+def explain(id: str) -> Explained | None:
+    """Say why a job waits, without changing anything; None: no such job."""
+
+
+def announce(models: Mapping[str, Any]) -> Call[Any]:
+    """Keep what a worker's claims say of models, for `explain`: a gateway may not know the limits."""
+    return Call("SET", [LimitKey.LIMIT_MODELS, json.dumps(models), "PX", ms(MODELS_KEPT)], bool, command=True)
