@@ -13,19 +13,19 @@ from typing import cast
 
 import pytest
 
-from tandem.llm_worker.rate_limit.limiter import Grant, Limiter, Wait
+from tandem.llm_worker.rate_limit.limiter import PATIENCE, Grant, Limiter, Wait
 from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.shared.errors import Snooze
 from tandem.shared.limits.model import Limits, RequestTooLarge, Scope, seen
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.keys import Key, LimitKey
+from tests.support.claims import Work, claim, models, store
 from tests.support.processes import ROOT, clean_environment, until
 from tests.support.servers.valkey import Valkey
 
 FREE = Scope("p", "m")
 ONE = Scope("p", "m", Limits(concurrency=1))
-SLOW = Scope("p", "m", Limits(rpm=6))
 
 Open = Callable[[], Limiter]
 
@@ -111,20 +111,27 @@ async def test_a_park_reaches_every_process(limiters: Open) -> None:
     assert isinstance(await b.acquire(Scope("p", "other"), ticket="x", tokens=0), Grant)
 
 
-async def test_a_long_wait_gives_the_job_back_and_its_place_stays(limiters: Open) -> None:
+@pytest.mark.slow  # one each second
+async def test_a_limit_is_waited_for_in_place(limiters: Open, redis: AsyncClient) -> None:
+    limiter, one_a_second, began = limiters(), Scope("p", "m", Limits(rpm=60)), time.monotonic()
+    await redis.config_resetstat()
+
+    async def request(name: str) -> None:
+        async with limiter.admitted(one_a_second, run(name), tokens=0, may_snooze=True):
+            pass
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(request(str(n)) for n in range(3)))
+    assert time.monotonic() - began >= 1.99
+    assert await scripts_run(redis) <= 3 * 12
+
+
+async def test_a_park_beyond_all_patience_gives_also_a_job_back_that_has_begun(limiters: Open) -> None:
     limiter = limiters()
-    async with limiter.admitted(SLOW, run("1"), tokens=0, may_snooze=True):
-        pass
-    with pytest.raises(Snooze) as snoozed:
-        async with limiter.admitted(SLOW, run("2"), tokens=0, may_snooze=True):
-            pytest.fail("there is one a 10 s")
-    assert 5 < snoozed.value.delay.total_seconds() < 10
-    later = await limiter.acquire(SLOW, ticket="3", tokens=0)
-    assert isinstance(later, Wait)
-    assert later.delay > timedelta(seconds=15)
-    again = await limiter.acquire(SLOW, ticket="2", tokens=0)
-    assert isinstance(again, Wait)
-    assert again.delay < snoozed.value.delay
+    await limiter.park(FREE, PATIENCE + timedelta(seconds=5))
+    with pytest.raises(Snooze):
+        async with limiter.admitted(FREE, run("1"), tokens=0, may_snooze=False):
+            pytest.fail("it is parked")
 
 
 @pytest.mark.slow
@@ -202,17 +209,16 @@ async def test_it_waits_for_redis(own_valkey: Valkey) -> None:
 
 
 HOLDER = """
-import asyncio, sys
-from tandem.llm_worker.rate_limit.limiter import Limiter
-from tandem.llm_worker.rate_limit.model import Limits, Scope
-from tandem.shared.runtime.redis_client import async_client
+import sys, time
+from tandem.shared.limits.model import Limits
+from tandem.shared.runtime.redis_client import client
+from tandem.shared.store.executor import Book
+from tests.support.claims import claim, models
 
-async def main():
-    limiter = Limiter.open(async_client(sys.argv[1]), async_client(sys.argv[1], timeout=None))
-    print(await limiter.acquire(Scope("p", "m", Limits(concurrency=1)), ticket="held", tokens=0), flush=True)
-    await asyncio.sleep(600)
-
-asyncio.run(main())
+with client(sys.argv[1]) as connection:
+    [lease] = Book(connection).run(claim(1, models(Limits(concurrency=1)), "holder")).leases
+    print("granted", lease.granted, flush=True)
+    time.sleep(600)
 """
 
 
@@ -220,22 +226,33 @@ def start_holder(url: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", HOLDER, url]
     holder = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=clean_environment(), text=True)
     assert holder.stdout is not None
-    assert holder.stdout.readline().startswith("Grant")
+    assert holder.stdout.readline() == "granted p:m\n"
     return holder
 
 
 @pytest.mark.slow  # a lease has to end
-async def test_the_slot_of_a_killed_process_comes_back(valkey: str, limiters: Open) -> None:
-    holder = start_holder(valkey)
+async def test_the_slot_of_a_killed_process_comes_back(valkey: str, limiters: Open, async_book: AsyncBook) -> None:
+    await async_book.run_all(store([Work().job()]))
+    holder = await asyncio.to_thread(start_holder, valkey)
     try:
-        limiter = limiters()
-        assert isinstance(await limiter.acquire(ONE, ticket="next", tokens=0), Wait)
+        limiter, began = limiters(), time.monotonic()
+        assert isinstance(await limiter.acquire(ONE, ticket="next:1:0", tokens=0), Wait)
         os.kill(holder.pid, signal.SIGKILL)
-        async with asyncio.timeout(40), limiter.admitted(ONE, run("next"), tokens=0, may_snooze=False):
-            pass
+        waiting = asyncio.create_task(one_request(limiter, "next"))
+        async with asyncio.timeout(40):
+            while not waiting.done():
+                await async_book.run(claim(0, models(Limits(concurrency=1))))  # of other workers
+                await asyncio.wait([waiting], timeout=0.1)
+        await waiting
+        assert time.monotonic() - began <= 15
     finally:
         holder.kill()
         until(lambda: holder.poll() is not None, what="the end of the holder")
+
+
+async def one_request(limiter: Limiter, name: str) -> None:
+    async with limiter.admitted(ONE, run(name), tokens=0, may_snooze=False):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -130,8 +130,10 @@ def test_pauses_grow_until_somebody_is_answered(valkey: str) -> None:
             clocked.now += pauses[-1] * SECOND
         assert pauses == [1, 2, 4, 5, 5]
         [news] = clocked.run({"op": "parks"})
-        assert cast("Any", news).parks == []
+        assert [(park.kind, park.left) for park in cast("Any", news).parks] == [(DOWN, 0)]  # it is tried
         clocked.run({"op": "answered", "scope": scope().name})
+        [news] = clocked.run({"op": "parks"})
+        assert cast("Any", news).parks == []
         assert [fail("1"), fail("2"), fail("3")] == [0, 0, 1]
         [news] = clocked.run({"op": "parks"})
         assert [park.kind for park in cast("Any", news).parks] == [DOWN]

@@ -132,12 +132,15 @@ async def test_only_the_first_call_of_an_attempt_gives_the_job_back(
     make: MakeContext, limiter: Limiter, stub: Stub
 ) -> None:
     stub.script(said("hi", usage=USED))
-    ctx = gated(make, limiter, stub, rpm=15)
+    ctx = gated(make, limiter, stub)
     await ctx.provider.chat(HELLO)
-    await ctx.provider.chat(HELLO)  # one each 4 s: in its midst, an attempt waits
-    assert len(stub.bodies) == 2
+    await limiter.park(Scopes({}, {}).scope("127.0.0.1", ctx.settings.model), timedelta(seconds=2))
+    waiting = asyncio.create_task(ctx.provider.chat(HELLO))  # in its midst, an attempt waits
     with pytest.raises(Snooze):
-        await gated(make, limiter, stub, rpm=30).provider.chat(HELLO)
+        await gated(make, limiter, stub).provider.chat(HELLO)
+    assert len(stub.bodies) == 1
+    assert (await waiting).text == "hi"
+    assert not limiter.parked(Scopes({}, {}).scope("127.0.0.1", ctx.settings.model))
 
 
 async def test_what_only_the_operator_can_mend_is_said_once(

@@ -118,6 +118,7 @@ local due = {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', LANES, '-inf', now, 'LIMIT', 0, LANES_A_CLAIM)) do
   due[#due + 1] = {name = name}
 end
+due = lanes.rotate(due)
 local open, turns = #due, 0
 while open > 0 and #leases < limit and turns < 2 * limit + LANES_A_CLAIM do
   for _, lane in ipairs(due) do
