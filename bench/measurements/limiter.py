@@ -13,13 +13,15 @@ from bench.lab.processes import Running, interrupt, until
 from bench.provider import process as provider
 from bench.provider.process import Provider
 from bench.provider.stub import Served
+from bench.report.arrivals import busiest
 from bench.report.result import Effort, Finding, Result
+from tandem.shared.store.keys import LimitKey
 
 RPM, TPM = 600, 24_000
 PROCESSES, DELAY = 4, 1.0
 SECONDS, MINUTE = 110.0, 60.0
 SHARE, REFUSED, WINDOW = 0.98, 0.001, 1.01
-RESERVATIONS, LEASE = "tandem:limit:reserved", 10.0  # ids and states of what is reserved; seconds
+LEASE = 10.0  # seconds
 
 
 @dataclass
@@ -71,9 +73,9 @@ def _left_behind(side: Side, worker: Running) -> Finding:
     with redis.Redis.from_url(side.lab.redis_url) as client:
 
         def reserved() -> set[bytes]:
-            return {id_ for id_, state in client.hgetall(RESERVATIONS).items() if b'"held"' in state}
+            return set(client.hkeys(LimitKey.LIMIT_RESERVED))
 
-        before = reserved()
+        before = until(reserved, what="a reservation")
         interrupt(worker)
         killed = time.monotonic()
         until(lambda: not before & reserved(), what="the end of a killed worker's reservations", every=0.1)
@@ -93,18 +95,6 @@ def _per_second(side: Side, log: list[Served], seconds: float) -> list[int]:
         if served.status == 200:
             sums[int(served.came - log[0].came)] += side.amount(served)
     return [sums[second] for second in range(int(seconds))]
-
-
-def busiest(arrivals: list[tuple[float, int]], span: float = MINUTE) -> int:
-    """Give the most that came within any `span` seconds."""
-    most = total = start = 0
-    for came, amount in arrivals:
-        total += amount
-        while came - arrivals[start][0] >= span:
-            total -= arrivals[start][1]
-            start += 1
-        most = max(most, total)
-    return most
 
 
 def _findings(side: Side, log: list[Served], seconds: float) -> list[Finding]:

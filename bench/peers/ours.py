@@ -12,6 +12,7 @@ from bench.peers import runner
 from tandem.shared.config.api_keys import ApiKey, Role
 from tandem.shared.dispatch import Dispatcher
 from tandem.shared.jobs.submission import Admission
+from tandem.shared.limits.lanes import Lanes
 from tandem.shared.runtime.redis_client import async_client
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.tasks.catalog.llm import CHAT, ChatInput
@@ -42,7 +43,8 @@ def job(kind: str, value: float, padding: str = "") -> tuple[AnySpec, Input]:
 async def sender() -> AsyncIterator[runner.Send]:
     book = AsyncBook(async_client(runner.redis_url()))
     admission = Admission(queue_max=10**7)
-    dispatcher = Dispatcher(book, admission=admission, idempotency_ttl=timedelta(hours=1))
+    lanes = Lanes(model=work.MODEL, embed_model="")
+    dispatcher = Dispatcher(book, admission=admission, idempotency_ttl=timedelta(hours=1), lanes=lanes)
 
     async def send(kind: str, value: float, padding: str) -> object:
         spec, payload = job(kind, value, padding)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +30,19 @@ class Provider:
     def count(self) -> int:
         return self.log.stat().st_size // stub.LINE.size if self.log.exists() else 0
 
+    def config(self, **models: Mapping[str, int]) -> dict[str, str]:
+        """Write a config file in which each model has these limits; gives what names it in an environment."""
+        lines = ["[providers.bench]", f'base_url = "{self.env["OPENAI_BASE_URL"]}"']
+        for model, limits in models.items():
+            lines += [f'[models."{model}"]', *(f"{kind} = {limit}" for kind, limit in limits.items())]
+        path = self.log.with_name(f"config-{len(list(self.log.parent.glob('config-*')))}.toml")
+        path.write_text("\n".join(lines) + "\n")
+        return {"TANDEM_CONFIG": str(path)}
 
-def start(lab: Lab, *, delay: float, name: str, rpm: int = 0, tpm: int = 0) -> Provider:
-    """Start a stub that answers after `delay` seconds."""
-    port = free_port()
+
+def start(lab: Lab, *, delay: float, name: str, rpm: int = 0, tpm: int = 0, port: int = 0) -> Provider:
+    """Start a stub that answers after `delay` seconds; on the port, and with the name, of one that has ended: again."""
+    port = port or free_port()
     log = lab.folder / f"{name}.served"
     limits = ["--rpm", rpm, "--tpm", tpm]
     process = lab.python("bench.provider.stub", "--port", port, "--delay", delay, "--log", log, *limits)

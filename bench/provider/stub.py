@@ -3,7 +3,7 @@
 It answers each chat completion after the delay and writes down when the request came and when it was answered. One
 process serves a thousand calls at once with little work, so that what is measured is the caller. With `--rpm` or
 `--tpm` it refuses what goes over a bucket that holds a minute's worth, as providers do. A streamed answer begins after
-the delay.
+the delay. A prompt that says "mark 7" is logged with that number.
 """
 
 import argparse
@@ -19,7 +19,8 @@ from typing import cast
 
 import uvloop
 
-LINE = struct.Struct("=ddiii")  # came, answered, status, tokens asked for, tokens used
+LINE = struct.Struct("=ddiiii")  # came, answered, status, tokens asked for, tokens used, mark
+MARK = re.compile(rb"mark (\d+)")  # in a prompt: tells requests apart
 LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 LIMIT = re.compile(rb'"max_(?:completion_)?tokens":\s*(\d+)')
 STREAM = re.compile(rb'"stream":\s*true')
@@ -37,6 +38,7 @@ class Served:
     status: int
     asked: int
     used: int
+    mark: int = 0
 
 
 def read(path: Path) -> list[Served]:
@@ -64,7 +66,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, options: argparse.Namespace, log: int, buckets: list[tuple[Bucket, bool]]) -> None:
         self._options, self._log, self._buckets = options, log, buckets
-        self._data = b""
+        self._data, self._mark = b"", 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -82,6 +84,8 @@ class Connection(asyncio.Protocol):
     def _request(self, body: bytes) -> None:
         came = time.time()
         prompt = max(1, len(body) // 4)
+        mark = MARK.search(body)
+        self._mark = int(mark[1]) if mark else 0
         limit = LIMIT.search(body)
         asked = prompt + (int(limit[1]) if limit else COMPLETION_TOKENS)
         wait = max((bucket.wait(asked if tokens else 1) for bucket, tokens in self._buckets), default=0.0)
@@ -107,7 +111,7 @@ class Connection(asyncio.Protocol):
         loop.call_later(self._options.delay, self._answer, came, 200, asked, used, answer, 0.0)
 
     def _answer(self, came: float, status: int, asked: int, used: int, content: object, wait: float) -> None:
-        os.write(self._log, LINE.pack(came, time.time(), status, asked, used))
+        os.write(self._log, LINE.pack(came, time.time(), status, asked, used, self._mark))
         if self._transport.is_closing():
             return
         body = json.dumps(content).encode()
@@ -124,7 +128,7 @@ class Connection(asyncio.Protocol):
 
     def _end_stream(self, came: float, asked: int, prompt: int) -> None:
         used = prompt + COMPLETION_TOKENS
-        os.write(self._log, LINE.pack(came, time.time(), 200, asked, used))
+        os.write(self._log, LINE.pack(came, time.time(), 200, asked, used, self._mark))
         if self._transport.is_closing():
             return
         usage = {"prompt_tokens": prompt, "completion_tokens": COMPLETION_TOKENS, "total_tokens": used}
