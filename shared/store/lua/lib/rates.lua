@@ -4,7 +4,8 @@
 -- GCRA"): `tat`, the theoretical arrival time, moves on by cost * interval for each request that starts. A request
 -- may start once tat is at most `burst` intervals ahead, less its own cost; one that costs more than the whole burst
 -- starts once tat is reached, so it waits no longer than a small one and those behind it wait for what it took.
--- So what starts in any stretch of W seconds costs at most W / interval + max(burst, the largest request).
+-- So what starts in any stretch of W seconds costs at most W / interval + max(burst, the largest request). A burst of
+-- half a second is what a look that comes late may make up for; the rate is lower by as much as a minute allows then.
 -- Nobody books: a request is charged when it starts, and who can't start waits in the queue, or in a line.
 
 local levels, order = {}, {}  -- what this call has read, by name and in order
@@ -75,7 +76,7 @@ function Rate:set(field, value)
   self.level.changed[self.kind .. field] = true
 end
 
-function Rate:span(n) return n * MINUTE_US / self.limit end
+function Rate:span(n) return n * MINUTE_US / (self.limit * STEADY) end
 
 -- What a request is charged when it starts: its tokens times the share that reservations of its kind really used so
 -- far. Charged in full, a generous max_output_tokens would leave most of the limit unused until it is settled.
@@ -182,7 +183,7 @@ end
 local function rate(l, kind, limit, n, sort)
   l.shown = l.shown or {}
   l.shown[kind] = limit
-  local burst = math.max(1, math.floor(limit * DEPTH))
+  local burst = 1 + limit * DEPTH
   local r = setmetatable({level = l, kind = kind, key = l.name .. ' ' .. kind, limit = limit, n = n, burst = burst, sort = sort}, Rate)
   r:follow_limit(limits.now())
   return r
