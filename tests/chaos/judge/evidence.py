@@ -14,6 +14,8 @@ from tests.chaos.plan.model import Limit, Submission
 
 LEASE = 6.0  # seconds, without a renewal
 RENEWED = 1.0  # seconds between renewals: so much earlier a lease may end, seen from a stop
+BEFORE = 0.5  # seconds before its lease's end in which a sync job is ended, if its worker is suspended
+SILENT = 4.0  # seconds without an answer of Redis after which a sync worker stops its job, or soon after
 LLM_TASKS = frozenset({"chat", "score", "embed", "extract", "async_trouble"})
 FLUSHED = 0.1  # seconds that Redis may take to write down what it has answered
 WRITTEN = 1.0  # seconds from what is seen outside to the job book's having it
@@ -35,8 +37,15 @@ class Hit(NamedTuple):
     def lost(self) -> bool:
         """Say whether the run can't have lived on, or need not."""
         if self.deed.kind == "SIGSTOP":
-            return (self.deed.ended or float("inf")) - self.at >= LEASE - RENEWED
+            before = BEFORE if self.deed.role == "sync worker" else 0.0
+            return (self.deed.ended or float("inf")) - self.at >= LEASE - RENEWED - before
         return self.deed.kind in LOSING
+
+    @property
+    def over(self) -> float:
+        """Say when a stop is over for the job: it goes on, or that of a sync worker was ended with its lease."""
+        ended = self.deed.ended or float("inf")
+        return min(ended, self.at + LEASE) if self.deed.role == "sync worker" else ended
 
     @property
     def burns(self) -> bool:
@@ -172,6 +181,18 @@ class Facts:
     def away(self) -> Spans:
         """Give the times in which the platform could not reach Redis: it was away, or the way there was cut."""
         return Spans([*self.outages, *self.spans("partition", "cut answers")])
+
+    @cached_property
+    def silences(self) -> Spans:
+        """Give the times in which Redis was silent for so long that sync workers had to stop and hand back their jobs.
+
+        Others might have been heard. While it refuses connections, nobody is, and the jobs go on.
+        """
+        silent = [
+            deed for deed in self.deeds if (deed.kind, deed.role) in {("SIGSTOP", "redis"), ("partition", "network")}
+        ]
+        spans = [(deed.began, deed.ended or deed.began) for deed in silent]
+        return Spans((start, end) for start, end in spans if end - start > SILENT)
 
     @cached_property
     def rolled_back(self) -> Spans:

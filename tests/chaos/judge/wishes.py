@@ -134,7 +134,7 @@ def _stops(facts: Facts, case: Case, at: float) -> float:
     """Give the seconds after a cancel in which the worker was stopped or Redis away: nobody could carry it out."""
     end = at + 60
     stopped = max(
-        ((hit.deed.ended or end) - at for hit in case.hits if hit.deed.kind == "SIGSTOP" and hit.at <= at + 2),
+        (min(hit.over, end) - at for hit in case.hits if hit.deed.kind == "SIGSTOP" and hit.at <= at + 2),
         default=0.0,
     )
     return max(0.0, stopped) + facts.away.within(at, at + STOPPED_WITHIN + max(0.0, stopped))

@@ -7,6 +7,7 @@ from tandem.shared.jobs.model import Status
 from tests.chaos.judge.ends import BURNS_NOTHING
 from tests.chaos.judge.evidence import LEASE, Case, Facts
 from tests.chaos.judge.times import moment
+from tests.chaos.outside.records import SyncRun
 from tests.chaos.row import Row
 
 NOTICED = 20.0  # seconds after a hit, besides outages, in which its lost lease is found
@@ -43,7 +44,7 @@ def requests(facts: Facts) -> Row:
 
 
 def runs(facts: Facts) -> Row:
-    """A journal task runs once, and once more for each time that it was hit."""
+    """A journal task runs once, and once more for each time that it was hit, or Redis was silent for too long."""
     faults, checked, long, apart = [], 0, 0, 0
     for case in facts.cases:
         if case.planned.task != "journal":
@@ -53,9 +54,10 @@ def runs(facts: Facts) -> Row:
             continue
         checked += 1
         long += any(run.ended is not None and run.ended - run.began > LEASE for run in case.runs)
-        hits = sum(hit.lost for hit in case.hits)
-        if len(case.runs) > 1 + case.retried + hits:
-            faults.append(f"{case.id} {case.name} ran {len(case.runs)} times, with {hits} hits")
+        hits, stopped = sum(hit.lost for hit in case.hits), sum(_silenced(facts, case, run) for run in case.runs)
+        if len(case.runs) > 1 + case.retried + hits + stopped:
+            why = f"{hits} hits, {stopped} stopped while Redis was silent"
+            faults.append(f"{case.id} {case.name} ran {len(case.runs)} times, with {why}")
         elif case.succeeded and not any(run.ended for run in case.runs):
             faults.append(f"{case.id} {case.name} succeeded, and no run of it ended")
     shown = f"{checked:,} jobs with a journal, {long} longer than a lease; {len(faults)} unexplained"
@@ -67,6 +69,11 @@ def runs(facts: Facts) -> Row:
         least=facts.least(2, 20),
         apart=_apart(apart),
     )
+
+
+def _silenced(facts: Facts, case: Case, run: SyncRun) -> bool:
+    """Say whether the run has no end because its worker had no answer for as long as its lease lasts."""
+    return run.ended is None and facts.silences.touch(run.began, run.began + case.planned.body.get("seconds", 0.0))
 
 
 def attempts(facts: Facts) -> Row:
