@@ -60,6 +60,13 @@ class Sign(NamedTuple):
     by: str
 
 
+class Ttl(NamedTuple):
+    """At a time, how many seconds the record of a job still had to live; negative if it has no such time."""
+
+    at: float
+    seconds: float
+
+
 @dataclass(kw_only=True)
 class Case:
     """One accepted submission, and all that was seen of it, each kind in the order of time."""
@@ -75,6 +82,7 @@ class Case:
     files: list[StoredFile] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
+    ttl: Ttl | None = None
 
     @property
     def model(self) -> str:
@@ -162,6 +170,7 @@ class Facts:
     schedules: dict[str, Sequence[float]] = field(default_factory=dict)  # due times by the schedule's name
     scheduled: Sequence[SyncRun] = ()  # runs of the schedules' jobs
     files_left: Sequence[str] = ()  # keys in the file store after a `cleanup` of all orphans
+    job_ttl: float = 7 * 86_400.0  # seconds, the setting's
     picks: Picks | None = None
     keyspace: Sequence[str] = ()
 

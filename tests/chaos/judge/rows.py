@@ -2,7 +2,21 @@
 
 from collections.abc import Iterator
 
-from tests.chaos.judge import ends, health, limits, outputs, recovery, results, streams, wishes, work
+from tests.chaos.judge import (
+    attempts,
+    costs,
+    ends,
+    failures,
+    health,
+    limits,
+    outputs,
+    pauses,
+    recovery,
+    results,
+    streams,
+    wishes,
+    work,
+)
 from tests.chaos.judge.evidence import Facts
 from tests.chaos.row import Row
 
@@ -18,7 +32,11 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield ends.ended_once(facts)
     yield work.requests(facts)
     yield work.runs(facts)
-    yield work.attempts(facts)
+    yield attempts.caused(facts)
+    yield attempts.counted(facts)
+    yield failures.told(facts)
+    yield pauses.retried(facts)
+    yield costs.usage(facts)
     yield results.llm_results(facts)
     yield results.sync_results(facts)
     yield results.stays(facts)
@@ -40,5 +58,6 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield from limits.used(facts)
     yield health.woken(facts)
     yield health.orderly(facts)
+    yield health.kept(facts)
     yield health.done(facts)
     yield from health.special(facts)

@@ -62,8 +62,6 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
     (work.requests, "a faulty answer", facts(case(1, "chat", requests=TWICE))),
     (work.requests, "a kill", facts(case(1, "chat", requests=KILLED, hits=[hit("SIGKILL", 1.5)]))),
     (work.requests, "a restart", facts(case(1, "chat", requests=KILLED, hits=[hit("SIGTERM", 1.5)]))),
-    (work.attempts, "a faulty answer", facts(case(1, "chat", job=again(("provider_error", 1.3)), requests=TWICE))),
-    (work.attempts, "a kill", facts(case(1, "chat", job=again(("worker_crash", 7.6)), hits=[hit("SIGKILL", 1.5)]))),
     (
         results.llm_results,
         "a fenced run's late request",

@@ -110,25 +110,6 @@ WRONG: list[tuple[Judge, str, Facts]] = [
     (work.requests, "no answer taken", facts(case(1, "chat", requests=[request(1, 1, taken=False)]))),
     (work.runs, "ran twice in peace", facts(case(1, "journal", runs=[run(1, token="a"), run(1, token="b")]))),
     (work.runs, "no run ended", facts(case(1, "journal", runs=[run(1, token="a", ended=None)]))),
-    (work.attempts, "no cause", facts(case(1, "chat", job=again(("provider_error", 1.2))))),
-    (
-        work.attempts,
-        "a crash of a restart",
-        facts(case(1, "chat", job=again(("worker_crash", 9)), hits=[hit("SIGTERM", 2)])),
-    ),
-    (
-        work.attempts,
-        "a crash before the hit",
-        facts(case(1, "chat", job=again(("worker_crash", 3)), hits=[hit("SIGKILL", 9)])),
-    ),
-    (work.attempts, "long after", facts(case(1, "chat", job=again(("provider_error", 40)), requests=TWICE))),
-    (work.attempts, "a 429", facts(case(1, "chat", job=again(("x", 1.2)), requests=[request(1, 1, fault="limited")]))),
-    (work.attempts, "burnt without an entry", facts(case(1, "chat", job=job(1, "chat", attempt=2)))),
-    (
-        work.attempts,
-        "one hit, two crashes",
-        facts(case(1, "chat", job=again(("worker_crash", 7), ("worker_crash", 8)), hits=[hit("SIGKILL", 1)])),
-    ),
     (results.llm_results, "another's", facts(case(1, "chat", job=again(number=7)))),
     (results.llm_results, "of a faulty answer", facts(case(1, "chat", job=again(number=1), requests=TWICE))),
     (

@@ -25,6 +25,7 @@ class Request:
     came: float
     ended: float | None = None
     fault: str = ""
+    retry_after: float = 0.0  # seconds, if the answer says so
     tokens: int = 0  # as they count against the limit: what the answer says was used
     taken: bool = False  # the whole answer was sent, and the client was there
 
