@@ -214,6 +214,13 @@ class Facts:
         """Give the times in which a clock was wrong: what the book says of them can't be compared with outside."""
         return self.spans("clock jump")
 
+    def due(self, case: Case) -> float | None:
+        """Give the time before which a job must not begin, if its submitter gave one."""
+        query = case.planned.query
+        if "run_at" in query:
+            return self.began + float(query["run_at"])
+        return case.notes.sent + float(query["delay"]) if "delay" in query else None
+
     def unpromised(self, case: Case) -> bool:
         """Say whether a job was accepted in a second that Redis has lost."""
         return case.notes.accepted is not None and self.rolled_back.touch(case.notes.accepted, case.notes.accepted)

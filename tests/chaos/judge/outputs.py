@@ -80,7 +80,7 @@ def _anew(apart: int) -> str:
 
 def webhooks(facts: Facts) -> Row:
     """Each finished job with a webhook was delivered, with one id an end; again only if it was not answered 2xx."""
-    excuses = _senders_hit(facts)
+    excuses = senders_hit(facts)
     faults, wanted, tries, again = [], 0, 0, 0
     for case in facts.cases:
         if "webhook_url" not in case.planned.query or not case.job or not case.job.finished:
@@ -117,7 +117,7 @@ def _wrong_calls(facts: Facts, case: Case, excuses: Spans) -> Iterator[str]:
             yield f"{id_} was sent again {calls[first + 1].at - taken[0].at:.1f} s after it was taken"
 
 
-def _senders_hit(facts: Facts) -> Spans:
+def senders_hit(facts: Facts) -> Spans:
     """Give the times in which a process that delivers was hit, or could not write that it has."""
     hit = [
         (deed.began, deed.ended or deed.began)

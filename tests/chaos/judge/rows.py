@@ -8,6 +8,7 @@ from tests.chaos.judge import (
     ends,
     failures,
     health,
+    lateness,
     limits,
     outputs,
     pauses,
@@ -43,6 +44,7 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield streams.streams(facts)
     yield wishes.one_per_key(facts)
     yield wishes.delays(facts)
+    yield lateness.begins(facts)
     yield wishes.expiry(facts)
     yield wishes.cancels(facts)
     yield wishes.retries(facts)
@@ -51,6 +53,7 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield outputs.mails(facts)
     yield outputs.files(facts)
     yield outputs.webhooks(facts)
+    yield lateness.webhooks(facts)
     yield outputs.schedules(facts)
     yield ends.poisons(facts)
     yield from recovery.recovery(facts)

@@ -36,7 +36,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class SyncRun:
-    """One run of a journal task: a line when it begins, another when it ends with its result's `token`."""
+    """One run of a journal task: a line when it begins, others while it lasts, one when it ends with its `token`."""
 
     marker: str
     job: str  # id: a schedule's jobs have one marker
@@ -44,7 +44,13 @@ class SyncRun:
     pid: int
     token: str  # drawn by the run; its result
     began: float
+    alive: float | None = None  # when it last said that it goes on
     ended: float | None = None
+
+    @property
+    def last(self) -> float:
+        """Give the time at which it was last seen at work."""
+        return self.ended or self.alive or self.began
 
 
 @dataclass(frozen=True, kw_only=True)

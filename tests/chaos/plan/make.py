@@ -3,10 +3,11 @@
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from tests.chaos.plan.faults import faults_of
 from tests.chaos.plan.model import SLOW, Act, Fault, Limit, Plan, Role, Submission
-from tests.chaos.plan.submissions import RPM, SHARES, TPM, journal, poison, slow_chat, submission
+from tests.chaos.plan.submissions import RPM, SHARES, TPM, journal, later, poison, slow_chat, submission
 
 # Of a limited model's demand its limit lets pass so much: jobs wait for it all the time, and in a short run also when
 # the faults are over.
@@ -24,7 +25,8 @@ ISOLATED = 13.0
 WORK = {Act.KILL: 3.0, Act.RESTART: 4.0}
 SHORT_STOP, LEASE = 3.0, 6.0
 SYNC_ROLES = {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
-LATE = {"delay": "3", "expires_in": "1"}
+LATER = 6.0  # seconds that a job waits for its time
+CANCELLED = 4.0  # seconds that a sync job would last that is cancelled after one
 SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")
 
 
@@ -35,7 +37,7 @@ def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
     for number in range(jobs):
         at += chance.expovariate(rate)
         submissions.append(submission(chance, seed, number, at))
-    faults = faults_of(chance, at, every)
+    faults = faults_of(random.Random(seed), at, every)  # noqa: S311 - whatever is submitted meanwhile
     submissions = _with_work_to_hit(submissions, faults)
     submissions = _with_certain(chance, submissions)
     passed = LIMIT if jobs >= SHORT else LIMIT_SHORT
@@ -56,6 +58,8 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
         (POISONS, lambda job: poison(job, "sync")),
         (LONG_SYNC, journal),
         (CERTAIN, lambda job: replace(slow_chat(job), cancel=2.0, retry=True)),  # while it runs
+        (CERTAIN, lambda job: replace(journal(job, CANCELLED), cancel=1.0, begun=True)),
+        *((CERTAIN, partial(_late, by=by)) for by in ("delay", "run_at") for _ in range(2)),
         (CERTAIN, lambda job: replace(job, query={"delay": "20"}, cancel=0.5, retry=False)),  # while it waits
         (CERTAIN, lambda job: replace(slow_chat(job), watch=True, query={"stream": "true"})),
         (CERTAIN, lambda job: replace(slow_chat(job), query={"expires_in": "30"})),  # begun in time
@@ -76,6 +80,12 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
             place = places.pop()
             changed[place] = change(changed[place])
     return changed
+
+
+def _late(job: Submission, *, by: str) -> Submission:
+    """Make a chat that begins later."""
+    body = {"messages": [{"role": "user", "content": job.marker}]}
+    return Submission(job.at, job.marker, "chat", body, later(job.at, LATER, by=by))
 
 
 def _with_work_to_hit(submissions: list[Submission], faults: list[Fault]) -> list[Submission]:
