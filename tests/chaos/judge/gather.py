@@ -143,7 +143,7 @@ class Gatherer:
             done = client.post("/v1/cleanup", json=body).raise_for_status().json()
         if done["status"] != "succeeded":
             self._strays.append(f"the clean-up of orphans is {done['status']}: {done.get('error')}")
-        return [file.key for file in files.read(self._platform.files)]
+        return files.names(self._platform.files)
 
     def _ask(self, calls: Sequence[Command[T]]) -> list[T]:
         """Run many commands in few round trips."""

@@ -15,6 +15,7 @@ from tests.chaos.judge import (
     recovery,
     results,
     streams,
+    told,
     wishes,
     work,
 )
@@ -42,6 +43,7 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield results.sync_results(facts)
     yield results.stays(facts)
     yield streams.streams(facts)
+    yield told.told(facts)
     yield wishes.one_per_key(facts)
     yield wishes.delays(facts)
     yield lateness.begins(facts)

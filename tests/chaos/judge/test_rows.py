@@ -36,6 +36,7 @@ from tests.chaos.judge.wrong_facts import (
     noted,
     planned,
 )
+from tests.chaos.judge.wrong_outside import OUTSIDE, TOLD_RIGHT
 from tests.chaos.judge.wrong_wishes import WRONG as WRONG_WISHES
 from tests.chaos.plan.model import Limit
 from tests.chaos.row import Row
@@ -43,7 +44,7 @@ from tests.chaos.row import Row
 
 @pytest.mark.parametrize(
     ("row", "found"),
-    [pytest.param(row, found, id=f"{row.__name__}: {why}") for row, why, found in [*WRONG, *WRONG_WISHES]],
+    [pytest.param(row, found, id=f"{row.__name__}: {why}") for row, why, found in [*WRONG, *OUTSIDE, *WRONG_WISHES]],
 )
 def test_what_is_wrong_is_noticed(row: Judge, found: Facts) -> None:
     assert faults(row, found)
@@ -207,7 +208,8 @@ def test_a_stop_of_redis_that_was_over_before_is_no_excuse() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "found"), [pytest.param(row, found, id=f"{row.__name__}: {why}") for row, why, found in RIGHT]
+    ("row", "found"),
+    [pytest.param(row, found, id=f"{row.__name__}: {why}") for row, why, found in [*RIGHT, *TOLD_RIGHT]],
 )
 def test_what_has_a_cause_is_right(row: Judge, found: Facts) -> None:
     assert not faults(row, found)

@@ -59,9 +59,11 @@ class Transaction:
     or "lost" (taken, but the answer never arrived); a "250" or a "lost" one is in the outbox.
     """
 
-    marker: str
+    marker: str  # the subject
     job: str
     message_id: str
+    to: list[str]  # whom the envelope names
+    text: str
     at: float
     answer: str
 
@@ -77,6 +79,9 @@ class Call:
     id: str
     job: str
     event: str  # the body's type
+    signed: bool  # with the secret that the receiver has, and just now
+    status: str  # of the job, as the body tells it
+    result: Any  # likewise
     at: float
     answer: int
 
@@ -93,6 +98,7 @@ class StoredFile:
     job: str
     at: float  # last written
     sha256: str
+    said: str = ""  # its text, if it is a PDF
 
 
 @dataclass(kw_only=True)

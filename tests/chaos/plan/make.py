@@ -17,6 +17,7 @@ POISONS = (3, 2000)  # in the sync pool: at least so many, and one for so many j
 LLM_POISONS = (3, 4000)  # likewise, besides those that make suspects
 LONG_SYNC = (3, 1000)  # sync jobs longer than a lease, likewise
 CERTAIN = (2, 200)  # of each kind of wish, likewise
+STREAMED = (6, 200)  # streamed and watched in peace, likewise
 LONG_WORK = 6  # slow chats that are under way when an LLM worker is hit
 SUSPECTS = 12  # slow chats beside the poison that makes them suspects
 # Seconds from a poison to the work of its neighbours in processes of their own: two crashes, and a lease after each.
@@ -39,7 +40,7 @@ def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
         submissions.append(submission(chance, seed, number, at))
     faults = faults_of(random.Random(seed), at, every)  # noqa: S311 - whatever is submitted meanwhile
     submissions = _with_work_to_hit(submissions, faults)
-    submissions = _with_certain(chance, submissions)
+    submissions = _with_streams(_with_certain(chance, submissions))
     passed = LIMIT if jobs >= SHORT else LIMIT_SHORT
     by_requests, by_tokens = (round(passed * _demand(rate, kind)) for kind in ("chat rpm", "chat tpm"))
     limits = {RPM: Limit(rpm=by_requests), TPM: Limit(rpm=2 * by_tokens, tpm=TOKENS * by_tokens)}
@@ -86,6 +87,17 @@ def _late(job: Submission, *, by: str) -> Submission:
     """Make a chat that begins later."""
     body = {"messages": [{"role": "user", "content": job.marker}]}
     return Submission(job.at, job.marker, "chat", body, later(job.at, LATER, by=by))
+
+
+def _with_streams(submissions: list[Submission]) -> list[Submission]:
+    """Stream the last ones that wait for a limit: mostly until all faults are over, so that nothing breaks them."""
+    least, share = STREAMED
+    changed, count = list(submissions), max(least, len(submissions) // share)
+    waiting = [i for i, job in enumerate(submissions) if job.body.get("model") == RPM and "priority" not in job.query]
+    for place in waiting[-count:]:
+        was = submissions[place]
+        changed[place] = Submission(was.at, was.marker, was.task, was.body, {"stream": "true"}, watch=True)
+    return changed
 
 
 def _with_work_to_hit(submissions: list[Submission], faults: list[Fault]) -> list[Submission]:

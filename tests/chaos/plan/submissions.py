@@ -74,7 +74,7 @@ def body_of(kind: str, marker: str, *, seconds: float = 0) -> dict[str, Any]:
         "embed": {"texts": [marker]},
         "extract": {"text": marker, "schema": shape},
         "report": {"html": f"<p>{marker}", "title": marker},
-        "email": {"to": ["ada@example.com"], "subject": marker, "text": "Hello"},
+        "email": {"to": [f"{marker}ada@example.com"], "subject": marker, "text": f"Hello, this is {marker}"},
         "cleanup": {"older_than": "7d", "what": ["records"], "dry_run": True},
         "journal": {"marker": marker, "seconds": seconds},
     }
