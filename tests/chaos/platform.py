@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from tandem.sync_worker.engine.memory import children, family
 from tests.chaos.faults.disk import Disk
 from tests.chaos.faults.network import Network
 from tests.chaos.faults.wrong_time import WrongTime
+from tests.chaos.outside.webhook_receiver import SECRET
 from tests.chaos.plan.model import SIZES, SLOTS, Plan, Role
 from tests.support.processes import ROOT, Process, until
 from tests.support.servers.valkey import Valkey
@@ -236,7 +236,7 @@ def _environment(running: Platform, plan: Plan, ports: Mapping[str, int]) -> dic
         "OPENAI_API_KEY": "none",
         "SMTP_URL": f"smtp://127.0.0.1:{ports['mail_server']}",
         "JOURNAL": str(running.journal),
-        "TANDEM_WEBHOOK_SECRET": "whsec_" + b64encode(b"of the chaos run, 24 bytes or more").decode(),
+        "TANDEM_WEBHOOK_SECRET": SECRET,
         "TANDEM_ALLOW_PRIVATE_WEBHOOKS": "1",
         "TANDEM_API_KEYS": f"boss:admin:{ADMIN_KEY},ann:user:{USER_KEY}",
         "TANDEM_LLM_CONCURRENCY": str(CONCURRENCY),

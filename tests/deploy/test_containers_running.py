@@ -85,6 +85,14 @@ class Platform:
     def compose(self, *words: str) -> str:
         return run("sh", "deploy/containers/compose.sh", *words, **self.environment)
 
+    def down(self, *, seconds: int) -> None:
+        """Stop and remove everything; podman-compose knows one container of each service alone."""
+        started = podman("ps", "--all", "--quiet", "--filter", f"name={container('.*', '')}").split()
+        if started:
+            podman("stop", "--time", str(seconds), *started)
+            podman("rm", "--force", *started)
+        self.compose("down", "--volumes", "--timeout", "1")
+
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {ADMIN}"}, timeout=30)
 
@@ -98,7 +106,7 @@ def logs(name: str) -> list[str]:
     return (done.stdout + done.stderr).splitlines()
 
 
-def container(part: str, number: int = 1) -> str:
+def container(part: str, number: int | str = 1) -> str:
     return f"tandem-test_{part}_{number}"
 
 
@@ -110,13 +118,13 @@ def healthy(name: str) -> bool:
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     started = Platform(tmp_path_factory.mktemp("run"))
-    started.compose("down", "--volumes", "--timeout", "1")  # what a run that was killed has left
+    started.down(seconds=1)  # what a run that was killed has left
     try:
         started.compose("up", "--detach", "--no-build", "--scale", "llm-worker=3")
         started.until_healthy(*(container(part) for part in PARTS))
         yield started
     finally:
-        started.compose("down", "--volumes", "--timeout", "40")
+        started.down(seconds=40)
 
 
 @whole

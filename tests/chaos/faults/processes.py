@@ -65,7 +65,7 @@ class Faults:
             await asyncio.sleep(0.1)
 
     def _ended(self, slot: Slot) -> None:
-        """Note the end of a process that nobody hit: a poison's doing."""
+        """Note the end of a process that nobody hit: a poison's doing, or Redis's silence while its worker waited."""
         if slot.name in self._open:
             return
         if not (slot.told and slot.process.popen.returncode == 0):
@@ -94,7 +94,7 @@ class Faults:
     async def _process_fault(self, fault: Fault) -> None:
         slot, pid = await self._target(fault)
         if fault.role is not Role.HORSE:
-            slot.pause = fault.seconds
+            slot.pause = fault.seconds if fault.act is not Act.STOP else slot.pause
             slot.told = fault.act is Act.RESTART
             slot.stopped = fault.act is Act.STOP
         # The worker of a horse lives, and gives the job back at once.
@@ -103,15 +103,24 @@ class Faults:
         deed.jobs = frozenset(jobs)
         self._signal(pid, SIGNALS[fault.act])
         self._look(slot, deed)
+        if fault.role is Role.HORSE:
+            self._chronicle.end(deed)
+            return
+        self._open.setdefault(slot.name, []).append(deed)
         if fault.act is Act.STOP:
-            await asyncio.sleep(fault.seconds)
+            await self._resume(slot, pid, deed, after=fault.seconds)
+
+    async def _resume(self, slot: Slot, pid: int, deed: Deed, *, after: float) -> None:
+        """Let a stopped process go on, if it is there: the supervisor of a sync worker ends it with its lease.
+
+        That is the stop's doing, which is over when the successor works, as after a kill.
+        """
+        await asyncio.sleep(after)
+        if slot.name == deed.target and slot.process.popen.poll() is None:
             self._signal(pid, signal.SIGCONT)
             slot.stopped = False
+            self._open.pop(slot.name)
             self._chronicle.end(deed)
-        elif fault.role is Role.HORSE:
-            self._chronicle.end(deed)
-        else:
-            self._open.setdefault(slot.name, []).append(deed)
 
     async def _target(self, fault: Fault) -> tuple[Slot, int]:
         """Give the process that is meant, with its slot: a worker that is at work, if there is one soon.

@@ -14,6 +14,8 @@ from tests.chaos.plan.model import Limit, Submission
 
 LEASE = 6.0  # seconds, without a renewal
 RENEWED = 1.0  # seconds between renewals: so much earlier a lease may end, seen from a stop
+BEFORE = 0.5  # seconds before its lease's end in which a sync job is ended, if its worker is suspended
+SILENT = 4.0  # seconds without an answer of Redis after which a sync worker stops its job, or soon after
 LLM_TASKS = frozenset({"chat", "score", "embed", "extract", "async_trouble"})
 FLUSHED = 0.1  # seconds that Redis may take to write down what it has answered
 WRITTEN = 1.0  # seconds from what is seen outside to the job book's having it
@@ -35,8 +37,15 @@ class Hit(NamedTuple):
     def lost(self) -> bool:
         """Say whether the run can't have lived on, or need not."""
         if self.deed.kind == "SIGSTOP":
-            return (self.deed.ended or float("inf")) - self.at >= LEASE - RENEWED
+            before = BEFORE if self.deed.role == "sync worker" else 0.0
+            return (self.deed.ended or float("inf")) - self.at >= LEASE - RENEWED - before
         return self.deed.kind in LOSING
+
+    @property
+    def over(self) -> float:
+        """Say when a stop is over for the job: it goes on, or that of a sync worker was ended with its lease."""
+        ended = self.deed.ended or float("inf")
+        return min(ended, self.at + LEASE) if self.deed.role == "sync worker" else ended
 
     @property
     def burns(self) -> bool:
@@ -49,6 +58,13 @@ class Sign(NamedTuple):
 
     at: float
     by: str
+
+
+class Ttl(NamedTuple):
+    """At a time, how many seconds the record of a job still had to live; negative if it has no such time."""
+
+    at: float
+    seconds: float
 
 
 @dataclass(kw_only=True)
@@ -66,6 +82,7 @@ class Case:
     files: list[StoredFile] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
+    ttl: Ttl | None = None
 
     @property
     def model(self) -> str:
@@ -153,6 +170,7 @@ class Facts:
     schedules: dict[str, Sequence[float]] = field(default_factory=dict)  # due times by the schedule's name
     scheduled: Sequence[SyncRun] = ()  # runs of the schedules' jobs
     files_left: Sequence[str] = ()  # keys in the file store after a `cleanup` of all orphans
+    job_ttl: float = 7 * 86_400.0  # seconds, the setting's
     picks: Picks | None = None
     keyspace: Sequence[str] = ()
 
@@ -174,6 +192,18 @@ class Facts:
         return Spans([*self.outages, *self.spans("partition", "cut answers")])
 
     @cached_property
+    def silences(self) -> Spans:
+        """Give the times in which Redis was silent for so long that sync workers had to stop and hand back their jobs.
+
+        Others might have been heard. While it refuses connections, nobody is, and the jobs go on.
+        """
+        silent = [
+            deed for deed in self.deeds if (deed.kind, deed.role) in {("SIGSTOP", "redis"), ("partition", "network")}
+        ]
+        spans = [(deed.began, deed.ended or deed.began) for deed in silent]
+        return Spans((start, end) for start, end in spans if end - start > SILENT)
+
+    @cached_property
     def rolled_back(self) -> Spans:
         """Give the times whose writes Redis has lost: nothing acknowledged in them is promised."""
         kept = self.spans("rollback")
@@ -183,6 +213,13 @@ class Facts:
     def jumps(self) -> Spans:
         """Give the times in which a clock was wrong: what the book says of them can't be compared with outside."""
         return self.spans("clock jump")
+
+    def due(self, case: Case) -> float | None:
+        """Give the time before which a job must not begin, if its submitter gave one."""
+        query = case.planned.query
+        if "run_at" in query:
+            return self.began + float(query["run_at"])
+        return case.notes.sent + float(query["delay"]) if "delay" in query else None
 
     def unpromised(self, case: Case) -> bool:
         """Say whether a job was accepted in a second that Redis has lost."""

@@ -12,7 +12,7 @@ from tandem.shared.store import commands, events
 from tandem.shared.store.scripts import Call as Command
 from tests.chaos.faults.chronicle import Chronicle
 from tests.chaos.faults.outages import Outages
-from tests.chaos.judge.evidence import Case, Facts
+from tests.chaos.judge.evidence import Case, Facts, Ttl
 from tests.chaos.judge.hits import strike
 from tests.chaos.judge.spans import Spans
 from tests.chaos.load.probes import Picks
@@ -81,9 +81,17 @@ class Gatherer:
         ids = [case.id for case in cases.values()]
         jobs = self._ask([commands.fetch(job) for job in ids])
         streams = self._ask([events.read(job, after=0) for job in ids])
-        for case, job, stream in zip(cases.values(), jobs, streams, strict=True):
-            case.job, case.events = job, stream
+        for case, job, stream, ttl in zip(cases.values(), jobs, streams, self._ttls(ids), strict=True):
+            case.job, case.events, case.ttl = job, stream, ttl
         return cases
+
+    def _ttls(self, jobs: Sequence[str]) -> list[Ttl]:
+        """Ask how long the records of these jobs still live."""
+        found = []
+        for job in jobs:
+            left: Any = self._redis.pttl(f"tandem:job:{job}")
+            found.append(Ttl(at=time.time(), seconds=left / 1000))
+        return found
 
     def _outside(self, cases: dict[str, Case], picks: Picks, dues: Sequence[float]) -> list[SyncRun]:
         """Give each case what was seen of it outside; gives the runs of the schedules' jobs."""
@@ -135,7 +143,7 @@ class Gatherer:
             done = client.post("/v1/cleanup", json=body).raise_for_status().json()
         if done["status"] != "succeeded":
             self._strays.append(f"the clean-up of orphans is {done['status']}: {done.get('error')}")
-        return [file.key for file in files.read(self._platform.files)]
+        return files.names(self._platform.files)
 
     def _ask(self, calls: Sequence[Command[T]]) -> list[T]:
         """Run many commands in few round trips."""

@@ -8,6 +8,8 @@ from tests.chaos.row import Row
 
 PICK_UP = 40.0  # ms, on a busy machine; three LLM workers that poll twice a second take 125, two sync workers 333
 PICKS = 10  # a pool
+DAY = 86_400.0  # seconds
+JUMP = 10.0  # seconds by which a clock may have been wrong
 # What is done to more than one process, and what is to be lost by it: nothing.
 SPECIAL = {
     "cut": "connections to Redis cut",
@@ -29,6 +31,29 @@ def orderly(facts: Facts) -> Row:
         measured=f"{len(facts.keyspace)} problems",
         faults=list(facts.keyspace),
         samples=len(facts.listed),
+        least=facts.least(200, 10_000),
+    )
+
+
+def kept(facts: Facts) -> Row:
+    """A finished job's record lives as long as the setting says: not shorter, and not for ever."""
+    faults, looked, ages = [], 0, []
+    for case in facts.cases:
+        if case.job is None or case.job.finished_at is None or case.ttl is None:
+            continue
+        looked += 1
+        passed = case.ttl.at - case.job.finished_at.timestamp()
+        ages.append(passed + case.ttl.seconds)
+        # A job whose webhook comes late lives as long from then on.
+        if not facts.job_ttl - JUMP <= ages[-1] <= facts.job_ttl + passed + JUMP:
+            faults.append(f"{case.id} {case.name} lives {ages[-1]:.0f} s after its end, not {facts.job_ttl:.0f} s")
+    shown = f"{looked:,} jobs, {len(faults)} wrong"
+    shown += f"; {min(ages) / DAY:.2f} to {max(ages) / DAY:.2f} days" if ages else ""
+    return Row(
+        goal="a finished job is kept as long as TANDEM_JOB_TTL says",
+        measured=shown,
+        faults=faults,
+        samples=looked,
         least=facts.least(200, 10_000),
     )
 

@@ -92,7 +92,7 @@ def _parts(facts: Facts, model: str, limit: Limit, asked: Sequence[Request]) -> 
     came = [request.came for request in asked]
     sums = [(amount, [0, *accumulate(weights)]) for _, amount, weights in _kinds(limit, asked)]
     parts, apart = [], 0.0
-    for start, end in backlog(facts.cases, model, BACKLOG):
+    for start, end in backlog(facts, model, BACKLOG):
         apart += away.within(start, end)
         at = start
         while at + seconds <= end:
@@ -105,13 +105,13 @@ def _parts(facts: Facts, model: str, limit: Limit, asked: Sequence[Request]) -> 
     return parts, apart
 
 
-def backlog(cases: Sequence[Case], model: str, least: int) -> Spans:
+def backlog(facts: Facts, model: str, least: int) -> Spans:
     """Give the times in which at least so many jobs wait for a model."""
     steps = []
-    for case in cases:
+    for case in facts.cases:
         if case.model != model or case.notes.accepted is None or case.planned.poison:
             continue
-        due = case.notes.accepted + float(case.planned.query.get("delay", 0))
+        due = max(case.notes.accepted, facts.due(case) or 0.0)
         if case.signs and case.signs[0].at > due:
             steps += [(due, 1), (case.signs[0].at, -1)]
     waiting, since, found = 0, 0.0, []

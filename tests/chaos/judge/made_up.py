@@ -20,7 +20,7 @@ POOLS = {"chat": "llm", "async_trouble": "llm"}
 
 def submission(number: int, task: str, **more: Any) -> Submission:
     """Plan one job; `query` and `model` as it needs them."""
-    body = {"model": more.pop("model", "m")}
+    body = {"model": more.pop("model", "m"), **({"to": ["ada@x"], "text": "Hello"} if task == "email" else {})}
     return Submission(0.0, f"job-1-{number}.", task, body, more.pop("query", {}), **more)
 
 
@@ -54,7 +54,7 @@ def _chat(found: Case, number: int) -> None:
 
 def _report(found: Case, number: int) -> None:
     key = f"ann/{found.id}/1/x.pdf"
-    found.files = [StoredFile(key=key, job=found.id, at=AT + 1, sha256="abc")]
+    found.files = [StoredFile(key=key, job=found.id, at=AT + 1, sha256="abc", said=found.planned.marker)]
     file = Artefact(key=key, name="x.pdf", media_type="application/pdf", bytes=3, sha256="abc")
     found.job = job(number, "report", file=file, result={"file": {"sha256": "abc", "url": ""}})
 
@@ -91,14 +91,15 @@ def run(of: int, **more: Any) -> SyncRun:
 
 def mail(of: int, **more: Any) -> Transaction:
     """One mail that was taken at 1 s."""
-    kept = {"message_id": f"<id-{of}>", "at": AT + 1, "answer": "250", **more}
+    kept = {"message_id": f"<id-{of}>", "to": ["ada@x"], "text": "Hello", "at": AT + 1, "answer": "250", **more}
     return Transaction(marker=f"job-1-{of}.", job=f"id-{of}", **kept)
 
 
 def call(of: int, **more: Any) -> Call:
     """One webhook request that was taken at 2.1 s."""
     kept = {"id": f"msg_id-{of}-1", "event": "job.succeeded", "at": AT + 2.1, "answer": 204, **more}
-    return Call(job=f"id-{of}", **kept)
+    told = {"signed": True, "status": "succeeded", "result": {"text": f"answer {of} to job-1-{of}."}}
+    return Call(job=f"id-{of}", **{**told, **kept})
 
 
 def deed(kind: str, role: str = "llm worker", *, began: float, **more: Any) -> Deed:

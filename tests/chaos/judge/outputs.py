@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from tests.chaos.judge.capacity import all_down
 from tests.chaos.judge.evidence import LOSING, Case, Facts
+from tests.chaos.judge.results import unlinked
 from tests.chaos.judge.spans import Spans
 from tests.chaos.outside.records import Call, SyncRun
 from tests.chaos.row import Row
@@ -80,7 +81,7 @@ def _anew(apart: int) -> str:
 
 def webhooks(facts: Facts) -> Row:
     """Each finished job with a webhook was delivered, with one id an end; again only if it was not answered 2xx."""
-    excuses = _senders_hit(facts)
+    excuses = senders_hit(facts)
     faults, wanted, tries, again = [], 0, 0, 0
     for case in facts.cases:
         if "webhook_url" not in case.planned.query or not case.job or not case.job.finished:
@@ -106,6 +107,12 @@ def _wrong_calls(facts: Facts, case: Case, excuses: Spans) -> Iterator[str]:
     if len(by_id) > 1 + case.retried and not facts.unsettled(case):
         yield f"{len(by_id)} ids of webhooks"
     told = [call for call in case.calls if call.event == f"job.{case.job.status}"]
+    if unsigned := [call.id for call in case.calls if not call.signed]:
+        yield f"{unsigned[0]} is not signed with the secret"
+    now = (case.job.status, unlinked(case.job.result))
+    said = [(call.status, unlinked(call.result)) for call in told]
+    if any(shown != now for shown in said) and not facts.unsettled(case):
+        yield f"its end was told as {said}, and it is {now}"
     if not any(call.taken or call.answer == 410 for call in told):
         yield f"nobody was told that it is {case.job.status} ({len(case.calls)} tries)"
     if not case.retried and len({call.event for call in case.calls}) > 1 and not facts.unsettled(case):
@@ -117,7 +124,7 @@ def _wrong_calls(facts: Facts, case: Case, excuses: Spans) -> Iterator[str]:
             yield f"{id_} was sent again {calls[first + 1].at - taken[0].at:.1f} s after it was taken"
 
 
-def _senders_hit(facts: Facts) -> Spans:
+def senders_hit(facts: Facts) -> Spans:
     """Give the times in which a process that delivers was hit, or could not write that it has."""
     hit = [
         (deed.began, deed.ended or deed.began)

@@ -102,7 +102,7 @@ def restart(facts: Facts, case: Case, hit: Hit) -> Sign | str:
 def _failed_unseen(case: Case, start: float, end: float) -> bool:
     """Say whether a run began and failed in between, as a report does on a full disk; a retry's wait follows.
 
-    The book says so, and each failed attempt must have its cause outside (`work.attempts`).
+    The book says so, and each failed attempt must have its cause outside (`attempts.caused`).
     """
     entries = case.job.attempts if case.job else []
     return any(entry["type"] != "worker_crash" and start < moment(entry["at"]) < end for entry in entries)

@@ -91,12 +91,18 @@ def _file(case: Case) -> str:
     stored = next((file for file in case.files if file.key == record.key), None)
     if stored is None:
         return f"there is no file {record.key}"
-    return "" if stored.sha256 == record.sha256 == shown.get("sha256") else "its file has another SHA-256"
+    if not stored.sha256 == record.sha256 == shown.get("sha256"):
+        return "its file has another SHA-256"
+    return "" if case.planned.marker in stored.said else f"its file says {stored.said[:80]!r}"
 
 
 def _mail(case: Case) -> str:
     assert case.job is not None
     said = (case.job.result or {}).get("message_id")
+    wanted = case.planned.body
+    for mail in case.mails:
+        if (mail.to, mail.text) != (wanted["to"], wanted["text"]):
+            return f"a mail to {mail.to} says {mail.text[:80]!r}"
     taken = {mail.message_id for mail in case.mails if mail.taken}
     return "" if said in taken else f"its Message-ID {said} is not in the mail server's log: {sorted(taken)}"
 
@@ -124,8 +130,8 @@ def stays(facts: Facts) -> Row:
         if case.retried and first.at < (case.notes.retry.answered if case.notes.retry else 0):
             continue  # it was let run again
         seen += 1
-        was, now = first.job, (str(job.status), _unlinked(job.result))
-        if (was["status"], _unlinked(was.get("result"))) != now:
+        was, now = first.job, (str(job.status), unlinked(job.result))
+        if (was["status"], unlinked(was.get("result"))) != now:
             faults.append(f"{case.id} {case.name} was {was['status']} with {was.get('result')}, and is {now}")
     shown = f"{seen:,} watched, {len(faults)} changed"
     return Row(
@@ -138,7 +144,7 @@ def stays(facts: Facts) -> Row:
     )
 
 
-def _unlinked(result: Any) -> Any:
+def unlinked(result: Any) -> Any:
     """Give a result without the link to its file, which the gateway makes and the job book leaves empty."""
     if isinstance(result, dict) and isinstance(result.get("file"), dict):
         return {**result, "file": {**result["file"], "url": ""}}

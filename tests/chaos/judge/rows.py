@@ -2,7 +2,23 @@
 
 from collections.abc import Iterator
 
-from tests.chaos.judge import ends, health, limits, outputs, recovery, results, streams, wishes, work
+from tests.chaos.judge import (
+    attempts,
+    costs,
+    ends,
+    failures,
+    health,
+    lateness,
+    limits,
+    outputs,
+    pauses,
+    recovery,
+    results,
+    streams,
+    told,
+    wishes,
+    work,
+)
 from tests.chaos.judge.evidence import Facts
 from tests.chaos.row import Row
 
@@ -18,13 +34,19 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield ends.ended_once(facts)
     yield work.requests(facts)
     yield work.runs(facts)
-    yield work.attempts(facts)
+    yield attempts.caused(facts)
+    yield attempts.counted(facts)
+    yield failures.told(facts)
+    yield pauses.retried(facts)
+    yield costs.usage(facts)
     yield results.llm_results(facts)
     yield results.sync_results(facts)
     yield results.stays(facts)
     yield streams.streams(facts)
+    yield told.told(facts)
     yield wishes.one_per_key(facts)
     yield wishes.delays(facts)
+    yield lateness.begins(facts)
     yield wishes.expiry(facts)
     yield wishes.cancels(facts)
     yield wishes.retries(facts)
@@ -33,6 +55,7 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield outputs.mails(facts)
     yield outputs.files(facts)
     yield outputs.webhooks(facts)
+    yield lateness.webhooks(facts)
     yield outputs.schedules(facts)
     yield ends.poisons(facts)
     yield from recovery.recovery(facts)
@@ -40,5 +63,6 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield from limits.used(facts)
     yield health.woken(facts)
     yield health.orderly(facts)
+    yield health.kept(facts)
     yield health.done(facts)
     yield from health.special(facts)

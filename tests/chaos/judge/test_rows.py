@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.judge import ends, limits, outputs, recovery, results, streams, wishes, work
+from tests.chaos.judge import ends, lateness, limits, outputs, recovery, results, streams, wishes, work
 from tests.chaos.judge.evidence import Facts
 from tests.chaos.judge.made_up import (
     AT,
@@ -36,12 +36,15 @@ from tests.chaos.judge.wrong_facts import (
     noted,
     planned,
 )
+from tests.chaos.judge.wrong_outside import OUTSIDE, TOLD_RIGHT
+from tests.chaos.judge.wrong_wishes import WRONG as WRONG_WISHES
 from tests.chaos.plan.model import Limit
 from tests.chaos.row import Row
 
 
 @pytest.mark.parametrize(
-    ("row", "found"), [pytest.param(row, found, id=f"{row.__name__}: {why}") for row, why, found in WRONG]
+    ("row", "found"),
+    [pytest.param(row, found, id=f"{row.__name__}: {why}") for row, why, found in [*WRONG, *OUTSIDE, *WRONG_WISHES]],
 )
 def test_what_is_wrong_is_noticed(row: Judge, found: Facts) -> None:
     assert faults(row, found)
@@ -62,8 +65,6 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
     (work.requests, "a faulty answer", facts(case(1, "chat", requests=TWICE))),
     (work.requests, "a kill", facts(case(1, "chat", requests=KILLED, hits=[hit("SIGKILL", 1.5)]))),
     (work.requests, "a restart", facts(case(1, "chat", requests=KILLED, hits=[hit("SIGTERM", 1.5)]))),
-    (work.attempts, "a faulty answer", facts(case(1, "chat", job=again(("provider_error", 1.3)), requests=TWICE))),
-    (work.attempts, "a kill", facts(case(1, "chat", job=again(("worker_crash", 7.6)), hits=[hit("SIGKILL", 1.5)]))),
     (
         results.llm_results,
         "a fenced run's late request",
@@ -79,6 +80,36 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
     ),
     (streams.streams, "resumed", facts(noted(case(1, "chat", events=[]), told=told(1, 2, 3, 4)))),
     (wishes.delays, "in time", facts(case(1, "chat", planned=planned(delay="0.9")))),
+    (lateness.begins, "in time", facts(case(1, "chat", planned=planned(run_at="0.9")))),
+    (
+        lateness.begins,
+        "late by a hit",
+        facts(
+            case(
+                1,
+                "chat",
+                planned=planned(delay="2"),
+                requests=[request(1, 1, came=AT + 11)],
+                hits=[hit("SIGKILL", 2.1)],
+            )
+        ),
+    ),
+    (
+        lateness.begins,
+        "Redis was away",
+        facts(
+            case(1, "chat", planned=planned(delay="2"), requests=[request(1, 1, came=AT + 11)]),
+            outages=Spans([(AT + 2, AT + 8)]),
+        ),
+    ),
+    (
+        lateness.webhooks,
+        "its sender was hit",
+        facts(
+            case(1, "chat", planned=planned(webhook_url="x"), calls=[call(1, at=AT + 33)]),
+            deeds=[deed("SIGKILL", began=2.2)],
+        ),
+    ),
     (outputs.mails, "again after a lost answer", facts(case(1, "email", mails=[mail(1, answer="lost"), mail(1)]))),
     (outputs.mails, "again after a hit", facts(case(1, "email", mails=[mail(1), mail(1)], hits=[hit("SIGKILL", 1)]))),
     (
@@ -177,13 +208,14 @@ def test_a_stop_of_redis_that_was_over_before_is_no_excuse() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "found"), [pytest.param(row, found, id=f"{row.__name__}: {why}") for row, why, found in RIGHT]
+    ("row", "found"),
+    [pytest.param(row, found, id=f"{row.__name__}: {why}") for row, why, found in [*RIGHT, *TOLD_RIGHT]],
 )
 def test_what_has_a_cause_is_right(row: Judge, found: Facts) -> None:
     assert not faults(row, found)
 
 
-ROWS: list[Judge] = list(dict.fromkeys(row for row, _, _ in WRONG))
+ROWS: list[Judge] = list(dict.fromkeys(row for row, _, _ in [*WRONG, *WRONG_WISHES]))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.__name__)

@@ -10,39 +10,35 @@ from tests.chaos.row import Row
 
 STOPPED_WITHIN = 2.0  # seconds from the answer to a cancel
 BEGUN_WITHIN = 2.0  # seconds from a job's claim to its first request, at most, where no limit holds it
+SAID_EVERY = 0.4  # seconds from a journal line to the next one, at most
 TICK = 0.002  # seconds: the job book counts in whole milliseconds
 
 
 def delays(facts: Facts) -> Row:
     """Nothing starts before its `delay` or its `run_at`."""
-    faults, late, apart = [], [], 0
+    faults, late, apart = [], list[float](), 0
+    kinds = {"delay": 0, "run_at": 0}
     for case in facts.cases:
-        due, retry = _due(case), case.notes.retry
+        due, retry = facts.due(case), case.notes.retry
         if due is None or not case.signs or (retry and case.signs[0].at >= retry.sent):
             continue  # a retry starts at once
         if facts.jumps.touch(case.notes.sent, due + 1):
             apart += 1
             continue
         late.append(case.signs[0].at - due)
+        kinds["run_at" if "run_at" in case.planned.query else "delay"] += 1
         if late[-1] < -TICK:
             faults.append(f"{case.id} {case.name} began {-late[-1]:.2f} s too early")
-    shown = f"{len(late):,} jobs, {len(faults)} too early"
+    shown = f"{kinds['delay']:,} with a delay, {kinds['run_at']:,} with run_at, {len(faults)} too early"
     shown += f"; half began within {sorted(late)[len(late) // 2]:.1f} s after it" if late else ""
     return Row(
         goal="nothing starts before its delay or run_at",
         measured=shown,
         faults=faults,
-        samples=len(late),
-        least=facts.least(6, 300),
+        samples=min(kinds.values()),
+        least=facts.least(4, 150),
         apart=f"{apart} while a clock had jumped" if apart else "",
     )
-
-
-def _due(case: Case) -> float | None:
-    query = case.planned.query
-    if "run_at" in query:
-        return moment(query["run_at"])
-    return case.notes.sent + float(query["delay"]) if "delay" in query else None
 
 
 def expiry(facts: Facts) -> Row:
@@ -84,8 +80,12 @@ def _wrong_expiry(facts: Facts, case: Case) -> Iterator[str]:
 
 
 def cancels(facts: Facts) -> Row:
-    """Who is cancelled stays so, and its work is stopped within 2 s: the provider sees its client leave."""
-    faults, waiting, apart, took = [], 0, 0, list[float]()
+    """Who is cancelled stays so, and its work is stopped within 2 s.
+
+    The provider sees its client leave, and the journal gets no more lines.
+    """
+    faults, waiting, apart = [], 0, 0
+    took: dict[str, list[float]] = {"LLM": [], "sync": []}
     for case in facts.cases:
         wish = case.notes.cancel
         if wish is None or wish.status != 200 or wish.again or case.job is None:
@@ -94,15 +94,16 @@ def cancels(facts: Facts) -> Row:
             apart += 1
             continue
         waiting += not case.signs
-        took += [end - wish.answered for end in _ends(case, wish.answered)]
+        took["LLM" if case.llm else "sync"] += [end - wish.answered for end in _ends(case, wish.answered)]
         faults += [f"{case.id} {case.name} {why}" for why in _wrong_cancel(facts, case, wish)]
-    shown = f"{waiting} waiting, {len(took)} running, {len(faults)} wrong"
-    shown += f"; work ended within {max(took):.1f} s" if took else ""
+    running = ", ".join(f"{len(ends)} running {pool} jobs" for pool, ends in took.items())
+    shown = f"{waiting} waiting, {running}, {len(faults)} wrong"
+    shown += f"; work ended within {max(longest):.1f} s" if (longest := took["LLM"] + took["sync"]) else ""
     return Row(
         goal="a cancel stops the work within 2 s",
         measured=shown,
         faults=faults,
-        samples=min(waiting, len(took)),
+        samples=min(waiting, *map(len, took.values())),
         least=facts.least(1, 20),
         apart=f"{apart} of a second that Redis lost" if apart else "",
         speed=True,
@@ -112,8 +113,9 @@ def cancels(facts: Facts) -> Row:
 def _ends(case: Case, cancelled: float) -> list[float]:
     """Give the ends of the work that was under way when a cancel was answered."""
     ends = [request.ended or float("inf") for request in case.requests if request.came <= cancelled]
-    ends += [run.ended for run in case.runs if run.began <= cancelled and run.ended]
-    return [end for end in ends if end > cancelled]
+    ends = [end for end in ends if end > cancelled]
+    # A run that is killed leaves no line: it lasted until the one before.
+    return ends + [max(run.last, cancelled) for run in case.runs if run.began <= cancelled < run.last + SAID_EVERY]
 
 
 def _wrong_cancel(facts: Facts, case: Case, wish: Wish) -> Iterator[str]:
@@ -134,7 +136,7 @@ def _stops(facts: Facts, case: Case, at: float) -> float:
     """Give the seconds after a cancel in which the worker was stopped or Redis away: nobody could carry it out."""
     end = at + 60
     stopped = max(
-        ((hit.deed.ended or end) - at for hit in case.hits if hit.deed.kind == "SIGSTOP" and hit.at <= at + 2),
+        (min(hit.over, end) - at for hit in case.hits if hit.deed.kind == "SIGSTOP" and hit.at <= at + 2),
         default=0.0,
     )
     return max(0.0, stopped) + facts.away.within(at, at + STOPPED_WITHIN + max(0.0, stopped))

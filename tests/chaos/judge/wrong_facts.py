@@ -6,7 +6,7 @@ from typing import Any
 
 from tandem.shared.jobs.events import Event, Kind
 from tandem.shared.jobs.model import Status
-from tests.chaos.judge import ends, health, outputs, recovery, results, streams, wishes, work
+from tests.chaos.judge import ends, health, outputs, recovery, results, streams, work
 from tests.chaos.judge.evidence import Case, Facts, Hit
 from tests.chaos.judge.made_up import (
     AT,
@@ -110,25 +110,6 @@ WRONG: list[tuple[Judge, str, Facts]] = [
     (work.requests, "no answer taken", facts(case(1, "chat", requests=[request(1, 1, taken=False)]))),
     (work.runs, "ran twice in peace", facts(case(1, "journal", runs=[run(1, token="a"), run(1, token="b")]))),
     (work.runs, "no run ended", facts(case(1, "journal", runs=[run(1, token="a", ended=None)]))),
-    (work.attempts, "no cause", facts(case(1, "chat", job=again(("provider_error", 1.2))))),
-    (
-        work.attempts,
-        "a crash of a restart",
-        facts(case(1, "chat", job=again(("worker_crash", 9)), hits=[hit("SIGTERM", 2)])),
-    ),
-    (
-        work.attempts,
-        "a crash before the hit",
-        facts(case(1, "chat", job=again(("worker_crash", 3)), hits=[hit("SIGKILL", 9)])),
-    ),
-    (work.attempts, "long after", facts(case(1, "chat", job=again(("provider_error", 40)), requests=TWICE))),
-    (work.attempts, "a 429", facts(case(1, "chat", job=again(("x", 1.2)), requests=[request(1, 1, fault="limited")]))),
-    (work.attempts, "burnt without an entry", facts(case(1, "chat", job=job(1, "chat", attempt=2)))),
-    (
-        work.attempts,
-        "one hit, two crashes",
-        facts(case(1, "chat", job=again(("worker_crash", 7), ("worker_crash", 8)), hits=[hit("SIGKILL", 1)])),
-    ),
     (results.llm_results, "another's", facts(case(1, "chat", job=again(number=7)))),
     (results.llm_results, "of a faulty answer", facts(case(1, "chat", job=again(number=1), requests=TWICE))),
     (
@@ -163,68 +144,6 @@ WRONG: list[tuple[Judge, str, Facts]] = [
         "other words",
         facts(noted(case(1, "chat", events=[Event(1, Kind.DELTA, "x")]), told=told(1, 2))),
     ),
-    (wishes.one_per_key, "two jobs", facts(noted(case(1, "chat"), ids={"id-1", "id-2"}))),
-    (wishes.one_per_key, "a conflict taken", facts(noted(case(1, "chat"), conflict=202))),
-    (wishes.delays, "early", facts(case(1, "chat", planned=planned(delay="2")))),
-    (wishes.delays, "early", facts(case(1, "chat", planned=planned(run_at="2026-01-01T00:00:09Z")))),
-    (
-        wishes.expiry,
-        "at once",
-        facts(case(1, "chat", planned=planned(expires_in="5"), requests=[], job=job(1, "chat", status=Status.EXPIRED))),
-    ),
-    (
-        wishes.expiry,
-        "expired, and worked",
-        facts(case(1, "chat", planned=planned(expires_in="1.5"), job=job(1, "chat", status=Status.EXPIRED))),
-    ),
-    (
-        wishes.expiry,
-        "late",
-        facts(case(1, "chat", planned=planned(expires_in="1"), requests=[request(1, 1, came=AT + 9)])),
-    ),
-    (wishes.cancels, "not cancelled", facts(noted(case(1, "chat"), cancel=wish(0.2)))),
-    (
-        wishes.cancels,
-        "its request stayed open",
-        facts(
-            noted(
-                case(1, "chat", requests=[request(1, 1, ended=AT + 5)], job=job(1, "chat", status=Status.CANCELLED)),
-                cancel=wish(1.5),
-            )
-        ),
-    ),
-    (
-        wishes.cancels,
-        "it went on to its end",
-        facts(
-            noted(
-                case(1, "journal", runs=[run(1, token="a", ended=AT + 9)], job=job(1, "x", status=Status.CANCELLED)),
-                cancel=wish(1.5),
-            )
-        ),
-    ),
-    (
-        wishes.cancels,
-        "it worked after that",
-        facts(
-            noted(
-                case(1, "chat", requests=[request(1, 1, came=AT + 9)], job=job(1, "chat", status=Status.CANCELLED)),
-                cancel=wish(1),
-            )
-        ),
-    ),
-    (wishes.retries, "did nothing", facts(noted(case(1, "chat"), cancel=wish(2), retry=wish(3, 202)))),
-    (
-        wishes.retries,
-        "stayed cancelled",
-        facts(noted(case(1, "chat", job=job(1, "chat", status=Status.CANCELLED)), cancel=wish(2), retry=wish(3, 202))),
-    ),
-    (
-        wishes.retries,
-        "counts on",
-        facts(noted(case(1, "chat", job=job(1, "chat", attempt=2)), cancel=wish(0.2), retry=wish(0.4, 202))),
-    ),
-    (wishes.retries, "refused", facts(noted(case(1, "chat"), cancel=wish(0.2), retry=wish(0.4, 404)))),
     (outputs.mails, "nothing sent", facts(case(1, "email", mails=[mail(1, answer="cut")]))),
     (outputs.mails, "two ids", facts(case(1, "email", mails=[mail(1, answer="lost"), mail(1, message_id="<y>")]))),
     (

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.chaos.load.client import Answer, Client, session
@@ -63,6 +64,8 @@ class Load:
         query = dict(planned.query)
         if path := query.get("webhook_url"):
             query["webhook_url"] = self._receiver + path
+        if seconds := query.get("run_at"):
+            query["run_at"] = f"{datetime.fromtimestamp(self.seen.began + float(seconds), UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
         answer = await client.ask(planned, "POST", f"/v1/{planned.task}", json=planned.body, params=query)
         if answer.status in {200, 202}:
             notes.ids.add(answer.body["id"])
@@ -75,6 +78,8 @@ class Load:
             other = {**planned.body, "temperature": 0.5}
             notes.conflict = (await client.ask(planned, "POST", "/v1/chat", json=other)).status
         if planned.cancel is not None:
+            if planned.begun:
+                await self._begins(client, planned, job)
             await asyncio.sleep(planned.cancel)
             notes.cancel = _wish(await client.ask(planned, "POST", f"/v1/jobs/{job}/cancel"))
             if notes.cancel.status == 200 and planned.retry:
@@ -93,6 +98,14 @@ class Load:
             await self._retry(client, planned, job, notes)
             if notes.retry and notes.retry.status in {200, 202}:
                 await self._end(client, planned, job, notes)
+
+    async def _begins(self, client: Client, planned: Submission, job: str) -> None:
+        """Wait until it runs, or never will."""
+        while True:
+            answer = await client.ask(planned, "GET", f"/v1/jobs/{job}")
+            if answer.status == 404 or (answer.status == 200 and answer.body["status"] in {"running", *FINAL}):
+                return
+            await asyncio.sleep(0.2)
 
     async def _end(self, client: Client, planned: Submission, job: str, notes: Notes) -> dict[str, Any] | None:
         """Give the finished job; None if nobody knows it."""

@@ -1,7 +1,8 @@
 """`make chaos-mutants`: the fault run must notice what is broken on purpose.
 
-Each patch in this folder breaks a copy of the sources; a short fault run on it must find something wrong with a goal
-with which nothing is wrong when nothing is broken. Ends with 1 if one goes unnoticed.
+Each patch in this folder breaks a copy of the sources, and names the goal that must show it: a short fault run on the
+copy must find something wrong with that one, and nothing if nothing is broken. Patches that have nothing to do with
+each other share a run. Ends with 1 if one goes unnoticed.
 """
 
 import argparse
@@ -12,15 +13,17 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.chaos.mutants.mutant import CONTROL, Mutant, Verdict, copy, judge, mutants
+from tests.chaos.mutants.groups import groups
+from tests.chaos.mutants.mutant import CONTROL, Group, Mutant, Verdict, copy, judge, mutants
 
 RUN = ["--seed", "1", "--jobs", "300", "--rate", "12", "--every", "2.2", "--deadline", "100"]
 AT_ONCE = max(2, os.cpu_count() or 2)  # runs side by side: once their processes are up they wait most of the time
 DEADLINE = 300.0  # seconds for a run with all that is around it
-Run = Callable[[Mutant], Awaitable[Verdict]]
+Run = Callable[[Group], Awaitable[Verdict]]
 
 
 def main() -> None:
@@ -48,12 +51,11 @@ async def report(chosen: Sequence[Mutant], at_once: int) -> int:
     began, unnoticed = time.monotonic(), 0
     _say("| broken | what | noticed by |\n|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
-        async for verdict, goals in verdicts(chosen, lambda mutant: run(mutant, Path(temporary)), at_once):
-            _say(line(verdict.mutant, goals))
-            if verdict.faults and (goals or verdict.mutant is CONTROL):
-                continue
-            _say(verdict.output)  # why it tells nothing
-            unnoticed += verdict.mutant is not CONTROL
+        async for found in findings(chosen, lambda group: run(group, Path(temporary)), at_once):
+            _say(found.line)
+            if not (found.goals or (found.mutant is None and found.verdict.faults)):
+                _say(found.verdict.output)  # why it tells nothing
+                unnoticed += found.mutant is not None
     minutes = (time.monotonic() - began) / 60
     _say(f"\n{len(chosen) - unnoticed} of {len(chosen)} noticed, in {minutes:.1f} minutes")
     return unnoticed
@@ -69,47 +71,59 @@ def choose(known: Sequence[Mutant], only: str, rotate: int) -> Sequence[Mutant]:
     return [known[(first + i) % len(known)] for i in range(rotate)]
 
 
-async def verdicts(chosen: Sequence[Mutant], run: Run, at_once: int) -> AsyncIterator[tuple[Verdict, list[str]]]:
-    """Run the control and the mutants; gives each mutant with the goals that show what is broken.
+@dataclass(frozen=True)
+class Finding:
+    """What a run said of a mutant, or of none (the control): `goals` show it, or are what is wrong with the control."""
 
-    What tells nothing beside others runs once more, alone: a mutant that went unnoticed and, before it, a control with
-    which something was wrong or that came to no table. Without a control nothing is noticed.
+    mutant: Mutant | None
+    goals: list[str]
+    verdict: Verdict
+
+    @property
+    def line(self) -> str:
+        """A line of the table."""
+        name, what = (self.mutant.name, self.mutant.what) if self.mutant else ("control", "Nothing is broken.")
+        return f"| {name} | {what} | {'; '.join(self.goals) or 'nothing'} |"
+
+
+async def findings(chosen: Sequence[Mutant], run: Run, at_once: int) -> AsyncIterator[Finding]:
+    """Run the control, and the mutants in groups; gives each mutant with the goals of its own that show it.
+
+    What tells nothing has another run, with no run beside it: a mutant that went unnoticed in its group and, before it,
+    a control that came to no table or hides one. Without a control nothing is noticed.
     """
-    places = asyncio.Semaphore(at_once)
+    places, shared = asyncio.Semaphore(at_once), groups(chosen)
 
-    async def in_turn(mutant: Mutant) -> Verdict:
+    async def in_turn(group: Group) -> Verdict:
         async with places:
-            return await run(mutant)
+            return await run(group)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(in_turn(mutant)) for mutant in (CONTROL, *chosen)]
-    control, *runs = [task.result() for task in tasks]
-    shown = [_shown(verdict, control) for verdict in runs]
-    yield control, sorted(control.wrong)
-    if not all(shown) and (control.wrong or not control.faults):
+    async with asyncio.TaskGroup() as tasks:
+        control_run, *group_runs = [tasks.create_task(in_turn(group)) for group in (CONTROL, *shared)]
+    control = control_run.result()
+    runs = {mutant: task.result() for group, task in zip(shared, group_runs, strict=True) for mutant in group}
+    found = [_finding(mutant, runs[mutant], control) for mutant in chosen]
+    yield Finding(None, sorted(control.wrong), control)
+    unseen = [each.mutant for each in found if each.mutant and not each.goals]
+    if unseen and (not control.faults or any(mutant.noticed(control.wrong) for mutant in unseen)):
         control = await run(CONTROL)
-        yield control, sorted(control.wrong)
-    for verdict, goals in zip(runs, shown, strict=True):
-        if goals:
-            yield verdict, goals
+        yield Finding(None, sorted(control.wrong), control)
+    for each in found:
+        if each.mutant in unseen:
+            yield _finding(each.mutant, await run((each.mutant,)), control)
         else:
-            again = await run(verdict.mutant)
-            yield again, _shown(again, control)
+            yield each
 
 
-def _shown(verdict: Verdict, control: Verdict) -> list[str]:
-    """Give the goals with which something is wrong only because of what is broken."""
-    return sorted(verdict.wrong - control.wrong) if control.faults else []
+def _finding(mutant: Mutant, verdict: Verdict, control: Verdict) -> Finding:
+    """Look for goals with which something is wrong only because of what is broken."""
+    return Finding(mutant, mutant.noticed(verdict.wrong - control.wrong) if control.faults else [], verdict)
 
 
-async def run(mutant: Mutant, folder: Path) -> Verdict:
+async def run(group: Group, folder: Path) -> Verdict:
     """Do a run in a folder of its own."""
-    source = await asyncio.to_thread(copy, mutant, Path(tempfile.mkdtemp(prefix=mutant.name, dir=folder)) / "sources")
-    return await judge(mutant, source, RUN, seconds=DEADLINE)
-
-
-def line(mutant: Mutant, goals: Sequence[str]) -> str:
-    return f"| {mutant.name} | {mutant.what} | {'; '.join(goals) or 'nothing'} |"
+    source = await asyncio.to_thread(copy, group, Path(tempfile.mkdtemp(dir=folder)) / "sources")
+    return await judge(source, RUN, seconds=DEADLINE)
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""A mutant: the sources with one thing broken on purpose, and the fault run on them."""
+"""A mutant: one thing that is broken on purpose in a copy of the sources, and the fault run on that."""
 
 import asyncio
 import json
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,46 +19,69 @@ from tests.support.sources import UNTOLD, copy_sources
 
 PATCHES = Path(__file__).parent
 GRACE = 20.0  # seconds for a run that is told to end what it started
-NOISY = ("recovery", "% used")  # in the names of goals that a busy machine misses: they tell nothing here
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """What is broken; without a patch it is the control, in which nothing is."""
+    """What is broken, and a part of the name of the goal that must show it: what else turns tells nothing.
+
+    `also` are goals that it breaks, too: no mutant that is to be seen by them shares a run with it. `alone`: it breaks
+    so much that none does.
+    """
 
     name: str
     what: str
-    patch: Path | None = None
+    row: str
+    patch: Path
+    also: tuple[str, ...] = ()
+    alone: bool = False
+
+    @property
+    def files(self) -> set[str]:
+        """The files that it changes."""
+        return {line.removeprefix("+++ b/") for line in self.patch.read_text().splitlines() if line.startswith("+++ ")}
+
+    def noticed(self, wrong: Iterable[str]) -> list[str]:
+        """Give those of the goals that show it."""
+        return sorted(goal for goal in wrong if self.row in goal)
+
+
+Group = tuple[Mutant, ...]  # what is broken in one run; nothing: the control
+CONTROL: Group = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the fault run said of a mutant: what is wrong with each goal; nothing at all if it came to no table."""
+    """What a fault run said: what is wrong with each goal; nothing at all if it came to no table."""
 
-    mutant: Mutant
     output: str
     faults: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def wrong(self) -> set[str]:
         """The goals with which something is wrong; to have too few samples is not enough."""
-        return {goal for goal, faults in self.faults.items() if faults and not any(word in goal for word in NOISY)}
-
-
-CONTROL = Mutant("control", "Nothing is broken.")
+        return {goal for goal, faults in self.faults.items() if faults}
 
 
 def mutants() -> list[Mutant]:
-    """All there are, in the order of their numbers. A patch begins with a line that says what it breaks."""
-    return [Mutant(path.stem, path.read_text().partition("\n")[0], path) for path in sorted(PATCHES.glob("*.patch"))]
+    """All there are, in the order of their numbers."""
+    return [read(path) for path in sorted(PATCHES.glob("*.patch"))]
 
 
-def copy(mutant: Mutant, target: Path) -> Path:
-    """Copy the sources and break them. Raises CalledProcessError: the patch does not fit the sources any more."""
+def read(patch: Path) -> Mutant:
+    """Read a patch: what it breaks, `Row: …`, perhaps `Also: …; …` and `Alone: why`, an empty line, the difference."""
+    what, *lines = patch.read_text().partition("\n\n")[0].splitlines()
+    heads = dict(line.split(": ", 1) for line in lines)
+    also = tuple(heads["Also"].split("; ")) if "Also" in heads else ()
+    return Mutant(patch.stem, what, heads["Row"], patch, also, "Alone" in heads)
+
+
+def copy(group: Group, target: Path) -> Path:
+    """Copy the sources and break them. Raises CalledProcessError: a patch does not fit the sources any more."""
     copy_sources(target)
     for name in ("tests", "bench"):  # the run, and what its report says of the machine
         shutil.copytree(ROOT / name, target / name, ignore=UNTOLD)
-    if mutant.patch:
+    for mutant in group:
         apply(mutant.patch, target)
     return target
 
@@ -73,7 +97,7 @@ def apply(patch: Path, folder: Path, *options: str) -> None:
     subprocess.run(command, cwd=folder, env=env, check=True)
 
 
-async def judge(mutant: Mutant, source: Path, options: list[str], *, seconds: float) -> Verdict:
+async def judge(source: Path, options: list[str], *, seconds: float) -> Verdict:
     """Do the fault run on a copy, for `seconds` at most; it leaves no process behind, also when it is cancelled."""
     faults = source / "faults.json"
     command = [sys.executable, "-m", "tests.chaos", *options, "--json", str(faults)]
@@ -88,7 +112,7 @@ async def judge(mutant: Mutant, source: Path, options: list[str], *, seconds: fl
             await _end(process)
         log.seek(0)
         output = log.read()
-    return Verdict(mutant, output, json.loads(faults.read_text()) if faults.exists() else {})
+    return Verdict(output, json.loads(faults.read_text()) if faults.exists() else {})
 
 
 async def _end(process: Process) -> None:

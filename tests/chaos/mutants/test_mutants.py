@@ -3,25 +3,38 @@
 import asyncio
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from tests.chaos.mutants.__main__ import choose, verdicts
-from tests.chaos.mutants.mutant import CONTROL, Mutant, Verdict, apply, copy, judge, mutants
+from tests.chaos.judge.made_up import case, facts
+from tests.chaos.judge.rows import judge as judge_rows
+from tests.chaos.mutants.__main__ import Finding, choose, findings
+from tests.chaos.mutants.groups import groups
+from tests.chaos.mutants.mutant import Group, Mutant, Verdict, apply, copy, judge, mutants
+from tests.chaos.plan.make import make
+from tests.chaos.plan.model import Limit
 from tests.support.processes import ROOT, until
 
 ALL = mutants()
+PLAN = make(1, jobs=300, rate=12, every=2.2)
 
 
 @pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.name)
 def test_a_patch_fits_the_sources(mutant: Mutant) -> None:
     assert mutant.what.endswith(".")
-    assert mutant.patch is not None
     apply(mutant.patch, ROOT, "--check")
+
+
+@pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.name)
+def test_a_patch_names_goals_that_there_are(mutant: Mutant) -> None:
+    everything = facts(case(1, "chat"), limits={"m": Limit(rpm=60, tpm=600)}, planned_deeds=PLAN.deeds)
+    goals = [row.goal for row in judge_rows(everything)]
+    for part in (mutant.row, *mutant.also):
+        assert any(part in goal for goal in goals), f"there is no goal {part!r}"
 
 
 def test_a_copy_is_broken_also_within_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +42,7 @@ def test_a_copy_is_broken_also_within_another_repository(tmp_path: Path, monkeyp
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
     monkeypatch.setenv("HOME", "/nonexistent")
-    source = copy(ALL[3], tmp_path / "within" / "copy")
+    source = copy((ALL[3],), tmp_path / "within" / "copy")
     handler = Path("llm_worker/handlers/chat.py")
     assert (source / handler).read_text() != (ROOT / handler).read_text()
     subprocess.run([sys.executable, "-m", "tests.chaos", "--help"], cwd=source, check=True)
@@ -41,70 +54,128 @@ def test_some_may_be_chosen() -> None:
     assert choose(ALL, "", 0) == ALL
 
 
+# --- who shares a run with whom
+
+
+def mutant(name: str, row: str, *, file: str = "", folder: Path, **more: Any) -> Mutant:
+    patch = folder / f"{name}.patch"
+    patch.write_text(f"What it breaks.\n\n--- a/{file or name}\n+++ b/{file or name}\n")
+    return Mutant(name, "What it breaks.", row, patch, **more)
+
+
+def test_what_has_nothing_in_common_shares_a_run(tmp_path: Path) -> None:
+    lost, twice = mutant("a", "is lost", folder=tmp_path), mutant("b", "ends once", folder=tmp_path)
+    same_file = mutant("c", "streams", file="a", folder=tmp_path)
+    same_row = mutant("d", "nothing is lost", folder=tmp_path)
+    hides = mutant("e", "webhooks", folder=tmp_path, also=("each ends once, and so on",))
+    alone = mutant("f", "mails", folder=tmp_path, alone=True)
+    chosen = [lost, twice, same_file, same_row, hides, alone]
+    assert groups(chosen) == [(lost, twice), (same_file, same_row, hides), (alone,)]
+
+
+def test_a_run_has_no_more_than_four(tmp_path: Path) -> None:
+    chosen = [mutant(str(number), f"goal {number}", folder=tmp_path) for number in range(9)]
+    assert [len(group) for group in groups(chosen)] == [4, 4, 1]
+
+
+def test_all_of_a_group_are_broken(tmp_path: Path) -> None:
+    group = next(group for group in groups(ALL) if len(group) > 1)
+    source = copy(group, tmp_path / "copy")
+    for file in set().union(*(mutant.files for mutant in group)):
+        assert (source / file).read_text() != (ROOT / file).read_text()
+
+
 # --- who tells nothing beside others runs once more, alone
 
 FINE: dict[str, list[str]] = {"nothing is lost": [], "each ends once": []}
 LOST = {**FINE, "nothing is lost": ["job 1"]}
 TWICE = {**FINE, "each ends once": ["job 2"]}
 NO_TABLE: dict[str, list[str]] = {}
-A, B = ALL[:2]
+
+
+@pytest.fixture
+def a(tmp_path: Path) -> Mutant:
+    return mutant("a", "nothing is lost", folder=tmp_path)
+
+
+@pytest.fixture
+def b(tmp_path: Path) -> Mutant:
+    return mutant("b", "ends once", folder=tmp_path)
+
+
+@pytest.fixture
+def c(tmp_path: Path) -> Mutant:
+    """To be seen as `a` is: they share no run."""
+    return mutant("c", "is lost", folder=tmp_path)
 
 
 class Runs:
-    """Runs whose verdicts are known; counts who runs side by side with whom."""
+    """Runs whose verdicts are known, by what is broken; counts who runs side by side with whom."""
 
-    def __init__(self, *faults: tuple[Mutant, dict[str, list[str]]]) -> None:
+    def __init__(self, *faults: tuple[str, dict[str, list[str]]]) -> None:
         self._faults = list(faults)
-        self.done: Counter[str] = Counter()
+        self.done: list[str] = []
         self.beside: list[int] = []
         self._now = 0
 
-    async def __call__(self, mutant: Mutant) -> Verdict:
+    async def __call__(self, group: Group) -> Verdict:
         self._now += 1
         self.beside.append(self._now)
         await asyncio.sleep(0)
         self._now -= 1
-        self.done[mutant.name] += 1
-        found = next(entry for entry in self._faults if entry[0] is mutant)
+        names = " ".join(mutant.name for mutant in group) or "control"
+        self.done.append(names)
+        found = next(entry for entry in self._faults if entry[0] == names)
         self._faults.remove(found)
-        return Verdict(mutant, "output", found[1])
+        return Verdict("output", found[1])
 
 
-async def said(verdicts: AsyncIterator[tuple[Verdict, list[str]]]) -> list[tuple[str, list[str]]]:
-    return [(verdict.mutant.name, goals) async for verdict, goals in verdicts]
+async def said(found: AsyncIterator[Finding]) -> list[tuple[str, list[str]]]:
+    return [(each.mutant.name if each.mutant else "control", each.goals) async for each in found]
 
 
-async def test_what_is_noticed_runs_once() -> None:
-    runs = Runs((CONTROL, FINE), (A, LOST), (B, TWICE))
-    expected = [("control", []), (A.name, ["nothing is lost"]), (B.name, ["each ends once"])]
-    assert await said(verdicts([A, B], runs, 4)) == expected
-    assert runs.beside == [1, 2, 3]
+async def test_what_is_noticed_runs_once(a: Mutant, b: Mutant) -> None:
+    runs = Runs(("control", FINE), ("a b", {**LOST, "each ends once": ["job 3"]}))
+    expected = [("control", []), ("a", ["nothing is lost"]), ("b", ["each ends once"])]
+    assert await said(findings([a, b], runs, 4)) == expected
+    assert runs.beside == [1, 2]
 
 
-async def test_what_goes_unnoticed_runs_once_more_alone() -> None:
-    runs = Runs((CONTROL, FINE), (A, FINE), (B, NO_TABLE), (A, LOST), (B, FINE))
-    assert await said(verdicts([A, B], runs, 4)) == [("control", []), (A.name, ["nothing is lost"]), (B.name, [])]
+async def test_only_its_own_goal_shows_a_mutant(a: Mutant) -> None:
+    runs = Runs(("control", FINE), ("a", TWICE), ("a", TWICE))
+    assert (await said(findings([a], runs, 4)))[-1] == ("a", [])
+
+
+async def test_what_goes_unnoticed_runs_once_more_alone(a: Mutant, b: Mutant, c: Mutant) -> None:
+    runs = Runs(("control", FINE), ("a b", TWICE), ("c", NO_TABLE), ("a", LOST), ("c", FINE))
+    expected = [("control", []), ("a", ["nothing is lost"]), ("b", ["each ends once"]), ("c", [])]
+    assert await said(findings([a, b, c], runs, 4)) == expected
     assert runs.beside == [1, 2, 3, 1, 1]
-    assert runs.done == {"control": 1, A.name: 2, B.name: 2}
+    assert runs.done[3:] == ["a", "c"]
 
 
-async def test_what_the_control_hides_is_looked_at_beside_a_control_of_its_own() -> None:
-    runs = Runs((CONTROL, LOST), (A, LOST), (B, TWICE), (CONTROL, FINE), (A, LOST))
-    shown = await said(verdicts([A, B], runs, 4))
+async def test_what_the_control_hides_is_looked_at_beside_a_control_of_its_own(a: Mutant, b: Mutant) -> None:
+    both = {**LOST, "each ends once": ["job 3"]}
+    runs = Runs(("control", LOST), ("a b", both), ("control", FINE), ("a", LOST))
     expected = [
         ("control", ["nothing is lost"]),
         ("control", []),
-        (A.name, ["nothing is lost"]),
-        (B.name, ["each ends once"]),
+        ("a", ["nothing is lost"]),
+        ("b", ["each ends once"]),
     ]
-    assert shown == expected
+    assert await said(findings([a, b], runs, 4)) == expected
 
 
-async def test_without_a_control_all_run_again_and_without_a_second_one_nothing_is_noticed() -> None:
-    runs = Runs((CONTROL, NO_TABLE), (A, LOST), (CONTROL, FINE), (A, LOST))
-    assert (await said(verdicts([A], runs, 4)))[-1] == (A.name, ["nothing is lost"])
-    runs = Runs((CONTROL, NO_TABLE), (A, LOST), (CONTROL, NO_TABLE), (A, LOST))
-    assert (await said(verdicts([A], runs, 4)))[-1] == (A.name, [])
+async def test_a_control_that_hides_nobody_does_not_run_again(a: Mutant) -> None:
+    runs = Runs(("control", TWICE), ("a", FINE), ("a", LOST))
+    assert await said(findings([a], runs, 4)) == [("control", ["each ends once"]), ("a", ["nothing is lost"])]
+
+
+async def test_without_a_control_all_run_again_and_without_a_second_one_nothing_is_noticed(a: Mutant) -> None:
+    runs = Runs(("control", NO_TABLE), ("a", LOST), ("control", FINE), ("a", LOST))
+    assert (await said(findings([a], runs, 4)))[-1] == ("a", ["nothing is lost"])
+    runs = Runs(("control", NO_TABLE), ("a", LOST), ("control", NO_TABLE), ("a", LOST))
+    assert (await said(findings([a], runs, 4)))[-1] == ("a", [])
 
 
 # --- a run leaves nothing behind
@@ -128,7 +199,7 @@ async def test_a_run_that_is_stopped_leaves_no_process(
     monkeypatch.setattr("tests.chaos.mutants.mutant.GRACE", 1.0 if deaf else 60.0)
     (tmp_path / "tests/chaos").mkdir(parents=True)
     (tmp_path / "tests/chaos/__main__.py").write_text(HANGS.format(deaf=deaf))
-    run = asyncio.create_task(judge(CONTROL, tmp_path, [], seconds=600))
+    run = asyncio.create_task(judge(tmp_path, [], seconds=600))
     await asyncio.to_thread(until, (tmp_path / "pid").exists)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -146,5 +217,5 @@ def alive(pid: int) -> bool:
 async def test_a_run_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     (tmp_path / "tests/chaos").mkdir(parents=True)
     (tmp_path / "tests/chaos/__main__.py").write_text("import time; time.sleep(600)")
-    verdict = await judge(CONTROL, tmp_path, [], seconds=0.1)
+    verdict = await judge(tmp_path, [], seconds=0.1)
     assert (verdict.faults, verdict.output.strip()) == ({}, "stopped after 0.1 s")

@@ -8,6 +8,7 @@ import asyncio
 import random
 import time
 from email import message_from_bytes
+from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
 
@@ -44,12 +45,19 @@ class MailServer:
             marker=str(mail["Subject"]),
             job=str(mail["X-Tandem-Job"]),
             message_id=str(mail["Message-ID"]),
+            to=list(envelope.rcpt_tos),
+            text=_text(mail),
             at=time.time(),
             answer=answer,
         )
         if answer not in SAID and isinstance(server.transport, asyncio.WriteTransport):
             server.transport.abort()
         return SAID.get(answer, SAID["4xx"])
+
+
+def _text(mail: EmailMessage) -> str:
+    part = mail.get_body(("plain",))
+    return str(part.get_content()).strip() if part else ""
 
 
 async def serve(log: lines.Log, seed: int, port: int) -> None:

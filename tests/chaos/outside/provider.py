@@ -26,6 +26,7 @@ MARKER = re.compile(r"job-\d+-\d+\.")
 SAID = re.compile(r"answer (\d+) to (job-\d+-\d+\.)")
 DELAY = (0.02, 0.25)  # seconds
 FAULTS = {"error": 1.0, "unavailable": 0.5, "limited": 0.1, "cut": 0.5, "garbage": 0.3, "late": 0.5}  # per cent
+RETRY_AFTER = 0.2  # seconds, says a 429
 ASKED = 5  # tokens of a request, whatever it says
 ANSWERED = 40  # tokens of an answer: always as many, so that a limit of tokens can be kept to the last one
 
@@ -53,7 +54,9 @@ class Provider:
         found = MARKER.search(text := json.dumps(body))
         marker = found[0] if found else ""
         asker = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        self._log.write(number=number, asker=asker, marker=marker, model=body["model"], came=came, fault=fault)
+        wait = RETRY_AFTER if fault == "limited" else 0.0
+        what = {"model": body["model"], "came": came, "fault": fault, "retry_after": wait}
+        self._log.write(number=number, asker=asker, marker=marker, **what)
         slow, taken, tokens = fault == "late" or " slow" in text, False, 0
         try:
             await asyncio.sleep(SLOW if slow else self._chance.uniform(*DELAY))
@@ -121,7 +124,9 @@ async def _unavailable(_: web.Request) -> Answer:
 
 
 async def _limited(_: web.Request) -> Answer:
-    return refused(429, {"retry-after-ms": "200"}, message="slow down", code="rate_limit_exceeded")
+    return refused(
+        429, {"retry-after-ms": f"{1000 * RETRY_AFTER:.0f}"}, message="slow down", code="rate_limit_exceeded"
+    )
 
 
 async def _garbage(_: web.Request) -> Answer:

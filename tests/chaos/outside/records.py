@@ -25,6 +25,7 @@ class Request:
     came: float
     ended: float | None = None
     fault: str = ""
+    retry_after: float = 0.0  # seconds, if the answer says so
     tokens: int = 0  # as they count against the limit: what the answer says was used
     taken: bool = False  # the whole answer was sent, and the client was there
 
@@ -35,7 +36,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class SyncRun:
-    """One run of a journal task: a line when it begins, another when it ends with its result's `token`."""
+    """One run of a journal task: a line when it begins, others while it lasts, one when it ends with its `token`."""
 
     marker: str
     job: str  # id: a schedule's jobs have one marker
@@ -43,7 +44,13 @@ class SyncRun:
     pid: int
     token: str  # drawn by the run; its result
     began: float
+    alive: float | None = None  # when it last said that it goes on
     ended: float | None = None
+
+    @property
+    def last(self) -> float:
+        """Give the time at which it was last seen at work."""
+        return self.ended or self.alive or self.began
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +59,11 @@ class Transaction:
     or "lost" (taken, but the answer never arrived); a "250" or a "lost" one is in the outbox.
     """
 
-    marker: str
+    marker: str  # the subject
     job: str
     message_id: str
+    to: list[str]  # whom the envelope names
+    text: str
     at: float
     answer: str
 
@@ -70,6 +79,9 @@ class Call:
     id: str
     job: str
     event: str  # the body's type
+    signed: bool  # with the secret that the receiver has, and just now
+    status: str  # of the job, as the body tells it
+    result: Any  # likewise
     at: float
     answer: int
 
@@ -86,6 +98,7 @@ class StoredFile:
     job: str
     at: float  # last written
     sha256: str
+    said: str = ""  # its text, if it is a PDF
 
 
 @dataclass(kw_only=True)

@@ -3,10 +3,11 @@
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from tests.chaos.plan.faults import faults_of
 from tests.chaos.plan.model import SLOW, Act, Fault, Limit, Plan, Role, Submission
-from tests.chaos.plan.submissions import RPM, SHARES, TPM, journal, poison, slow_chat, submission
+from tests.chaos.plan.submissions import RPM, SHARES, TPM, journal, later, poison, slow_chat, submission
 
 # Of a limited model's demand its limit lets pass so much: jobs wait for it all the time, and in a short run also when
 # the faults are over.
@@ -16,6 +17,7 @@ POISONS = (3, 2000)  # in the sync pool: at least so many, and one for so many j
 LLM_POISONS = (3, 4000)  # likewise, besides those that make suspects
 LONG_SYNC = (3, 1000)  # sync jobs longer than a lease, likewise
 CERTAIN = (2, 200)  # of each kind of wish, likewise
+STREAMED = (6, 200)  # streamed and watched in peace, likewise
 LONG_WORK = 6  # slow chats that are under way when an LLM worker is hit
 SUSPECTS = 12  # slow chats beside the poison that makes them suspects
 # Seconds from a poison to the work of its neighbours in processes of their own: two crashes, and a lease after each.
@@ -24,7 +26,8 @@ ISOLATED = 13.0
 WORK = {Act.KILL: 3.0, Act.RESTART: 4.0}
 SHORT_STOP, LEASE = 3.0, 6.0
 SYNC_ROLES = {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
-LATE = {"delay": "3", "expires_in": "1"}
+LATER = 6.0  # seconds that a job waits for its time
+CANCELLED = 4.0  # seconds that a sync job would last that is cancelled after one
 SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")
 
 
@@ -35,9 +38,9 @@ def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
     for number in range(jobs):
         at += chance.expovariate(rate)
         submissions.append(submission(chance, seed, number, at))
-    faults = faults_of(chance, at, every)
+    faults = faults_of(random.Random(seed), at, every)  # noqa: S311 - whatever is submitted meanwhile
     submissions = _with_work_to_hit(submissions, faults)
-    submissions = _with_certain(chance, submissions)
+    submissions = _with_streams(_with_certain(chance, submissions))
     passed = LIMIT if jobs >= SHORT else LIMIT_SHORT
     by_requests, by_tokens = (round(passed * _demand(rate, kind)) for kind in ("chat rpm", "chat tpm"))
     limits = {RPM: Limit(rpm=by_requests), TPM: Limit(rpm=2 * by_tokens, tpm=TOKENS * by_tokens)}
@@ -56,6 +59,8 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
         (POISONS, lambda job: poison(job, "sync")),
         (LONG_SYNC, journal),
         (CERTAIN, lambda job: replace(slow_chat(job), cancel=2.0, retry=True)),  # while it runs
+        (CERTAIN, lambda job: replace(journal(job, CANCELLED), cancel=1.0, begun=True)),
+        *((CERTAIN, partial(_late, by=by)) for by in ("delay", "run_at") for _ in range(2)),
         (CERTAIN, lambda job: replace(job, query={"delay": "20"}, cancel=0.5, retry=False)),  # while it waits
         (CERTAIN, lambda job: replace(slow_chat(job), watch=True, query={"stream": "true"})),
         (CERTAIN, lambda job: replace(slow_chat(job), query={"expires_in": "30"})),  # begun in time
@@ -75,6 +80,23 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
         for _ in range(count):
             place = places.pop()
             changed[place] = change(changed[place])
+    return changed
+
+
+def _late(job: Submission, *, by: str) -> Submission:
+    """Make a chat that begins later."""
+    body = {"messages": [{"role": "user", "content": job.marker}]}
+    return Submission(job.at, job.marker, "chat", body, later(job.at, LATER, by=by))
+
+
+def _with_streams(submissions: list[Submission]) -> list[Submission]:
+    """Stream the last ones that wait for a limit: mostly until all faults are over, so that nothing breaks them."""
+    least, share = STREAMED
+    changed, count = list(submissions), max(least, len(submissions) // share)
+    waiting = [i for i, job in enumerate(submissions) if job.body.get("model") == RPM and "priority" not in job.query]
+    for place in waiting[-count:]:
+        was = submissions[place]
+        changed[place] = Submission(was.at, was.marker, was.task, was.body, {"stream": "true"}, watch=True)
     return changed
 
 

@@ -68,7 +68,8 @@ class Fault:
 class Submission:
     """One job: what is posted at `at` seconds, and what its submitter does besides.
 
-    A `webhook_url` in the query is a path only: the receiver's address is not known yet.
+    A `webhook_url` in the query is a path only: the receiver's address is not known yet. Its `run_at` is in seconds
+    since the load's beginning.
     """
 
     at: float
@@ -79,6 +80,7 @@ class Submission:
     repeats: int = 0  # of the same request with the same key, at the same time
     conflict: bool = False  # another body with the same key
     cancel: float | None = None  # seconds after it was accepted
+    begun: bool = False  # `cancel` is in seconds after it was seen to run
     retry: bool = False  # once it is cancelled, or is seen to have failed or expired
     follow: bool = False  # wait for its end, and remember what was seen
     watch: bool = False  # follow its events, leaving the connection now and then

@@ -7,6 +7,7 @@ from tests.chaos.plan.model import SLOW, Submission
 
 RPM, TPM = "limited-by-requests", "limited-by-tokens"  # models
 MOST_TOKENS = 60  # of an answer of the model that tokens limit
+WAITS = frozenset({"delay", "run_at"})
 # Of the jobs, in per cent.
 SHARES = {
     "chat": 10,
@@ -32,7 +33,7 @@ def submission(chance: random.Random, seed: int, number: int, at: float) -> Subm
     if (drawn := chance.random()) < 2 * urgent:
         query["priority"] = "high" if drawn < urgent else "low"
     if chance.random() < 0.06:
-        query["delay"] = f"{chance.uniform(0.3, 6):.1f}"
+        query |= later(at, chance.uniform(0.3, 6), by=chance.choice(("delay", "run_at")))
     elif chance.random() < 0.03:
         query["expires_in"] = f"{chance.uniform(0.5, 4):.1f}"
     if kind in {"chat", "chat slow"} and chance.random() < 0.15:
@@ -49,10 +50,15 @@ def submission(chance: random.Random, seed: int, number: int, at: float) -> Subm
         repeats=chance.choices([0, 1, 3], [90, 8, 2])[0],
         conflict=chance.random() < 0.01,
         cancel=chance.uniform(0, 3) if chance.random() < (0.15 if long else 0.04) else None,
-        retry=chance.random() < 0.5 and "delay" not in query,  # which a retry does not wait for
+        retry=chance.random() < 0.5 and not WAITS & query.keys(),  # for which a retry does not wait
         follow=chance.random() < 0.05 or kind == "email",
         watch=chance.random() < 0.06,
     )
+
+
+def later(at: float, seconds: float, *, by: str) -> dict[str, str]:
+    """Give the query of what is submitted `at` seconds, to begin so many later."""
+    return {by: f"{seconds + (at if by == 'run_at' else 0):.1f}"}
 
 
 def body_of(kind: str, marker: str, *, seconds: float = 0) -> dict[str, Any]:
@@ -68,7 +74,7 @@ def body_of(kind: str, marker: str, *, seconds: float = 0) -> dict[str, Any]:
         "embed": {"texts": [marker]},
         "extract": {"text": marker, "schema": shape},
         "report": {"html": f"<p>{marker}", "title": marker},
-        "email": {"to": ["ada@example.com"], "subject": marker, "text": "Hello"},
+        "email": {"to": [f"{marker}ada@example.com"], "subject": marker, "text": f"Hello, this is {marker}"},
         "cleanup": {"older_than": "7d", "what": ["records"], "dry_run": True},
         "journal": {"marker": marker, "seconds": seconds},
     }

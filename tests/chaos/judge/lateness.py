@@ -1,0 +1,72 @@
+"""What comes late: jobs that begin, and webhooks that are sent, long after their time though nothing kept them."""
+
+from tests.chaos.judge.capacity import llm_busy, sync_busy
+from tests.chaos.judge.evidence import Case, Facts, percentile
+from tests.chaos.judge.outputs import senders_hit
+from tests.chaos.judge.spans import Spans
+from tests.chaos.row import Row
+
+BEGUN = 8.0  # seconds from its time to a job's first sign, at most, besides those in which no worker was free
+SENT = 10.0  # seconds from a job's end to its first webhook, at most
+CLAIMED = 3.0  # seconds in which a webhook is claimed by whoever sends it
+OUTAGES = ("memory full", "latency", "away", "cut", "rollback", "partition", "cut answers")
+
+
+def begins(facts: Facts) -> Row:
+    """A job with a `delay` or a `run_at` begins soon after it, as long as a worker is free."""
+    away = Spans([*facts.away, *facts.spans(*OUTAGES)])
+    kept = {True: Spans([*away, *llm_busy(facts)]), False: Spans([*away, *sync_busy(facts)])}
+    faults, late, apart = [], list[float](), 0
+    for case in facts.cases:
+        due = facts.due(case)
+        if due is None or not case.signs or case.notes.accepted is None:
+            continue
+        if not _undisturbed(facts, case):
+            apart += 1
+            continue
+        first = case.signs[0].at
+        free = max(due, case.notes.accepted)
+        late.append(first - free - kept[case.llm].within(free, first))
+        if late[-1] > BEGUN:
+            faults.append(f"{case.id} {case.name} began {late[-1]:.1f} s after its time")
+    shown = f"half of {len(late):,} jobs within {percentile(late, 0.5):.1f} s" if late else "no job"
+    return Row(
+        goal=f"what has a delay or run_at begins ≤ {BEGUN:g} s after it",
+        measured=f"{shown}, {len(faults)} late",
+        faults=faults,
+        samples=len(late),
+        least=facts.least(6, 150),
+        apart=f"{apart} hit, of a limited model, or of a second that Redis lost" if apart else "",
+    )
+
+
+def _undisturbed(facts: Facts, case: Case) -> bool:
+    """Say whether nothing but its time, and a free worker, kept a job from beginning."""
+    if case.hits or case.notes.cancel or case.retried or case.model in facts.limits:
+        return False
+    failed = case.job is None or case.job.attempts  # maybe before anybody saw it
+    return not failed and not facts.unsettled(case) and not facts.jumps.touch(case.notes.sent, case.last_seen + 1)
+
+
+def webhooks(facts: Facts) -> Row:
+    """A webhook is tried soon after its job's end, where nobody who sends them was hit."""
+    excuses = senders_hit(facts)
+    faults, took = [], list[float]()
+    for case in facts.cases:
+        ended = case.job.finished_at.timestamp() if case.job and case.job.finished_at else None
+        if not case.calls or ended is None or case.retried or facts.unsettled(case):
+            continue
+        if excuses.touch(ended, ended + CLAIMED) or facts.jumps.touch(ended, ended + SENT):
+            continue
+        first = case.calls[0].at
+        took.append(first - ended - facts.away.within(ended, first))
+        if took[-1] > SENT:
+            faults.append(f"{case.id} {case.name}: its first webhook came {took[-1]:.1f} s after its end")
+    shown = f"half of {len(took):,} within {1000 * percentile(took, 0.5):.0f} ms" if took else "no webhook"
+    return Row(
+        goal=f"a webhook is sent ≤ {SENT:g} s after the end",
+        measured=f"{shown}, {len(faults)} late",
+        faults=faults,
+        samples=len(took),
+        least=facts.least(2, 100),
+    )

@@ -1,0 +1,29 @@
+"""Which mutants share a run: those that change different files, and are to be seen by different goals."""
+
+from collections.abc import Iterable
+
+from tests.chaos.mutants.mutant import Group, Mutant
+
+MOST = 4  # in one run
+
+
+def groups(mutants: Iterable[Mutant]) -> list[Group]:
+    """Put each into the first group that has room for it and with which it has nothing in common."""
+    found: list[list[Mutant]] = []
+    for mutant in mutants:
+        fitting = (group for group in found if len(group) < MOST and all(_apart(mutant, other) for other in group))
+        if (group := next(fitting, None)) is None:
+            found.append(group := [])
+        group.append(mutant)
+    return [tuple(group) for group in found]
+
+
+def _apart(one: Mutant, other: Mutant) -> bool:
+    if one.alone or other.alone or one.files & other.files:
+        return False
+    return not (_shows(one, other) or _shows(other, one))
+
+
+def _shows(one: Mutant, other: Mutant) -> bool:
+    """Say whether the goal that is to show one may turn because of the other."""
+    return any(one.row in goal or goal in one.row for goal in (other.row, *other.also))
