@@ -28,7 +28,7 @@ NUMBERS = {
     "MINUTE_US": _us(minutes=1),
     "DEPTH": 1 / 120,  # of a minute's limit: what an idle bucket lets through at once, half a second's worth
     "STEADY": 0.995,  # of the limit: the rate beside those bursts
-    "NEAR_US": _us(milliseconds=100),  # a start so near is granted at once, to be slept until
+    "NEAR_US": _us(milliseconds=50),  # a start so near is granted at once, to be slept until
     "SHORTEST_US": _us(milliseconds=20),  # between two looks of who waits
     "LONGEST_LOOK_US": _us(milliseconds=500),
     "LINE_STALE_US": _us(seconds=2),  # who waits has gone when it has not come for so long
@@ -38,7 +38,7 @@ NUMBERS = {
     "LEAST_SHARE": 0.01,
     "MOST_SHARE": 50,
     "COLD": 3,  # settlements until that mean is trusted
-    "CHECK_US": _us(seconds=10),  # between two looks whether the holder of a reservation lives
+    "CHECK_US": _us(seconds=3),  # between two looks whether the holder of a reservation lives
     "FIRST_PARK_US": _us(seconds=1),  # where the provider does not say how long; doubled each time
     "LONGEST_PARK_US": _us(seconds=60),
     "LONGEST_DOWN_US": _us(seconds=5),  # where nobody answers: how soon it is noticed that somebody does

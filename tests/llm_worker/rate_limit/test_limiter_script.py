@@ -8,10 +8,11 @@ import pytest
 from tandem.shared.limits.model import Limits, Scope
 from tandem.shared.runtime.redis_client import Client, client
 from tandem.shared.store.keys import Key, LimitKey
+from tandem.shared.store.limit_numbers import NUMBERS
 from tandem.shared.store.limits import Parks, lift
 from tests.support.limiter_script import SECOND, Clocked, scope
 
-CHECK = 10 * SECOND  # between two looks whether a holder lives
+CHECK = NUMBERS["CHECK_US"]  # between two looks whether a holder lives
 
 
 @pytest.fixture
@@ -210,10 +211,10 @@ def test_what_the_provider_says_is_left_lowers_the_bucket(clocked: Clocked) -> N
     clocked.warm(limit)
     clocked.acquire(limit, "a", 100)
     clocked.settle("a", 100, rpm=(600, 0))  # others have used the rest
-    clocked.now += SECOND // 50
+    clocked.now += 60_000
     state, delay = clocked.acquire(limit, "b", 100)
     assert state == 1
-    assert delay == pytest.approx(0.08 * SECOND, abs=1000)
+    assert delay == pytest.approx(0.04 * SECOND, abs=1000)
     clocked.settle("b", 100, tpm=(60_000, 50))
     came = clocked.now
     while (answer := clocked.acquire(limit, "c", 30_000, waited=clocked.now - came))[0] == 0:

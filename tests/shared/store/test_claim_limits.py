@@ -65,15 +65,15 @@ def test_what_is_not_limited_starts_at_once_and_holds_nothing(clocked: Clocked) 
 
 
 def test_a_start_is_granted_with_the_claim(clocked: Clocked) -> None:
-    limited = models(Limits(rpm=1200, tpm=600_000, concurrency=20))  # one each 50 ms, and 11 at once
+    limited = models(Limits(rpm=2400, tpm=1_200_000, concurrency=30))  # one each 25 ms, and 21 at once
     put(clocked, *[WORK] * 50)
     held = take(clocked, limited)
     assert [lease.granted for lease in held] == ["p:m"] * len(held)
-    assert [round(lease.delay) for lease in held] == [0] * 11 + [50]
+    assert [round(lease.delay) for lease in held] == [0] * 21 + [25]
     tickets = {f"{lease.id}:{lease.token}:0".encode() for lease in held}
     assert set(cast("list[bytes]", clocked.client.hkeys(LimitKey.LIMIT_RESERVED))) == tickets
     started = {get(Book(clocked.client), lease.id).started_at for lease in held}
-    assert started == {at(clocked.now // 1000 + delay) for delay in (0, 50)}
+    assert started == {at(clocked.now // 1000 + delay) for delay in (0, 25)}
 
 
 def test_a_claim_says_when_it_is_worth_to_look_again(clocked: Clocked) -> None:
