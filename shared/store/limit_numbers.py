@@ -9,6 +9,7 @@ def _us(**duration: float) -> int:
     return timedelta(**duration) // US
 
 
+CHECK_US = _us(seconds=3)
 # Why something is parked, and news: of a failure that parks nothing yet, and of the end of a park.
 BUSY, DOWN, FAILED_ONCE, FREE = "busy", "down", "failed", "free"
 PARKED_REASON = "parked"
@@ -38,7 +39,7 @@ NUMBERS = {
     "LEAST_SHARE": 0.01,
     "MOST_SHARE": 50,
     "COLD": 3,  # settlements until that mean is trusted
-    "CHECK_US": _us(seconds=3),  # between two looks whether the holder of a reservation lives
+    "CHECK_US": CHECK_US,  # between two looks whether the holder of a reservation lives
     "FIRST_PARK_US": _us(seconds=1),  # where the provider does not say how long; doubled each time
     "LONGEST_PARK_US": _us(seconds=60),
     "LONGEST_DOWN_US": _us(seconds=5),  # where nobody answers: how soon it is noticed that somebody does

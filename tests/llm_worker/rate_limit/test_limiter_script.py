@@ -8,11 +8,11 @@ import pytest
 from tandem.shared.limits.model import Limits, Scope
 from tandem.shared.runtime.redis_client import Client, client
 from tandem.shared.store.keys import Key, LimitKey
-from tandem.shared.store.limit_numbers import NUMBERS
+from tandem.shared.store.limit_numbers import CHECK_US
 from tandem.shared.store.limits import Parks, lift
 from tests.support.limiter_script import SECOND, Clocked, scope
 
-CHECK = NUMBERS["CHECK_US"]  # between two looks whether a holder lives
+CHECK = CHECK_US  # between two looks whether a holder lives
 
 
 @pytest.fixture
