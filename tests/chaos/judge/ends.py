@@ -74,6 +74,25 @@ def outcomes(facts: Facts) -> Row:
     return Row(goal=goal, measured=shown, faults=faults, samples=samples, least=facts.least(200, 10_000))
 
 
+def exhausted(facts: Facts) -> Row:
+    """What the provider never answers well is asked as often as its task says, and has failed then."""
+    faults, checked = [], 0
+    for case in facts.cases:
+        job = case.job
+        if not case.planned.fails or not job or case.hits or case.cancelled or facts.unsettled(case):
+            continue
+        checked += 1
+        if (job.status, len(case.requests)) != (Status.FAILED, job.max_attempts):
+            faults.append(f"{case.id} {case.name} is {job.status} after {len(case.requests)} of {job.max_attempts}")
+    return Row(
+        goal="what always fails is tried as often as its task says",
+        measured=f"{checked} jobs, {len(faults)} wrong",
+        faults=faults,
+        samples=checked,
+        least=facts.least(1, 20),
+    )
+
+
 def _told(case: Case) -> str:
     error = (case.job.error if case.job else None) or {}
     seen = [request.fault or "good" for request in case.requests] + [mail.answer for mail in case.mails]

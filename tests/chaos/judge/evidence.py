@@ -1,6 +1,7 @@
 """What is known when a run is over, by job: what its submitter, the provider and the others saw, and the book."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -165,6 +166,9 @@ class Facts:
     places: int = 20  # jobs at once in one LLM worker
     limits: dict[str, Limit] = field(default_factory=dict)  # by model
     requests: Sequence[Request] = ()  # all, in the order of time
+    views: Mapping[str, AbstractSet[str]] = field(
+        default_factory=dict
+    )  # ids that the API shows each owner, by its name
     listed: frozenset[str] = frozenset()  # ids that the API lists, without the schedules'
     strays: Sequence[str] = ()  # what was seen outside and belongs to no job
     schedules: dict[str, Sequence[float]] = field(default_factory=dict)  # due times by the schedule's name

@@ -16,6 +16,7 @@ from tests.chaos.judge import (
     results,
     streams,
     told,
+    views,
     wishes,
     work,
 )
@@ -38,6 +39,7 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield attempts.counted(facts)
     yield failures.told(facts)
     yield pauses.retried(facts)
+    yield pauses.parked(facts)
     yield costs.usage(facts)
     yield results.llm_results(facts)
     yield results.sync_results(facts)
@@ -45,11 +47,13 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield streams.streams(facts)
     yield told.told(facts)
     yield wishes.one_per_key(facts)
+    yield views.own(facts)
     yield wishes.delays(facts)
     yield lateness.begins(facts)
     yield wishes.expiry(facts)
     yield wishes.cancels(facts)
     yield wishes.retries(facts)
+    yield ends.exhausted(facts)
     if not facts.short:  # so few jobs wait in the workers, for the limit, and not in the queue, which has priorities
         yield limits.priorities(facts)
     yield outputs.mails(facts)

@@ -11,6 +11,7 @@ from tests.chaos.row import Row
 STOPPED_WITHIN = 2.0  # seconds from the answer to a cancel
 BEGUN_WITHIN = 2.0  # seconds from a job's claim to its first request, at most, where no limit holds it
 SAID_EVERY = 0.4  # seconds from a journal line to the next one, at most
+TAKEN_BEFORE = 200  # says the API to a key that it knows
 TICK = 0.002  # seconds: the job book counts in whole milliseconds
 
 
@@ -187,12 +188,18 @@ def one_per_key(facts: Facts) -> Row:
     told = [case.notes.conflict for case in facts.cases if not facts.unpromised(case)]
     conflicts = [status for status in told if status not in {None, 0}]
     faults += [f"another body with a used key was answered {status}" for status in conflicts if status != 422]
+    late = [case.notes.late for case in facts.cases if case.notes.late and not facts.unpromised(case)]
+    faults += [
+        f"a job that was submitted again when all was over was answered {status}"
+        for status in late
+        if status != TAKEN_BEFORE
+    ]
     repeats = sum(case.planned.repeats for case in facts.cases)
-    shown = f"{repeats:,} repeats, {facts.sent_again:,} sent again, {len(conflicts)} conflicts"
+    shown = f"{repeats:,} repeats, {len(late)} at the end, {facts.sent_again:,} sent again, {len(conflicts)} conflicts"
     return Row(
         goal="one job per Idempotency-Key",
         measured=f"{shown}: {len(faults)} wrong",
         faults=faults,
-        samples=min(repeats, len(conflicts)),
+        samples=min(repeats, len(conflicts), len(late)),
         least=facts.least(1, 30),
     )

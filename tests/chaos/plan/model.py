@@ -77,7 +77,10 @@ class Submission:
     task: str
     body: dict[str, Any]
     query: dict[str, str]
+    owner: str = "ann"
+    key: str = ""  # its Idempotency-Key, if that is not its marker: another owner's may be the same
     repeats: int = 0  # of the same request with the same key, at the same time
+    late: bool = False  # one more repeat when all is submitted
     conflict: bool = False  # another body with the same key
     cancel: float | None = None  # seconds after it was accepted
     begun: bool = False  # `cancel` is in seconds after it was seen to run
@@ -85,6 +88,12 @@ class Submission:
     follow: bool = False  # wait for its end, and remember what was seen
     watch: bool = False  # follow its events, leaving the connection now and then
     poison: bool = False
+    fails: bool = False  # the provider never answers it well
+
+    @property
+    def by(self) -> str:
+        """Give who submits it: an admin, what only admins may."""
+        return "boss" if self.task == "cleanup" else self.owner
 
 
 @dataclass(frozen=True)
