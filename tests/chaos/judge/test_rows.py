@@ -89,7 +89,7 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
                 1,
                 "chat",
                 planned=planned(delay="2"),
-                requests=[request(1, 1, came=AT + 11)],
+                requests=[request(1, 1, came=AT + 18)],
                 hits=[hit("SIGKILL", 2.1)],
             )
         ),
@@ -98,7 +98,7 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
         lateness.begins,
         "Redis was away",
         facts(
-            case(1, "chat", planned=planned(delay="2"), requests=[request(1, 1, came=AT + 11)]),
+            case(1, "chat", planned=planned(delay="2"), requests=[request(1, 1, came=AT + 18)]),
             outages=Spans([(AT + 2, AT + 8)]),
         ),
     ),

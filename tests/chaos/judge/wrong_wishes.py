@@ -111,12 +111,12 @@ WRONG: list[tuple[Judge, str, Facts]] = [
     (
         lateness.begins,
         "late",
-        facts(case(1, "chat", planned=planned(delay="2"), requests=[request(1, 1, came=AT + 11)])),
+        facts(case(1, "chat", planned=planned(delay="2"), requests=[request(1, 1, came=AT + 18)])),
     ),
     (
         lateness.begins,
         "late",
-        facts(case(1, "journal", planned=planned("journal", run_at="2"), runs=[run(1, token="a", began=AT + 11)])),
+        facts(case(1, "journal", planned=planned("journal", run_at="2"), runs=[run(1, token="a", began=AT + 18)])),
     ),
     (lateness.webhooks, "late", facts(case(1, "chat", planned=planned(webhook_url="x"), calls=[call(1, at=AT + 13)]))),
 ]
