@@ -21,7 +21,7 @@ from tests.chaos.load.submitters import Seen
 from tests.chaos.outside import files, journal, mail_server, provider, webhook_receiver
 from tests.chaos.outside.records import SyncRun
 from tests.chaos.plan.model import SIZES, Plan
-from tests.chaos.platform import ADMIN_KEY, CONCURRENCY, Platform
+from tests.chaos.platform import ADMIN_KEY, CONCURRENCY, GRACE, Platform
 from tests.support.keyspace.problems import problems
 
 T = TypeVar("T")
@@ -57,6 +57,7 @@ class Gatherer:
             sent_again=self._seen.sent_again,
             ended=ended,
             gave_up=self._seen.gave_up,
+            grace=GRACE,
             places=CONCURRENCY,
             deeds=chronicle.deeds,
             planned_deeds=self._plan.deeds,

@@ -9,7 +9,8 @@ from tests.chaos.outside.records import Wish
 from tests.chaos.row import Row
 
 STOPPED_WITHIN = 2.0  # seconds from the answer to a cancel
-BEGUN_WITHIN = 2.0  # seconds from a job's claim to its first request, at most, where no limit holds it
+BEGUN_WITHIN = 2.0  # seconds from a job's claim to its first request, at most
+IN_PLACE = 1.0  # seconds more where it waits for its model's limit; if that takes longer, it has not begun
 SAID_EVERY = 0.4  # seconds from a journal line to the next one, at most
 TAKEN_BEFORE = 200  # says the API to a key that it knows
 TICK = 0.002  # seconds: the job book counts in whole milliseconds
@@ -73,11 +74,12 @@ def _wrong_expiry(facts: Facts, case: Case) -> Iterator[str]:
             yield f"is expired, and was at work {case.signs[0].at - case.notes.sent:.1f} s after it was sent"
         if case.job.finished_at and case.job.finished_at.timestamp() < case.notes.sent + allowed - TICK:
             yield f"expired {case.job.finished_at.timestamp() - case.notes.sent:.2f} s after it was sent, not {allowed}"
-    elif case.signs and not case.hits and case.model not in facts.limits:
-        last = (case.notes.accepted or case.notes.sent) + allowed + BEGUN_WITHIN
+    elif case.signs and not case.hits:
+        within = BEGUN_WITHIN + (IN_PLACE if case.model in facts.limits else 0.0)
+        last = (case.notes.accepted or case.notes.sent) + allowed + within
         late = case.signs[0].at - last - facts.away.within(case.notes.sent, case.signs[0].at)
         if late > 0:
-            yield f"began {late + BEGUN_WITHIN:.1f} s after its expiry"
+            yield f"began {late + within:.1f} s after its expiry"
 
 
 def cancels(facts: Facts) -> Row:

@@ -85,7 +85,9 @@ class Load:
         job = min(notes.ids)
         if planned.conflict and planned.task == "chat":
             other = {**planned.body, "temperature": 0.5}
-            notes.conflict = (await client.ask(planned, "POST", "/v1/chat", json=other)).status
+            answer = await client.ask(planned, "POST", "/v1/chat", json=other)
+            notes.conflict = answer.status
+            notes.other = answer.body["id"] if answer.status in {200, 202} else ""
         if planned.cancel is not None:
             if planned.begun:
                 await self._begins(client, planned, job)

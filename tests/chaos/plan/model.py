@@ -1,5 +1,6 @@
 """What a run does and when, as data."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -116,6 +117,6 @@ class Plan:
         return 1.5 * self.seconds + 120
 
     @property
-    def deeds(self) -> frozenset[tuple[str, str]]:
-        """What is to be done to whom: kinds and roles of the chronicle."""
-        return frozenset((fault.act.value, fault.role.value) for fault in self.faults)
+    def deeds(self) -> Counter[tuple[str, str]]:
+        """How often what is to be done to whom: kinds and roles of the chronicle."""
+        return Counter((fault.act.value, fault.role.value) for fault in self.faults)
