@@ -25,6 +25,8 @@ from tests.support.tasks import WITH_TASKS
 
 ADMIN_KEY = "chaos-admin-key-0123456789"
 USER_KEY = "chaos-user-key-0123456789abc"
+OTHER_KEY = "chaos-other-key-0123456789ab"
+KEYS = {"boss": ADMIN_KEY, "ann": USER_KEY, "bob": OTHER_KEY}  # by owner
 CONCURRENCY = 20  # of each LLM worker
 START = 150.0  # seconds until all is up, on a machine that does other things as well
 GRACE = 2  # seconds; less than a slow answer takes, so that restarts hand back
@@ -238,7 +240,7 @@ def _environment(running: Platform, plan: Plan, ports: Mapping[str, int]) -> dic
         "JOURNAL": str(running.journal),
         "TANDEM_WEBHOOK_SECRET": SECRET,
         "TANDEM_ALLOW_PRIVATE_WEBHOOKS": "1",
-        "TANDEM_API_KEYS": f"boss:admin:{ADMIN_KEY},ann:user:{USER_KEY}",
+        "TANDEM_API_KEYS": f"boss:admin:{ADMIN_KEY},ann:user:{USER_KEY},bob:user:{OTHER_KEY}",
         "TANDEM_LLM_CONCURRENCY": str(CONCURRENCY),
         "TANDEM_GRACE": f"{GRACE}s",
         "TANDEM_LOG_FORMAT": "console",

@@ -29,4 +29,4 @@ def test_the_seed_gives_the_plan() -> None:
     assert first.faults != other.faults
     assert len({job.marker for job in first.submissions}) == 500
     assert sum(job.poison for job in first.submissions) == 6
-    assert {(act, role) for role, act, *_ in [*ALWAYS, *ALWAYS_SHARED]} <= first.deeds
+    assert {(act, role) for role, act, *_ in [*ALWAYS, *ALWAYS_SHARED]} <= first.deeds.keys()

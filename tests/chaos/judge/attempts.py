@@ -13,6 +13,7 @@ from tests.chaos.outside.records import Request
 from tests.chaos.row import Row
 
 NOTICED = 20.0  # seconds after a hit, besides outages, in which its lost lease is found
+AT_ONCE = 1.0  # seconds from what a full disk refused to the failed attempt
 WRITTEN = 3.0  # seconds after a faulty answer, besides outages, in which the failed attempt is written down
 EARLY = 0.5  # seconds that the book may date it earlier
 # What always costs an attempt, at the provider and at the mail server; the others may be an outage, or a limit.
@@ -63,7 +64,7 @@ def _unexplained(facts: Facts, case: Case, entries: list[dict[str, Any]]) -> Ite
             cause = next((answer for answer in answers if _in_time(facts, answer, at, WRITTEN)), None)
             answers = [answer for answer in answers if answer != cause]
             if cause is None and case.planned.task == "report":
-                cause = facts.spans("disk full").touch(at - WRITTEN, at) or None
+                cause = facts.spans("disk full").touch(at - AT_ONCE, at) or None
             if cause is None:
                 cause = next((hit for hit in stops if _in_time(facts, hit.deed.ended or hit.at, at, NOTICED)), None)
                 stops = [hit for hit in stops if hit is not cause]
@@ -101,6 +102,7 @@ def counted(facts: Facts) -> Row:
         if not job or not job.finished or case.planned.poison or facts.unsettled(case):
             continue
         entries = [moment(entry["at"]) for entry in job.attempts if entry["type"] != "worker_crash"]
+        crashes = len(job.attempts) - len(entries)
         for answer in costly(case):
             if _unheard(facts, case, answer):
                 apart += 1
@@ -111,8 +113,8 @@ def counted(facts: Facts) -> Row:
                 faults.append(f"{case.id} {case.name}: a faulty answer to attempt {1 + len(job.attempts)} cost none")
             else:
                 entries.remove(entry)
-        if job.attempt > job.max_attempts:
-            faults.append(f"{case.id} {case.name} is at attempt {job.attempt} of {job.max_attempts}")
+        if len(job.attempts) - crashes > job.max_attempts:
+            faults.append(f"{case.id} {case.name} failed {len(job.attempts) - crashes} times of {job.max_attempts}")
     return Row(
         goal="each faulty answer costs an attempt",
         measured=f"{answers:,} faulty answers, {len(faults)} cost none",

@@ -4,7 +4,8 @@ from collections import Counter
 
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Status
-from tests.chaos.judge.evidence import Case, Facts
+from tests.chaos.judge.evidence import WRITTEN, Case, Facts
+from tests.chaos.judge.times import moment
 from tests.chaos.row import Row
 
 BURNS_NOTHING = frozenset({"", "late", "limited"})  # faults of the provider that cost no attempt
@@ -42,14 +43,10 @@ def finished(facts: Facts) -> Row:
 
 
 def _unknown(facts: Facts) -> list[str]:
-    """List the jobs that nobody was told of.
-
-    If Redis has lost a job, another body with its key is a new job, whose id the driver does not keep.
-    """
+    """List the jobs that nobody was told of. If Redis has lost a job, another body with its key is a new job."""
     ids = {job for case in facts.cases for job in case.notes.ids}
-    new = sum(case.notes.conflict in {200, 202} and facts.unpromised(case) for case in facts.cases)
-    unknown = sorted(facts.listed - ids)
-    return [f"{job} was not accepted, but is there" for job in unknown] if len(unknown) > new else []
+    ids |= {case.notes.other for case in facts.cases if facts.unpromised(case)}
+    return [f"{job} was not accepted, but is there" for job in sorted(facts.listed - ids)]
 
 
 def outcomes(facts: Facts) -> Row:
@@ -74,6 +71,25 @@ def outcomes(facts: Facts) -> Row:
     return Row(goal=goal, measured=shown, faults=faults, samples=samples, least=facts.least(200, 10_000))
 
 
+def exhausted(facts: Facts) -> Row:
+    """What the provider never answers well is asked as often as its task says, and has failed then."""
+    faults, checked = [], 0
+    for case in facts.cases:
+        job = case.job
+        if not case.planned.fails or not job or case.hits or case.cancelled or facts.unsettled(case):
+            continue
+        checked += 1
+        if (job.status, len(case.requests)) != (Status.FAILED, job.max_attempts):
+            faults.append(f"{case.id} {case.name} is {job.status} after {len(case.requests)} of {job.max_attempts}")
+    return Row(
+        goal="what always fails is tried as often as its task says",
+        measured=f"{checked} jobs, {len(faults)} wrong",
+        faults=faults,
+        samples=checked,
+        least=facts.least(1, 20),
+    )
+
+
 def _told(case: Case) -> str:
     error = (case.job.error if case.job else None) or {}
     seen = [request.fault or "good" for request in case.requests] + [mail.answer for mail in case.mails]
@@ -93,8 +109,10 @@ def _may_fail(facts: Facts, case: Case) -> bool:
     burnt = sum(request.fault not in BURNS_NOTHING for request in case.requests)
     burnt += sum(mail.answer != "250" for mail in case.mails)
     burnt += sum(hit.burns for hit in case.hits) if burnt else 0  # hits alone must never fail a job
-    full = case.planned.task == "report" and facts.spans("disk full").touch(case.notes.sent, case.last_seen + 30)
-    return burnt >= case.job.max_attempts or full
+    if case.planned.task == "report":
+        full = facts.spans("disk full")
+        burnt += sum(full.touch(moment(entry["at"]) - WRITTEN, moment(entry["at"])) for entry in case.job.attempts)
+    return burnt >= case.job.max_attempts
 
 
 def ended_once(facts: Facts) -> Row:

@@ -1,6 +1,8 @@
 """What is known when a run is over, by job: what its submitter, the provider and the others saw, and the book."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -159,12 +161,16 @@ class Facts:
     ended: bool = True  # the run ended before its deadline
     gave_up: Sequence[str] = ()  # markers of those whose submitters did not see the end in time
     deeds: Sequence[Deed] = ()
-    planned_deeds: frozenset[tuple[str, str]] = frozenset()  # (kind, role) that the plan says to do
+    planned_deeds: Counter[tuple[str, str]] = field(default_factory=Counter)  # how often the plan says (kind, role)
     outages: Spans = field(default_factory=Spans)  # Redis did not answer the driver
     slots: dict[str, int] = field(default_factory=dict)  # processes of each role
+    grace: float = 2.0  # seconds that a worker has to end what it is at, the setting's
     places: int = 20  # jobs at once in one LLM worker
     limits: dict[str, Limit] = field(default_factory=dict)  # by model
     requests: Sequence[Request] = ()  # all, in the order of time
+    views: Mapping[str, AbstractSet[str]] = field(
+        default_factory=dict
+    )  # ids that the API shows each owner, by its name
     listed: frozenset[str] = frozenset()  # ids that the API lists, without the schedules'
     strays: Sequence[str] = ()  # what was seen outside and belongs to no job
     schedules: dict[str, Sequence[float]] = field(default_factory=dict)  # due times by the schedule's name

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from tandem.shared.store import commands, events
 from tandem.shared.store.scripts import Call as Command
 from tests.chaos.faults.chronicle import Chronicle
 from tests.chaos.faults.outages import Outages
+from tests.chaos.judge import views
 from tests.chaos.judge.evidence import Case, Facts, Ttl
 from tests.chaos.judge.hits import strike
 from tests.chaos.judge.spans import Spans
@@ -20,7 +21,7 @@ from tests.chaos.load.submitters import Seen
 from tests.chaos.outside import files, journal, mail_server, provider, webhook_receiver
 from tests.chaos.outside.records import SyncRun
 from tests.chaos.plan.model import SIZES, Plan
-from tests.chaos.platform import ADMIN_KEY, CONCURRENCY, Platform
+from tests.chaos.platform import ADMIN_KEY, CONCURRENCY, GRACE, Platform
 from tests.support.keyspace.problems import problems
 
 T = TypeVar("T")
@@ -40,11 +41,12 @@ class Gatherer:
 
     def gather(self, *, chronicle: Chronicle, outages: Outages, picks: Picks, ended: bool) -> Facts:
         """Give the facts; `ended`: the driver had not to give up."""
+        url = self._platform.urls[0]
         cases = self._cases()
         dues = self._dues()
         scheduled = self._outside(cases, picks, dues)
         strike(list(cases.values()), chronicle.deeds)
-        listed = {job for job in _listed(self._platform.urls[0]) if not self._scheduled(job)} - picks.ids
+        listed = {job for job in views.listed(url, ADMIN_KEY) if not self._scheduled(job)} - picks.ids
         requests = provider.read(self._platform.provider_log)
         return Facts(
             seed=self._plan.seed,
@@ -55,6 +57,7 @@ class Gatherer:
             sent_again=self._seen.sent_again,
             ended=ended,
             gave_up=self._seen.gave_up,
+            grace=GRACE,
             places=CONCURRENCY,
             deeds=chronicle.deeds,
             planned_deeds=self._plan.deeds,
@@ -62,6 +65,7 @@ class Gatherer:
             slots={role.value: size for role, size in SIZES.items()},
             limits=dict(self._plan.limits),
             requests=sorted(requests, key=lambda request: request.came),
+            views=views.shown(url, [case.id for case in cases.values()]),
             listed=frozenset(listed),
             strays=self._strays,
             schedules=dict.fromkeys(self._plan.schedules, dues),
@@ -155,15 +159,3 @@ class Gatherer:
                 pipeline.execute_command(call.name, *call.args)
             answers += [call.parse(answer) for call, answer in zip(step, pipeline.execute(), strict=True)]
         return answers
-
-
-def _listed(url: str) -> Iterator[str]:
-    """List all jobs through the API."""
-    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=30) as client:
-        cursor: dict[str, str] = {}
-        while True:
-            page = client.get("/v1/jobs", params={"limit": "200", **cursor}).raise_for_status().json()
-            yield from (job["id"] for job in page["jobs"])
-            if not page["next"]:
-                return
-            cursor = {"cursor": page["next"]}

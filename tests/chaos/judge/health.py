@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from tests.chaos.judge.evidence import Facts, percentile
 from tests.chaos.row import Row
 
-PICK_UP = 40.0  # ms, on a busy machine; three LLM workers that poll twice a second take 125, two sync workers 333
-PICKS = 10  # a pool
+# ms for this part of the jobs, on a busy machine; half of those that three LLM workers find by polling wait for 125 ms,
+# of two sync workers for 333.
+PICK_UP = {0.5: 40.0, 0.95: 100.0}
+PICKS = 30  # a pool
+DONE = 0.8  # of what is planned, of each kind
 DAY = 86_400.0  # seconds
 JUMP = 10.0  # seconds by which a clock may have been wrong
-# What is done to more than one process, and what is to be lost by it: nothing.
-SPECIAL = {
+# What is done to more than one process.
+SHARED = {
     "cut": "connections to Redis cut",
     "away": "Redis away",
     "rollback": "Redis rolled back by a second",
@@ -41,6 +44,8 @@ def kept(facts: Facts) -> Row:
     for case in facts.cases:
         if case.job is None or case.job.finished_at is None or case.ttl is None:
             continue
+        if case.ttl.seconds < 0 and "webhook_url" in case.planned.query:
+            continue  # it has to be told first, which the check of the key space looks at
         looked += 1
         passed = case.ttl.at - case.job.finished_at.timestamp()
         ages.append(passed + case.ttl.seconds)
@@ -58,55 +63,58 @@ def kept(facts: Facts) -> Row:
     )
 
 
-def woken(facts: Facts) -> Row:
+def woken(facts: Facts) -> Iterator[Row]:
     """An idle worker is woken; one that polls starts a job half a poll later."""
     found = facts.picks.ms if facts.picks else {}
-    medians = {pool: percentile(ms, 0.5) for pool, ms in found.items() if ms}
-    shown = ", ".join(f"{pool} {ms:.0f} ms" for pool, ms in medians.items())
-    faults = [
-        f"{pool}: half of the jobs waited longer than {ms:.0f} ms" for pool, ms in medians.items() if ms > PICK_UP
-    ]
-    return Row(
-        goal="idle pick-up p50 ≤ 40 ms",
-        measured=shown or "nothing",
-        faults=faults,
-        samples=min((len(ms) for ms in found.values()), default=0),
-        least=PICKS,
-        speed=True,
-    )
+    for part, most in PICK_UP.items():
+        waited = {pool: percentile(ms, part) for pool, ms in found.items() if ms}
+        yield Row(
+            goal=f"idle pick-up p{100 * part:.0f} ≤ {most:.0f} ms",
+            measured=", ".join(f"{pool} {ms:.0f} ms" for pool, ms in waited.items()) or "nothing",
+            faults=[f"{pool}: p{100 * part:.0f} is {ms:.0f} ms" for pool, ms in waited.items() if ms > most],
+            samples=min((len(ms) for ms in found.values()), default=0),
+            least=PICKS,
+            speed=True,
+        )
 
 
 def done(facts: Facts) -> Row:
-    """Each kind of fault that the plan has was really done."""
-    counts = Counter((deed.kind, deed.role) for deed in facts.deeds)
+    """Each kind of fault was done about as often as the plan says; some find nobody to hit."""
+    planned, counts = facts.planned_deeds, Counter((deed.kind, deed.role) for deed in facts.deeds)
     faults = [
-        f"{role} {kind} was planned, and never done" for kind, role in sorted(facts.planned_deeds - counts.keys())
+        f"{role} {kind} was planned {number} times, and done {counts[kind, role]} times"
+        for (kind, role), number in sorted(planned.items())
+        if counts[kind, role] < max(1, int(DONE * number))
     ]
-    shown = f"{sum(counts.values())} faults of {len(counts)} kinds"
+    found = sum((planned & counts).values())
     return Row(
         goal="each planned fault was done",
-        measured=shown,
+        measured=f"{found} of {sum(planned.values())} planned faults, of {len(planned)} kinds",
         faults=faults,
-        samples=len(facts.planned_deeds),
+        samples=len(planned),
         least=15,
     )
 
 
-def special(facts: Facts) -> Iterator[Row]:
-    """One row for each fault that concerns more than one process: all jobs that lived through it have ended."""
-    planned = {kind for kind, _ in facts.planned_deeds}
-    lives = [(case.notes.sent, case.last_seen, case) for case in facts.cases]
-    for kind, what in SPECIAL.items():
-        if kind not in planned:
-            continue
-        spans = facts.spans(kind)
-        alive = [case for sent, seen, case in lives if spans.touch(sent, seen)]
-        lost = [case for case in alive if not (case.job and case.job.finished) and not facts.unpromised(case)]
-        number = sum(deed.kind == kind for deed in facts.deeds)
-        yield Row(
-            goal=f"nothing is lost by: {what}",
-            measured=f"{number} times, {spans.seconds:.0f} s, {len(alive):,} jobs, {len(lost)} lost",
-            faults=[f"{case.id} {case.name} is {case.job.status if case.job else 'gone'}" for case in lost],
-            samples=len(alive),
-            least=facts.least(5, 10),
-        )
+def shared(facts: Facts) -> Row:
+    """What hurt all processes at once met jobs under way, of which all other rows tell what became."""
+    kinds = {kind for kind, _ in facts.planned_deeds if kind in SHARED}
+    under_way = {kind: _under_way(facts, kind) for kind in SHARED if kind in kinds}
+    times = Counter(deed.kind for deed in facts.deeds)
+    said = [
+        f"{SHARED[kind]}: {times[kind]} of {facts.spans(kind).seconds / max(1, times[kind]):.1f} s, {jobs:,} jobs"
+        for kind, jobs in under_way.items()
+    ]
+    return Row(
+        goal="what all share was hurt while jobs were under way",
+        measured="; ".join(said) or "nothing",
+        faults=[f"{SHARED[kind]}: no job was under way" for kind, jobs in under_way.items() if not jobs],
+        samples=min(under_way.values(), default=0),
+        least=facts.least(5, 10),
+    )
+
+
+def _under_way(facts: Facts, kind: str) -> int:
+    """Count the jobs that had been submitted, and had not come to their end, when it was done."""
+    spans = facts.spans(kind)
+    return sum(spans.touch(case.notes.sent, case.last_seen) for case in facts.cases)

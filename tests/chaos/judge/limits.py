@@ -14,7 +14,7 @@ from tests.chaos.row import Row
 
 UPPER, LOWER = 1.01, 0.95
 # A request's tokens are known when it ends: in 10 s one makes some per cent.
-LATE = 1.0  # seconds' worth of requests that a stopped worker may send late: it was allowed them before
+LATE = 1.0  # seconds' worth of requests that a worker may send late that had no time: it was allowed them before
 BACKLOG = 10  # jobs that wait for a model, at least, where its limit must be used up
 STEPS = 6  # in each window
 SAME = 5.0  # seconds: jobs accepted within these are compared by priority
@@ -33,13 +33,15 @@ def within(facts: Facts) -> Iterator[Row]:
         asked = [request for request in facts.requests if request.model == model]
         for name, amount, weights in _kinds(limit, asked):
             share = amount * seconds / 60
-            most = _most([request.came for request in asked], weights, seconds)
+            sums = list(_sums([request.came for request in asked], weights, seconds))
+            most = max((inside for _, inside in sums), default=0)
             allowed = UPPER * share + LATE * amount / 60 + max(weights, default=0)
+            over = [at for at, inside in sums if inside > allowed + _late(facts, at - seconds, at) * amount / 60]
             shown = f"at most {most:,} in {seconds:g} s, {100 * most / share:.1f} % ({len(asked):,} requests)"
             yield Row(
                 goal=f"{model}: {name} ≤ 101 % + a second's + one request",
                 measured=shown,
-                faults=[shown] if most > allowed else [],
+                faults=[f"{shown}, the last one at {over[0] - facts.began:.0f} s"] if over else [],
                 samples=len(asked),
                 least=facts.least(50, 2_000),
             )
@@ -51,15 +53,21 @@ def _kinds(limit: Limit, asked: Sequence[Request]) -> Iterator[tuple[str, int, l
         yield "TPM", limit.tpm, [request.tokens for request in asked]
 
 
-def _most(came: Sequence[float], weights: Sequence[int], seconds: float) -> int:
-    most, inside, first = 0, 0, 0
+def _late(facts: Facts, start: float, end: float) -> float:
+    """Say for how many seconds' worth of requests LLM workers went on after a stop, each with its own, in a window."""
+    stops = [deed.ended for deed in facts.deeds if (deed.kind, deed.role) == ("SIGSTOP", "llm worker")]
+    return LATE * sum(start < (ended or 0.0) <= end for ended in stops)
+
+
+def _sums(came: Sequence[float], weights: Sequence[int], seconds: float) -> Iterator[tuple[float, int]]:
+    """Give what was asked in the window that ends with each request."""
+    inside, first = 0, 0
     for last, at in enumerate(came):
         inside += weights[last]
         while came[first] <= at - seconds:
             inside -= weights[first]
             first += 1
-        most = max(most, inside)
-    return most
+        yield at, inside
 
 
 def used(facts: Facts) -> Iterator[Row]:

@@ -93,7 +93,7 @@ def parked(facts: Facts) -> Row:
         measured=f"{parks} times, {seconds:.0f} s in all, {len(faults)} requests too early",
         faults=faults,
         samples=parks,
-        least=facts.least(1, 5),
+        least=facts.least(0, 5),  # in a short run few say so long
     )
 
 

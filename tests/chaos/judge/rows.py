@@ -10,12 +10,14 @@ from tests.chaos.judge import (
     health,
     lateness,
     limits,
+    order,
     outputs,
     pauses,
     recovery,
     results,
     streams,
     told,
+    views,
     wishes,
     work,
 )
@@ -34,10 +36,12 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield ends.ended_once(facts)
     yield work.requests(facts)
     yield work.runs(facts)
+    yield work.grace(facts)
     yield attempts.caused(facts)
     yield attempts.counted(facts)
     yield failures.told(facts)
     yield pauses.retried(facts)
+    yield pauses.parked(facts)
     yield costs.usage(facts)
     yield results.llm_results(facts)
     yield results.sync_results(facts)
@@ -45,11 +49,15 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield streams.streams(facts)
     yield told.told(facts)
     yield wishes.one_per_key(facts)
+    yield views.own(facts)
     yield wishes.delays(facts)
     yield lateness.begins(facts)
     yield wishes.expiry(facts)
     yield wishes.cancels(facts)
     yield wishes.retries(facts)
+    yield ends.exhausted(facts)
+    yield from order.first_in(facts)
+    yield order.handed_back(facts)
     if not facts.short:  # so few jobs wait in the workers, for the limit, and not in the queue, which has priorities
         yield limits.priorities(facts)
     yield outputs.mails(facts)
@@ -61,8 +69,8 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield from recovery.recovery(facts)
     yield from limits.within(facts)
     yield from limits.used(facts)
-    yield health.woken(facts)
+    yield from health.woken(facts)
     yield health.orderly(facts)
     yield health.kept(facts)
     yield health.done(facts)
-    yield from health.special(facts)
+    yield health.shared(facts)

@@ -98,7 +98,7 @@ WRONG: list[tuple[Judge, str, Facts]] = [
     ),
     (attempts.counted, "another worker was hit", facts(answered(ERROR, hits=[hit("SIGKILL", 1.1, target=OTHER)]))),
     (attempts.counted, "a crash is another one", facts(answered(ERROR, entries=[("worker_crash", 1.3)]))),
-    (attempts.counted, "too many", facts(case(1, "chat", job=again(number=1, attempt=6)))),
+    (attempts.counted, "too many", facts(case(1, "chat", job=again(*[("x", 3.0 * number) for number in range(6)])))),
     (attempts.counted, "also after a retry", facts(noted(answered(fault(1, "error", 4), then=9), retry=wish(3, 202)))),
     (failures.told, "no error", facts(gave_up("x", error=None))),
     (failures.told, "no message", facts(gave_up("x", error={"type": "provider_unavailable"}))),
@@ -150,6 +150,11 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
     (costs.usage, "what was estimated stands apart", facts(spent(1, 17, estimated=7))),
     (costs.usage, "a run was lost", facts(spent(0, 0, hits=[hit("SIGKILL", 1.1)]))),
     (health.kept, "a week", facts(kept(7))),
+    (
+        health.kept,
+        "its webhook is not delivered yet",
+        facts(case(1, "chat", planned=submission(1, "chat", query={"webhook_url": "x"}), ttl=Ttl(AT + 5, -0.001))),
+    ),
     (health.kept, "since its webhook was delivered", facts(case(1, "chat", ttl=Ttl(AT + 50, WEEK)))),
 ]
 

@@ -1,5 +1,6 @@
 """Each row turns to NO on each kind of wrong fact, and is content where nothing is wrong."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +51,8 @@ def test_what_is_wrong_is_noticed(row: Judge, found: Facts) -> None:
     assert faults(row, found)
 
 
+SLOW = replace(planned(), body={"text": "job-1-1. slow"})
+
 RIGHT: list[tuple[Judge, str, Facts]] = [
     (ends.finished, "of a lost second", facts(case(1, "chat", job=None), deeds=[ROLLBACK])),
     (
@@ -64,7 +67,11 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
     ),
     (work.requests, "a faulty answer", facts(case(1, "chat", requests=TWICE))),
     (work.requests, "a kill", facts(case(1, "chat", requests=KILLED, hits=[hit("SIGKILL", 1.5)]))),
-    (work.requests, "a restart", facts(case(1, "chat", requests=KILLED, hits=[hit("SIGTERM", 1.5)]))),
+    (
+        work.requests,
+        "a restart",
+        facts(case(1, "chat", planned=SLOW, requests=KILLED, hits=[hit("SIGTERM", 1.5)])),
+    ),
     (
         results.llm_results,
         "a fenced run's late request",
@@ -89,7 +96,7 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
                 1,
                 "chat",
                 planned=planned(delay="2"),
-                requests=[request(1, 1, came=AT + 11)],
+                requests=[request(1, 1, came=AT + 18)],
                 hits=[hit("SIGKILL", 2.1)],
             )
         ),
@@ -98,7 +105,7 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
         lateness.begins,
         "Redis was away",
         facts(
-            case(1, "chat", planned=planned(delay="2"), requests=[request(1, 1, came=AT + 11)]),
+            case(1, "chat", planned=planned(delay="2"), requests=[request(1, 1, came=AT + 18)]),
             outages=Spans([(AT + 2, AT + 8)]),
         ),
     ),
@@ -147,7 +154,7 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
         "in time",
         facts(
             case(1, "chat", requests=KILLED, hits=[hit("SIGKILL", 1.5)]),
-            planned_deeds=frozenset({("SIGKILL", "llm worker")}),
+            planned_deeds=Counter([("SIGKILL", "llm worker")]),
         ),
     ),
     (
@@ -155,7 +162,7 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
         "Redis was away",
         facts(
             case(1, "chat", requests=[KILLED[0], request(2, 1, came=AT + 12, asker="y")], hits=[hit("SIGKILL", 1.5)]),
-            planned_deeds=frozenset({("SIGKILL", "llm worker")}),
+            planned_deeds=Counter([("SIGKILL", "llm worker")]),
             outages=Spans([(AT + 4, AT + 9)]),
         ),
     ),
@@ -169,7 +176,7 @@ def sync_hit(role: str, busy: tuple[float, float] | None = None, **more: Any) ->
     found = case(1, "journal", runs=runs, hits=[hit("SIGKILL", 1.5, role=role, target=SYNC)])
     times = {"began": AT + busy[0], "ended": AT + busy[1]} if busy else {}
     work = [run(2, token=who, worker=who, **times) for who in ("sync-worker-1-0008", other) if busy]
-    planned_deeds = frozenset({("SIGKILL", role)})
+    planned_deeds = Counter([("SIGKILL", role)])
     return facts(found, scheduled=work, planned_deeds=planned_deeds, slots={"sync worker": 2}, **more)
 
 

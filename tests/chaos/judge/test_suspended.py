@@ -1,5 +1,6 @@
 """What becomes of sync jobs whose worker is suspended, or hears nothing of Redis: they end with their lease."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -35,7 +36,7 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
     (
         recovery.recovery,
         "suspended",
-        facts(case(1, "journal", runs=TWICE, hits=[STOP]), planned_deeds=frozenset({("SIGSTOP", "sync worker")})),
+        facts(case(1, "journal", runs=TWICE, hits=[STOP]), planned_deeds=Counter([("SIGSTOP", "sync worker")])),
     ),
 ]
 WRONG: list[tuple[Judge, str, Facts]] = [
@@ -63,6 +64,6 @@ def test_what_does_not_is_wrong(row: Judge, found: Facts) -> None:
 
 
 def test_the_end_of_a_suspended_worker_is_timed() -> None:
-    planned = frozenset({("SIGSTOP", "sync worker")})
+    planned = Counter([("SIGSTOP", "sync worker")])
     rows = list(recovery.recovery(facts(case(1, "journal", runs=TWICE, hits=[STOP]), planned_deeds=planned)))
     assert [row.samples for row in rows if "sync worker SIGSTOP" in row.goal] == [1]

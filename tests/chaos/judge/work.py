@@ -1,8 +1,14 @@
 """How often a job is worked at: as the provider's log and the journal count it."""
 
-from tests.chaos.judge.evidence import LEASE, Case, Facts
-from tests.chaos.outside.records import SyncRun
+from collections.abc import Iterator
+
+from tests.chaos.judge.evidence import LEASE, WRITTEN, Case, Facts, Hit
+from tests.chaos.outside.records import Request, SyncRun
 from tests.chaos.row import Row
+
+MARGIN = 0.5  # seconds of a grace time that a busy machine may take
+UNHEARD = 2.5  # seconds of outages in which a lease is renewed by nobody, and may be over
+FAST = 1.5  # seconds, at most, of an answer that is neither slow nor late
 
 
 def requests(facts: Facts) -> Row:
@@ -16,7 +22,7 @@ def requests(facts: Facts) -> Row:
             continue
         checked, asked = checked + 1, asked + len(case.requests)
         faulty = sum(not request.good for request in case.requests)
-        hits = sum(hit.lost for hit in case.hits)
+        hits = sum(hit.lost and not _to_be_ended(facts, case, hit) for hit in case.hits)
         if len(case.requests) > 1 + case.retried + faulty + hits:
             why = f"{faulty} faulty answers, {hits} hits, {'run again' if case.retried else 'not run again'}"
             faults.append(f"{case.id} {case.name} asked {len(case.requests)} times: {why}")
@@ -58,6 +64,59 @@ def runs(facts: Facts) -> Row:
         samples=long,
         least=facts.least(2, 20),
         apart=_apart(apart),
+    )
+
+
+def grace(facts: Facts) -> Row:
+    """A worker that is told to stop lets what it is at go on for its grace time: a request stays open, or ends well."""
+    faults, kept, longest = [], 0, 0.0
+    for case in facts.cases:
+        for hit, request in _told(case):
+            if _ended_otherwise(facts, case, hit, request):
+                continue
+            kept += 1
+            after = (request.ended or hit.at + facts.grace) - hit.at
+            longest = max(longest, after)
+            if not request.taken and after < facts.grace - MARGIN:
+                faults.append(f"{case.id} {case.name}: its request was broken off {after:.1f} s after a SIGTERM")
+    return Row(
+        goal="what runs at a SIGTERM has its grace time",
+        measured=f"{kept} requests were open, {len(faults)} broken off early; the last one ended after {longest:.1f} s",
+        faults=faults,
+        samples=kept,
+        least=facts.least(1, 50),
+    )
+
+
+def _told(case: Case) -> Iterator[tuple[Hit, Request]]:
+    """Give the requests that a worker had open when it was told to stop."""
+    for hit in case.hits:
+        for request in case.requests:
+            open_then = request.came <= hit.at and (request.ended is None or request.ended >= hit.at)
+            if hit.deed.kind == "SIGTERM" and request.asker == hit.deed.target and open_then:
+                yield hit, request
+
+
+def _ended_otherwise(facts: Facts, case: Case, hit: Hit, request: Request) -> bool:
+    """Say whether something else may have ended a request: a cancel, the provider, another hit, or a lost lease."""
+    end = hit.at + facts.grace
+    cancelled = case.notes.cancel is not None and case.notes.cancel.sent <= end
+    others = [other for other in case.hits if other.deed is not hit.deed and other.deed.target == request.asker]
+    hit_again = any(other.at <= end and (other.deed.ended or end) >= hit.at - LEASE for other in others)
+    superseded = any(other.came > request.came and other.came <= end for other in case.requests)
+    fenced = facts.away.within(hit.at - LEASE, end) > UNHEARD or facts.rolled_back.touch(hit.at - LEASE, end)
+    return cancelled or hit_again or superseded or fenced or not request.good
+
+
+def _to_be_ended(facts: Facts, case: Case, hit: Hit) -> bool:
+    """Say whether the run had an answer at a SIGTERM, or would have had one within the grace time."""
+    if hit.deed.kind != "SIGTERM" or facts.away.touch(hit.at, hit.at + facts.grace + WRITTEN):
+        return False
+    slow = "slow" in str(case.planned.body)
+    return any(
+        request.taken or (not slow and request.fault != "late" and request.came + FAST <= hit.at + facts.grace)
+        for own, request in _told(case)
+        if own is hit and not _ended_otherwise(facts, case, hit, request)
     )
 
 

@@ -1,5 +1,6 @@
 """What is wrong, as made-up facts: one entry for each kind, with the row that must notice it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -196,22 +197,22 @@ WRONG: list[tuple[Judge, str, Facts]] = [
         ),
     ),
     (health.orderly, "a problem", facts(keyspace=["x has no owner"])),
-    (health.done, "not done", facts(planned_deeds=frozenset({("SIGKILL", "clock")}))),
+    (health.done, "not done", facts(planned_deeds=Counter([("SIGKILL", "clock")]))),
     (
-        health.special,
-        "lost",
+        health.done,
+        "three of five",
         facts(
-            case(1, "chat", job=None),
-            deeds=[deed("disk full", "", began=0)],
-            planned_deeds=frozenset({("disk full", "")}),
+            deeds=[deed("SIGKILL", "clock", began=at) for at in range(3)],
+            planned_deeds=Counter({("SIGKILL", "clock"): 5}),
         ),
     ),
+    (health.shared, "nobody was there", facts(planned_deeds=Counter([("disk full", "disk")]))),
     (
         recovery.recovery,
         "slow",
         facts(
             case(1, "chat", requests=[KILLED[0], request(2, 1, came=AT + 12, asker="y")], hits=[hit("SIGKILL", 1.5)]),
-            planned_deeds=frozenset({("SIGKILL", "llm worker")}),
+            planned_deeds=Counter([("SIGKILL", "llm worker")]),
         ),
     ),
 ]

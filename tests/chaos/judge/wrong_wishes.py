@@ -1,14 +1,37 @@
 """What is wrong with what submitters asked for, as made-up facts."""
 
 from tandem.shared.jobs.model import Status
-from tests.chaos.judge import lateness, wishes
+from tests.chaos.judge import ends, lateness, views, wishes
 from tests.chaos.judge.evidence import Facts
-from tests.chaos.judge.made_up import AT, call, case, facts, job, request, run
-from tests.chaos.judge.wrong_facts import Judge, noted, planned, wish
+from tests.chaos.judge.made_up import AT, call, case, facts, job, request, run, submission
+from tests.chaos.judge.wrong_facts import BROKEN, Judge, failed, noted, planned, wish
+
+HOPELESS = submission(1, "chat", fails=True)
 
 # The row, what is wrong, and the facts.
 WRONG: list[tuple[Judge, str, Facts]] = [
     (wishes.one_per_key, "two jobs", facts(noted(case(1, "chat"), ids={"id-1", "id-2"}))),
+    (wishes.one_per_key, "made anew at the end", facts(noted(case(1, "chat"), late=202))),
+    (wishes.one_per_key, "its key was gone at the end", facts(noted(case(1, "chat"), late=410))),
+    (views.own, "shown to another", facts(case(1, "chat"), views={"ann": {"id-1"}, "bob": {"id-1"}})),
+    (views.own, "not shown to its owner", facts(case(1, "chat"), views={"ann": set()})),
+    (views.own, "not shown to the admin", facts(case(1, "chat"), views={"ann": {"id-1"}, "boss": set()})),
+    (
+        views.own,
+        "another's",
+        facts(case(1, "chat", planned=submission(1, "chat", owner="bob")), views={"bob": {"id-1"}}),
+    ),
+    (
+        ends.exhausted,
+        "too often",
+        facts(case(1, "chat", planned=HOPELESS, job=failed("chat", "x"), requests=[*BROKEN, request(6, 1)])),
+    ),
+    (
+        ends.exhausted,
+        "too seldom",
+        facts(case(1, "chat", planned=HOPELESS, job=failed("chat", "x"), requests=BROKEN[1:])),
+    ),
+    (ends.exhausted, "succeeded", facts(case(1, "chat", planned=HOPELESS, requests=BROKEN))),
     (wishes.one_per_key, "a conflict taken", facts(noted(case(1, "chat"), conflict=202))),
     (wishes.delays, "early", facts(case(1, "chat", planned=planned(delay="2")))),
     (wishes.delays, "before its run_at", facts(case(1, "chat", planned=planned(run_at="9")))),
@@ -88,12 +111,12 @@ WRONG: list[tuple[Judge, str, Facts]] = [
     (
         lateness.begins,
         "late",
-        facts(case(1, "chat", planned=planned(delay="2"), requests=[request(1, 1, came=AT + 11)])),
+        facts(case(1, "chat", planned=planned(delay="2"), requests=[request(1, 1, came=AT + 18)])),
     ),
     (
         lateness.begins,
         "late",
-        facts(case(1, "journal", planned=planned("journal", run_at="2"), runs=[run(1, token="a", began=AT + 11)])),
+        facts(case(1, "journal", planned=planned("journal", run_at="2"), runs=[run(1, token="a", began=AT + 18)])),
     ),
     (lateness.webhooks, "late", facts(case(1, "chat", planned=planned(webhook_url="x"), calls=[call(1, at=AT + 13)]))),
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from tests.chaos.plan.model import Submission
-from tests.chaos.platform import ADMIN_KEY, USER_KEY
+from tests.chaos.platform import KEYS
 
 AT_ONCE = 40  # requests under way
 PATIENCE = 15.0  # seconds for one answer
@@ -67,8 +67,7 @@ class Client:
 
 def headers(planned: Submission) -> dict[str, str]:
     """Say who asks, and by which key a repeat is known."""
-    key = ADMIN_KEY if planned.task == "cleanup" else USER_KEY
-    return {"Authorization": f"Bearer {key}", "Idempotency-Key": planned.marker}
+    return {"Authorization": f"Bearer {KEYS[planned.by]}", "Idempotency-Key": planned.key or planned.marker}
 
 
 def session() -> aiohttp.ClientSession:

@@ -11,7 +11,7 @@ PROBES = {
     "llm": ("chat", {"messages": [{"role": "user", "content": "a probe"}]}),
     "sync": ("sync_trouble", {"how": "well"}),
 }
-COUNT = 15
+COUNT = 40
 
 
 @dataclass

@@ -11,6 +11,7 @@ from tests.chaos.load.watchers import watch
 from tests.chaos.outside.records import Notes, Shown, Wish
 from tests.chaos.plan.model import Plan, Submission
 
+LATE = 4.0  # seconds after the last submission, for those that are repeated late
 FINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
 
 
@@ -55,12 +56,14 @@ class Load:
             return
         self.seen.notes[planned.marker] = notes
         try:
-            async with asyncio.timeout(self._patience):
-                await self._besides(client, planned, notes)
+            async with asyncio.timeout(self._patience), asyncio.TaskGroup() as group:
+                group.create_task(self._besides(client, planned, notes))
+                if planned.late:
+                    group.create_task(self._repeat(client, planned, notes))
         except TimeoutError:
             self.seen.gave_up.append(planned.marker)
 
-    async def _post(self, client: Client, planned: Submission, notes: Notes) -> None:
+    async def _post(self, client: Client, planned: Submission, notes: Notes) -> int:
         query = dict(planned.query)
         if path := query.get("webhook_url"):
             query["webhook_url"] = self._receiver + path
@@ -70,13 +73,21 @@ class Load:
         if answer.status in {200, 202}:
             notes.ids.add(answer.body["id"])
             notes.accepted = min(notes.accepted or answer.answered, answer.answered)
+        return answer.status
+
+    async def _repeat(self, client: Client, planned: Submission, notes: Notes) -> None:
+        """Submit it once more when all is submitted."""
+        await asyncio.sleep(self.seen.began + self._plan.seconds + LATE - time.time())
+        notes.late = await self._post(client, planned, notes)
 
     async def _besides(self, client: Client, planned: Submission, notes: Notes) -> None:
         """Do what the plan says beyond submitting."""
         job = min(notes.ids)
         if planned.conflict and planned.task == "chat":
             other = {**planned.body, "temperature": 0.5}
-            notes.conflict = (await client.ask(planned, "POST", "/v1/chat", json=other)).status
+            answer = await client.ask(planned, "POST", "/v1/chat", json=other)
+            notes.conflict = answer.status
+            notes.other = answer.body["id"] if answer.status in {200, 202} else ""
         if planned.cancel is not None:
             if planned.begun:
                 await self._begins(client, planned, job)

@@ -27,6 +27,8 @@ SAID = re.compile(r"answer (\d+) to (job-\d+-\d+\.)")
 DELAY = (0.02, 0.25)  # seconds
 FAULTS = {"error": 1.0, "unavailable": 0.5, "limited": 0.1, "cut": 0.5, "garbage": 0.3, "late": 0.5}  # per cent
 RETRY_AFTER = 0.2  # seconds, says a 429
+PARKED = 3.0  # likewise one that was asked for
+ASKED_FOR = re.compile(r"(first|always) (error|limited)")  # what a request's text wants for an answer
 ASKED = 5  # tokens of a request, whatever it says
 ANSWERED = 40  # tokens of an answer: always as many, so that a limit of tokens can be kept to the last one
 
@@ -45,23 +47,25 @@ class Provider:
         self._log = log
         self._chance = random.Random(seed)  # noqa: S311 - the same faults for the same seed
         self._number = 0
+        self._had: set[str] = set()  # markers that have had the first answer they want
 
     async def handle(self, request: web.Request) -> Answer:
         """Serve a chat completion or embeddings, and write down what came of it."""
         came, body = time.time(), await request.json()
         self._number += 1
-        number, fault = self._number, self._fault()
         found = MARKER.search(text := json.dumps(body))
         marker = found[0] if found else ""
+        number, wanted = self._number, self._wanted(text, marker)
+        fault = wanted or self._fault()
         asker = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        wait = RETRY_AFTER if fault == "limited" else 0.0
+        wait = 0.0 if fault != "limited" else PARKED if wanted else RETRY_AFTER
         what = {"model": body["model"], "came": came, "fault": fault, "retry_after": wait}
         self._log.write(number=number, asker=asker, marker=marker, **what)
         slow, taken, tokens = fault == "late" or " slow" in text, False, 0
         try:
             await asyncio.sleep(SLOW if slow else self._chance.uniform(*DELAY))
             if faulty := FAULTY.get(fault):
-                return await _sent(request, await faulty(request))
+                return await _sent(request, await faulty(request, wait))
             usage = {"prompt_tokens": ASKED, "completion_tokens": ANSWERED}
             tokens = sum(usage.values())
             answer = await _answer(request, body, f"answer {number} to {marker}", usage)
@@ -69,6 +73,14 @@ class Provider:
             return answer
         finally:
             self._log.write(number=number, ended=time.time(), tokens=tokens, taken=taken)
+
+    def _wanted(self, text: str, marker: str) -> str:
+        """Give the fault that a request's text wants, if it still does."""
+        found = ASKED_FOR.search(text)
+        if found is None or (found[1] == "first" and marker in self._had):
+            return ""
+        self._had.add(marker)
+        return found[2]
 
     def _fault(self) -> str:
         kinds = [*FAULTS, ""]
@@ -115,31 +127,29 @@ async def _stream(request: web.Request, say: str, usage: dict[str, int]) -> Answ
     return response
 
 
-async def _error(_: web.Request) -> Answer:
+async def _error(_: web.Request, __: float) -> Answer:
     return refused(500, message="an error of ours")
 
 
-async def _unavailable(_: web.Request) -> Answer:
+async def _unavailable(_: web.Request, __: float) -> Answer:
     return refused(503, message="overloaded")
 
 
-async def _limited(_: web.Request) -> Answer:
-    return refused(
-        429, {"retry-after-ms": f"{1000 * RETRY_AFTER:.0f}"}, message="slow down", code="rate_limit_exceeded"
-    )
+async def _limited(_: web.Request, wait: float) -> Answer:
+    return refused(429, {"retry-after-ms": f"{1000 * wait:.0f}"}, message="slow down", code="rate_limit_exceeded")
 
 
-async def _garbage(_: web.Request) -> Answer:
+async def _garbage(_: web.Request, __: float) -> Answer:
     return web.Response(text="<html>", content_type="text/html")
 
 
-async def _cut(request: web.Request) -> Answer:
+async def _cut(request: web.Request, _: float) -> Answer:
     assert request.transport is not None
     request.transport.abort()
     return web.Response()
 
 
-FAULTY: dict[str, Callable[[web.Request], Awaitable[Answer]]] = {
+FAULTY: dict[str, Callable[[web.Request, float], Awaitable[Answer]]] = {
     "error": _error,
     "unavailable": _unavailable,
     "limited": _limited,

@@ -156,6 +156,8 @@ class Notes:
     sent: float = 0.0  # the first request
     accepted: float | None = None  # the first 202 or 200
     conflict: int | None = None  # the status of another body with its key
+    late: int | None = None  # of the repeat when all was submitted
+    other: str = ""  # the id of the job that this other body made
     cancel: Wish | None = None
     retry: Wish | None = None
     told: list[Told] = field(default_factory=list)

@@ -7,7 +7,7 @@ from functools import partial
 
 from tests.chaos.plan.faults import faults_of
 from tests.chaos.plan.model import SLOW, Act, Fault, Limit, Plan, Role, Submission
-from tests.chaos.plan.submissions import RPM, SHARES, TPM, journal, later, poison, slow_chat, submission
+from tests.chaos.plan.submissions import RPM, SHARES, TPM, answered, journal, later, poison, slow_chat, submission
 
 # Of a limited model's demand its limit lets pass so much: jobs wait for it all the time, and in a short run also when
 # the faults are over.
@@ -18,6 +18,9 @@ LLM_POISONS = (3, 4000)  # likewise, besides those that make suspects
 LONG_SYNC = (3, 1000)  # sync jobs longer than a lease, likewise
 CERTAIN = (2, 200)  # of each kind of wish, likewise
 STREAMED = (6, 200)  # streamed and watched in peace, likewise
+HOPELESS = (2, 400)  # jobs that are always answered 500, likewise: they take long
+OTHERS = (4, 200)  # jobs of another owner, with keys that are used already, likewise
+REPEATED = (6, 200)  # of the first ones: as many are submitted again when all is over, likewise
 LONG_WORK = 6  # slow chats that are under way when an LLM worker is hit
 SUSPECTS = 12  # slow chats beside the poison that makes them suspects
 # Seconds from a poison to the work of its neighbours in processes of their own: two crashes, and a lease after each.
@@ -26,7 +29,7 @@ ISOLATED = 13.0
 WORK = {Act.KILL: 3.0, Act.RESTART: 4.0}
 SHORT_STOP, LEASE = 3.0, 6.0
 SYNC_ROLES = {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
-LATER = 6.0  # seconds that a job waits for its time
+LATER = 10.0  # seconds that a job waits for its time
 CANCELLED = 4.0  # seconds that a sync job would last that is cancelled after one
 SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")
 
@@ -41,6 +44,7 @@ def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
     faults = faults_of(random.Random(seed), at, every)  # noqa: S311 - whatever is submitted meanwhile
     submissions = _with_work_to_hit(submissions, faults)
     submissions = _with_streams(_with_certain(chance, submissions))
+    submissions = _with_keys_used_again(chance, submissions)
     passed = LIMIT if jobs >= SHORT else LIMIT_SHORT
     by_requests, by_tokens = (round(passed * _demand(rate, kind)) for kind in ("chat rpm", "chat tpm"))
     limits = {RPM: Limit(rpm=by_requests), TPM: Limit(rpm=2 * by_tokens, tpm=TOKENS * by_tokens)}
@@ -59,6 +63,7 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
         (POISONS, lambda job: poison(job, "sync")),
         (LONG_SYNC, journal),
         (CERTAIN, lambda job: replace(slow_chat(job), cancel=2.0, retry=True)),  # while it runs
+        (CERTAIN, partial(answered, wish="first limited")),
         (CERTAIN, lambda job: replace(journal(job, CANCELLED), cancel=1.0, begun=True)),
         *((CERTAIN, partial(_late, by=by)) for by in ("delay", "run_at") for _ in range(2)),
         (CERTAIN, lambda job: replace(job, query={"delay": "20"}, cancel=0.5, retry=False)),  # while it waits
@@ -68,9 +73,12 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
             CERTAIN,
             lambda job: replace(job, query={"delay": "3", "expires_in": "1"}, cancel=None, follow=True, retry=True),
         ),
+        (CERTAIN, partial(answered, wish="first limited")),
+        (CERTAIN, partial(answered, wish="first error")),
+        (HOPELESS, partial(answered, wish="always error")),
     ]
     jobs = len(submissions)
-    counts = [max(least, jobs // share) for (least, share), _ in changes]
+    counts = [_share(jobs, often) for often, _ in changes]
     free = [i for i in range(jobs // 10, jobs * 7 // 10) if "priority" not in submissions[i].query]
     places = sorted(
         chance.sample(free, sum(counts))
@@ -80,6 +88,25 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
         for _ in range(count):
             place = places.pop()
             changed[place] = change(changed[place])
+    return changed
+
+
+def _share(jobs: int, often: tuple[int, int]) -> int:
+    """Give how many of the jobs: at least so many, and one for so many."""
+    least, share = often
+    return max(least, jobs // share)
+
+
+def _with_keys_used_again(chance: random.Random, submissions: list[Submission]) -> list[Submission]:
+    """Have another owner use keys of jobs just before, and some of the first jobs be submitted again at the end."""
+    changed, jobs = list(submissions), len(submissions)
+    plain = [
+        place for place in range(1, jobs) if "cleanup" not in {submissions[place - 1].task, submissions[place].task}
+    ]
+    for place in chance.sample(plain, _share(jobs, OTHERS)):
+        changed[place] = replace(changed[place], owner="bob", key=changed[place - 1].marker)
+    for place in chance.sample(range(jobs // 7), _share(jobs, REPEATED)):
+        changed[place] = replace(changed[place], late=True)
     return changed
 
 

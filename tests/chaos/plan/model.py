@@ -1,5 +1,6 @@
 """What a run does and when, as data."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -77,7 +78,10 @@ class Submission:
     task: str
     body: dict[str, Any]
     query: dict[str, str]
+    owner: str = "ann"
+    key: str = ""  # its Idempotency-Key, if that is not its marker: another owner's may be the same
     repeats: int = 0  # of the same request with the same key, at the same time
+    late: bool = False  # one more repeat when all is submitted
     conflict: bool = False  # another body with the same key
     cancel: float | None = None  # seconds after it was accepted
     begun: bool = False  # `cancel` is in seconds after it was seen to run
@@ -85,6 +89,12 @@ class Submission:
     follow: bool = False  # wait for its end, and remember what was seen
     watch: bool = False  # follow its events, leaving the connection now and then
     poison: bool = False
+    fails: bool = False  # the provider never answers it well
+
+    @property
+    def by(self) -> str:
+        """Give who submits it: an admin, what only admins may."""
+        return "boss" if self.task == "cleanup" else self.owner
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,6 @@ class Plan:
         return 1.5 * self.seconds + 120
 
     @property
-    def deeds(self) -> frozenset[tuple[str, str]]:
-        """What is to be done to whom: kinds and roles of the chronicle."""
-        return frozenset((fault.act.value, fault.role.value) for fault in self.faults)
+    def deeds(self) -> Counter[tuple[str, str]]:
+        """How often what is to be done to whom: kinds and roles of the chronicle."""
+        return Counter((fault.act.value, fault.role.value) for fault in self.faults)

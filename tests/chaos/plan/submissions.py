@@ -92,6 +92,16 @@ def slow_chat(was: Submission) -> Submission:
     return Submission(was.at, was.marker, "chat", body_of("chat slow", was.marker), {"priority": "high"})
 
 
+def answered(was: Submission, wish: str) -> Submission:
+    """Make a chat that the provider answers as the wish says, "first error" for one. Its model is its own.
+
+    What happens to a model may happen to all that ask it.
+    """
+    messages = [{"role": "user", "content": f"{was.marker} {wish}"}]
+    body = {"messages": messages, "model": f"{wish.replace(' ', '-')}-{was.marker}"}
+    return Submission(was.at, was.marker, "chat", body, {}, fails=wish.startswith("always"))
+
+
 def journal(was: Submission, seconds: float = SLOW) -> Submission:
     """Make a sync job that takes so long, at once."""
     body = body_of("journal", was.marker, seconds=seconds)

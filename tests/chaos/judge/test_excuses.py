@@ -1,0 +1,156 @@
+"""What excuses a fault, and what does not: each excuse is as narrow as its reason."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tandem.shared.jobs.events import Kind
+from tests.chaos.judge import ends, health, limits, outputs, streams, wishes, work
+from tests.chaos.judge.evidence import Case, Facts
+from tests.chaos.judge.made_up import AT, LLM, call, case, deed, facts, request, run, submission, told
+from tests.chaos.judge.wrong_facts import ROLLBACK, Judge, failed, faults, hit, noted, planned, wish
+from tests.chaos.load.probes import Picks
+from tests.chaos.outside.records import Deed
+from tests.chaos.plan.model import Limit
+
+DUE = "s-20260101T000000Z"
+SLOW = replace(planned(), body={"text": "job-1-1. slow"})
+LOST = Deed(kind="rollback", role="redis", began=AT + 20, ended=AT + 21)
+
+
+def due(*tokens: str, next_due: float = 60, deeds: Sequence[Deed] = ()) -> Facts:
+    """Two due times, of which the second one ran, and the first one in so many runs."""
+    runs = [replace(run(1, token=token), job=DUE) for token in tokens]
+    later = replace(run(1, token="z", began=AT + next_due), job="s-20260101T000100Z")
+    return facts(schedules={"s": [AT, AT + 60]}, scheduled=[*runs, later], deeds=deeds)
+
+
+def delivered(*at: float, answer: int = 204) -> Case:
+    """A webhook that was called then; the last call was answered like this."""
+    calls = [call(1, at=AT + moment) for moment in at]
+    return case(1, "chat", planned=planned(webhook_url="x"), calls=[*calls[:-1], replace(calls[-1], answer=answer)])
+
+
+def restarted(ended: float, *, slow: bool = True, **more: Any) -> Case:
+    """A chat whose worker was told to stop 0.5 s after its request came, which ended at `ended`, and one more."""
+    first = request(1, 1, ended=AT + ended, taken=False)
+    requests = [first, request(2, 1, came=AT + 9, ended=AT + 17, asker="llm-worker-1-0009")]
+    own = {"planned": SLOW} if slow else {}
+    return case(1, "chat", **{"requests": requests, "hits": [hit("SIGTERM", 1.5, target=LLM)], **own, **more})
+
+
+def expiring(began: float) -> Facts:
+    """A chat of a model with a limit that might begin within a second, and began then."""
+    body = submission(1, "chat", query={"expires_in": "1"})
+    return facts(case(1, "chat", planned=body, requests=[request(1, 1, came=AT + began)]), limits={"m": Limit(rpm=60)})
+
+
+def full_disk(*at: float) -> Facts:
+    """A report that failed at these times; the disk was full from 10 s to 12 s."""
+    entries = [("x", moment) for moment in at]
+    kept = failed("report", "storage", entries=entries, max_attempts=3)
+    return facts(case(1, "report", job=kept), deeds=[deed("disk full", "disk", began=10, ended=AT + 12)])
+
+
+def stopped(*ends: float) -> Facts:
+    """Fourteen requests in 8 s of a model with 60 a minute; a worker was stopped until each of these times."""
+    cases = []
+    for number in range(14):
+        came = AT + 20 + number * 0.6
+        cases.append(case(number, "chat", requests=[request(number, number, came=came, ended=came + 0.1)]))
+    deeds = [deed("SIGSTOP", began=10, ended=AT + end) for end in ends]
+    return facts(*cases, limits={"m": Limit(rpm=60)}, deeds=deeds)
+
+
+def picked(*ms: float) -> Facts:
+    return facts(picks=Picks(ms={"llm": list(ms)}))
+
+
+CONFLICT = noted(case(1, "chat"), conflict=202, other="id-9")
+TEN = [1.0] * 36 + [150.0] * 4
+
+WRONG: list[tuple[Judge, str, Facts]] = [
+    (
+        ends.finished,
+        "another job than that of the other body",
+        facts(CONFLICT, listed=frozenset({"id-1", "id-8"}), deeds=[ROLLBACK]),
+    ),
+    (ends.finished, "the other body made one in peace", facts(CONFLICT, listed=frozenset({"id-1", "id-9"}))),
+    (ends.outcomes, "only one attempt met the full disk", full_disk(3, 11, 20)),
+    (outputs.schedules, "an outage that was over", due(deeds=[deed("SIGSTOP", "clock", began=0, ended=AT + 9)])),
+    (outputs.schedules, "twice, and a roll-back long after", due("a", "b", deeds=[LOST])),
+    (outputs.schedules, "three times after one roll-back", due("a", "b", "c", deeds=[ROLLBACK])),
+    (outputs.webhooks, "two repeats and one hit", facts(delivered(2.1, 9, 20), deeds=[deed("SIGKILL", began=2.2)])),
+    (outputs.webhooks, "a repeat that failed is one", facts(delivered(2.1, 9, 20, answer=500))),
+    (wishes.expiry, "waits for its limit for long", expiring(9)),
+    (work.grace, "at once", facts(restarted(1.53))),
+    (
+        work.grace,
+        "at once, and somebody else was hit",
+        facts(restarted(1.53, hits=[hit("SIGTERM", 1.5), hit("SIGKILL", 2, target="x")])),
+    ),
+    (work.requests, "it would have ended", facts(restarted(1.53, slow=False))),
+    (
+        work.requests,
+        "it had its answer",
+        facts(restarted(1.7, requests=[request(1, 1, ended=AT + 1.7), request(2, 1, came=AT + 9)])),
+    ),
+    (limits.within, "nobody was stopped", stopped()),
+    (limits.within, "the stop was over before", stopped(9)),
+    (health.woken, "one of ten is found by a poll", picked(*TEN)),
+]
+
+RIGHT: list[tuple[Judge, str, Facts]] = [
+    (
+        ends.finished,
+        "another body's job after a lost second",
+        facts(CONFLICT, listed=frozenset({"id-1", "id-9"}), deeds=[ROLLBACK]),
+    ),
+    (ends.outcomes, "the disk was full each time", full_disk(10.1, 10.8, 12.3)),
+    (outputs.schedules, "well", due("a")),
+    (outputs.schedules, "an outage until the next", due(deeds=[deed("partition", "network", began=-1, ended=AT + 62)])),
+    (outputs.schedules, "twice after a roll-back over it", due("a", "b", deeds=[ROLLBACK])),
+    (
+        outputs.webhooks,
+        "two repeats, two hits",
+        facts(delivered(2.1, 9, 20), deeds=[deed("SIGKILL", began=2.2), deed("SIGKILL", began=9.1)]),
+    ),
+    (wishes.expiry, "waits for its limit", expiring(3.5)),
+    (work.grace, "after its time", facts(restarted(3.5))),
+    (work.grace, "cancelled", facts(noted(restarted(1.7), cancel=wish(1.6)))),
+    (work.grace, "killed as well", facts(restarted(1.7, hits=[hit("SIGTERM", 1.5), hit("SIGKILL", 1.6)]))),
+    (work.requests, "after its time", facts(restarted(3.5))),
+    (limits.within, "two were stopped", stopped(21, 22)),
+    (health.woken, "one of forty", picked(*[1.0] * 39, 150.0)),
+]
+
+
+@pytest.mark.parametrize(
+    ("row", "found"), [pytest.param(row, found, id=f"{row.__name__}: {why}") for row, why, found in WRONG]
+)
+def test_what_is_wrong_is_noticed(row: Judge, found: Facts) -> None:
+    assert faults(row, found)
+
+
+@pytest.mark.parametrize(
+    ("row", "found"), [pytest.param(row, found, id=f"{row.__name__}: {why}") for row, why, found in RIGHT]
+)
+def test_what_has_a_cause_is_right(row: Judge, found: Facts) -> None:
+    assert not faults(row, found)
+
+
+def test_streamed_jobs_are_what_is_counted_of_streams() -> None:
+    """However often others' connections were resumed."""
+    watched = noted(case(1, "chat", events=[]), told=told(1, 2, 3, 4))
+    assert streams.streams(facts(watched)).samples == 0
+    events = [replace(event, kind=Kind.DELTA.value) if event.id < 4 else event for event in watched.notes.told]
+    assert streams.streams(facts(noted(watched, told=events))).samples == 1
+
+
+def test_a_fault_that_all_share_is_told_with_the_jobs_it_met() -> None:
+    found = facts(case(1, "chat"), deeds=[ROLLBACK], planned_deeds={("rollback", "redis"): 1})
+    row = health.shared(found)
+    assert row.measured == "Redis rolled back by a second: 1 of 1.0 s, 1 jobs"
+    assert (row.faults, row.met) == ([], False)  # one job is too few
