@@ -193,6 +193,7 @@ def test_nothing_that_a_job_started_outlives_a_killed_worker(toys: Pool, worker:
 
 def test_cancel_ends_a_running_job_and_no_sibling(toys: Pool, worker: Process) -> None:
     sibling = toys.start("default")
+    until(lambda: worker.output.count('"ready"') == 2, what="both ready")  # before that a signal just ends it
     ids = [toys.enqueue("slow", 3, str(toys.folder)) for _ in range(2)]
     ran = until(lambda: len(found := toys.marks("ran")) == 2 and found, what="two runs")
     toys.book.run(commands.cancel(ids[0], ttl=TTL))
