@@ -248,3 +248,17 @@ def test_queues_of_plain_rq_are_served_by_turns(book: Book) -> None:
         seen += [entry.queue for entry in claimed.unknown]
     assert set(seen) == {"one", "two"}
     assert client.llen("rq:queue:sync") > 30, "and mail goes on"
+
+
+def test_leases_of_nobody_hide_none_behind_them(book: Book) -> None:
+    client: Any = book.client
+    put(book, "email")
+    [lease] = claim(book, "sync")
+    newer = put(book, "email")
+    client.hset(f"tandem:job:{newer}", "status", "resting")
+    strange = {f"gone-{n}:{n}": 0 for n in range(scripts.STEP)} | {"no lease": 0, f"{newer}:1": 1}
+    client.zadd("rq:wip:sync", strange | {f"{lease.id}:{lease.token}": 2})
+    for _ in range(2):
+        tick(book)
+    assert client.zrange("rq:wip:sync", 0, -1) == [f"{newer}:1".encode()], "a newer version's is its own"
+    assert get(book, lease.id).status is Status.QUEUED
