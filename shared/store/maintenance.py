@@ -37,7 +37,7 @@ def expire_unstarted(*, ttl: timedelta) -> int:
 
 @script("maintenance/recover_lost")
 def recover_lost(*, ttl: timedelta, looks: int) -> int:
-    """Look at the next `looks` jobs for ones that no list leads to, and put them back; searches of up to 5 ms.
+    """Look at the next `looks` jobs for ones that no list leads to, and put them back; 5 ms, and one search.
 
     Those that have waited for longer than they may are ended.
     """

@@ -16,7 +16,7 @@ from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Status, Usage, iso
 from tandem.shared.jobs.retry import Fail, HandBack, RetryIn
 from tandem.shared.jobs.submission import Admission, Options
-from tandem.shared.store import commands, deliveries, events, leases, maintenance, queues
+from tandem.shared.store import commands, deliveries, events, leases, queues
 from tandem.shared.store.batching import BatchingBook
 from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.keys import Key
@@ -212,17 +212,6 @@ def calls_of(book: Book, command: str) -> int:
     """How often the server has run a command."""
     stats: Any = book.client.info("commandstats")
     return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
-
-
-def test_a_search_of_complete_lists_searches_nothing(book: Book) -> None:
-    ids = [put(book, "email") for _ in range(5)]
-    for job_id in ids:
-        book.client.hset(f"tandem:job:{job_id}", mapping={"created_at": "1", "ready_at": "1"})
-    searched = calls_of(book, "lpos")
-    assert book.run(maintenance.recover_lost(ttl=TTL, looks=50)) == 0
-    assert calls_of(book, "lpos") == searched
-    book.client.lrem("rq:queue:sync", 1, ids[2])
-    assert book.run(maintenance.recover_lost(ttl=TTL, looks=50)) == 1
 
 
 def test_cancelled_jobs_leave_their_list_from_either_end(book: Book) -> None:

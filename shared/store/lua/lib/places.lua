@@ -45,15 +45,10 @@ function places.in_lane(job)
   return math.max(0, math.min(ahead, waiting - 1))
 end
 
--- Where a job is in a list of RQ's. It is in the order in which jobs became ready, so they are looked for by bisection,
--- then one by one nearby; what is not found there is nearly there.
+-- Where a job is in a list of RQ's: looked for by bisection, then one by one nearby; what is not found there is nearly
+-- there.
 local function place_in_list(job, list)
-  local low, high = 0, redis.call('LLEN', list)
-  while low < high do
-    local middle = math.floor((low + high) / 2)
-    local ready = peek('HGET', job_key(redis.call('LINDEX', list, middle) or ''), 'ready_at')
-    if is_count(ready) and tonumber(ready) < tonumber(job.ready_at or 0) then low = middle + 1 else high = middle end
-  end
+  local low = place_in_rq_list(list, tonumber(job.ready_at or 0))
   for _, start in ipairs({math.max(0, low - NEARBY), 0}) do  -- what was given back is at the head, whenever it was ready
     for i, id in ipairs(redis.call('LRANGE', list, start, start + 2 * NEARBY)) do
       if id == job.id then return start + i - 1 end

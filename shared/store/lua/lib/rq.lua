@@ -72,14 +72,30 @@ local function is_behind_middle(list, ready_at)
   return is_count(middle_ready_at) and tonumber(middle_ready_at) < tonumber(ready_at or 0)
 end
 
-local function is_in_rq_list(job)
-  local list = RQ_QUEUE .. rq_queue(job)
-  return redis.call('LPOS', list, job.id, 'RANK', is_behind_middle(list, job.ready_at) and -1 or 1)
-end
-
 local function remove_from_rq_list(job)
   local list = RQ_QUEUE .. rq_queue(job)
   redis.call('LREM', list, is_behind_middle(list, job.ready_at) and -1 or 1, job.id)
+end
+
+-- Whether what stands at a place of a list became ready before that time. Ids that are no jobs of ours say nothing: the
+-- next one of ours speaks for them.
+local function is_ready_before(list, place, ready_at)
+  for _, id in ipairs(redis.call('LRANGE', list, place, place + 9)) do
+    local f = redis.pcall('HMGET', job_key(id), 'ready_at', 'front')
+    if is_count(f[1]) then return f[2] or tonumber(f[1]) < ready_at end
+  end
+  return false
+end
+
+-- Where in a list those begin that became ready at that time. A list is in the order in which jobs became ready, but for
+-- those that were given back, at its head; so they are looked for by bisection.
+local function place_in_rq_list(list, ready_at)
+  local low, high = 0, redis.call('LLEN', list)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if is_ready_before(list, middle, ready_at) then low = middle + 1 else high = middle end
+  end
+  return low
 end
 
 -- RQ shows the text of an error from its own record.
