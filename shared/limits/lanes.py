@@ -14,18 +14,22 @@ class Lanes:
 
     model: str
     embed_model: str
+    named: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, settings: Settings) -> "Lanes":
         """Take the settings' default models."""
-        return cls(settings.model, settings.embed_model)
+        named = settings.config.models if settings.config else ()
+        return cls(settings.model, settings.embed_model, frozenset({settings.model, settings.embed_model, *named}))
 
     def of_job(self, spec: AnySpec, payload: Input) -> str | None:
         """Give the record's field `lane`: tokens, sort, model of the first request; None without a forecast."""
         if spec.forecast is None:
             return None
         need = spec.forecast(payload)
-        return f"{need.tokens} {need.sort} {need.model or (self.embed_model if need.embeds else self.model)}"
+        model = need.model or (self.embed_model if need.embeds else self.model)
+        shared = "" if model in self.named else "~"
+        return f"{need.tokens} {need.sort}{shared} {model}"
 
     def of_text(self, spec: AnySpec, payload: str) -> str | None:
         """Give the same of an input as JSON, which may be wrong: then its attempt says so."""

@@ -49,6 +49,7 @@ NUMBERS = {
     "FAILURES_IN_A_ROW": 3,  # jobs whose requests nobody answered
     "FAILING_MS": 600_000,  # so long the first of them is remembered
     "LANES_A_CLAIM": 50,
+    "SHARED_LANE": "~",  # of all models that the settings do not name
     "LANE_BLIND_MS": 1000,  # at most until a lane that can't start anything is looked at again
     "PLAIN_COST": 300,  # tokens of a job without a forecast
 }

@@ -94,7 +94,7 @@ PATTERNS = [
     Pattern("tandem:limit:held:<name>", "zset"),
     Pattern("tandem:limit:line:<name>", "zset"),
     Pattern("tandem:limit:waiters", "zset"),
-    Pattern("tandem:limit:stalled:<name>", "set"),
+    Pattern("tandem:limit:stalled:<name>", "zset"),
     Pattern("tandem:limit:reserved", "hash"),
     Pattern("tandem:limit:checks", "zset"),
     Pattern("tandem:limit:time", "hash"),

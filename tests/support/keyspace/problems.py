@@ -207,7 +207,8 @@ def _lanes(space: Space) -> Iterator[str]:
     yield from (f"lanes: name {id_} {n} times" for id_, n in places.items() if n > 1)
     yield from _compare("lanes", {id_ for id_ in places if space.status(id_) in KNOWN}, space.of("llm", *WAITING))
     newer = {id_ for id_ in later if space.status(id_) not in KNOWN}  # set aside for a worker that knows its status
-    yield from _compare("tandem:later:llm", set(later) - newer, space.of("llm", "scheduled") - set(suspects))
+    parked = set(later) & space.of("llm", "queued")  # by their model, in a lane that others share
+    yield from _compare("tandem:later:llm", set(later) - newer - parked, space.of("llm", "scheduled") - set(suspects))
 
 
 def _rq_queue(job: Record) -> str:

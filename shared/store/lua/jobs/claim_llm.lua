@@ -21,6 +21,7 @@ if is_paused(LLM) then
 end
 
 admittance.models = models
+if redis.call('ZCARD', LIMIT_CHECKS) > 0 then limits.reap() end
 local leases, unknown, first_token = {}, {}, nil
 
 -- Scheduled ones whose time has come go to their lanes.
@@ -29,8 +30,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', LATER, '-inf', now, 'LIMIT', 0, 
   local job = load_job(id)
   if job and job.status == SCHEDULED then
     requeue(job, nil, now, now, job.front)
-  elseif job and job.status == QUEUED and not arq.holds(job) then
-    arq.enqueue(job, now, now)
+  elseif job and job.status == QUEUED and not arq.holds(job) then  -- its model was parked
+    arq.enqueue(job, math.min(now, tonumber(job.ready_at or now)), now)
   elseif not job and why_not_loaded(id) == NEWER then
     redis.call('ZADD', LATER, now + LEASE_MS, id)  -- for a worker that knows its status
   end
@@ -93,14 +94,18 @@ local has_room_for_suspects = suspects > #leases
 local function take(lane)
   local id, owner, tag, key = lanes.head(lane)
   if not id then return false end
-  local admitted, wait
+  local admitted, wait, is_parked
   local leased, why = claim_job(id, worker, claim, now, lease, ttl, function(job)
-    admitted, wait = admittance.of(lane, job)
+    admitted, wait, is_parked = admittance.of(lane, job)
     return admitted and (admitted.start and math.floor(now + (admitted.start - limits.now()) / 1000) or now)
   end)
   if leased then
     note(leased, admitted)
     lanes.serve(lane, leased.owner, tag, admitted.tokens)
+  elseif why == 'no room' and is_parked and lane.name == SHARED_LANE then
+    -- The others in this lane ask other models.
+    redis.call('ZREM', key or LANE_FIRST .. lane.name, id)
+    redis.call('ZADD', LATER, now + wait / 1000, id)
   elseif why == 'no room' then
     lane.opens = math.min(wait / 1000, LANE_BLIND_MS)
     return false

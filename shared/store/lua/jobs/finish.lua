@@ -21,7 +21,7 @@ spend('usage_input', 'input_tokens', input_tokens)
 spend('usage_output', 'output_tokens', output_tokens)
 spend('usage_requests', 'requests', requests)
 spend('usage_estimated', 'estimated_tokens', estimated_tokens)
-if job.queue == LLM and job.status == RUNNING and holds then
+if job.queue == LLM and (holds or f[2] == token) then  -- or of a run that was cancelled
   lanes.settle(job, (input_tokens or 0) + (output_tokens or 0))
 end
 if not holds then

@@ -6,10 +6,10 @@ local admittance = {}
 
 -- Provider and model that are asked now: the lane's own, or the first fallback that is not parked. Or nil, and in how
 -- many us it is worth to look again.
-function admittance.route(lane)
+function admittance.route(name)
   local models = admittance.models
-  local model = models.known[lane.name]
-  if not model then return {scope = models.provider .. ':' .. lane.name, levels = models.levels} end
+  local model = models.known[name]
+  if not model then return {scope = models.provider .. ':' .. name, levels = models.levels} end
   local opens
   for i, scope in ipairs(model.scopes) do
     local left, kind = parks.left(scope.scope)
@@ -20,18 +20,19 @@ function admittance.route(lane)
   return nil, opens
 end
 
--- The request that may start, with `start` where anything limits it; or nil, and in how many us it may.
+-- The request that may start, with `start` where anything limits it; or nil, in how many us it may, and whether it is a
+-- park of its model alone that keeps it.
 function admittance.of(lane, job)
-  local route, opens = admittance.route(lane)
-  if not route then return nil, opens end
-  local _, tokens, sort = lanes.of(job)
+  local _, tokens, sort, model = lanes.of(job)
+  local route, opens = admittance.route(model)
+  if not route then return nil, opens, true end
   local request = {scope = route.scope, levels = route.levels, tokens = tokens, sort = sort}
   local start, list = parks.start(route.scope), limits.gates(request)
   if not start and not list[1] then return request end
   limits.reap()
   local now, binding = limits.now(), nil
   start = start or now
-  if start > now then return nil, start - now end  -- enough are trying it: none is granted ahead
+  if start > now then return nil, start - now, true end  -- closed, or enough are trying it: none is granted ahead
   for _, gate in ipairs(list) do
     if gate.n > gate.limit then  -- its attempt says so, or splits it
       return {scope = route.scope, levels = {}, tokens = tokens, sort = sort}

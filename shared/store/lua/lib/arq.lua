@@ -28,7 +28,7 @@ function arq.enqueue(job, due, now, front)
   redis.call('DEL', ARQ_IN_PROGRESS .. job.id)
   arq.show(job, due)
   if is_suspect(job) then
-    redis.call('ZADD', SUSPECTS, front and due <= now and job.created_at or due, job.id)
+    redis.call('ZADD', SUSPECTS, front and math.min(job.created_at, due) or due, job.id)
   elseif due > now then
     redis.call('ZADD', LATER, due, job.id)
   else
@@ -53,7 +53,7 @@ function arq.start(job) arq_leave(job) end
 function arq.holds(job)
   if redis.call('ZSCORE', SUSPECTS, job.id) then return true end
   if job.status == SCHEDULED then return redis.call('ZSCORE', LATER, job.id) end
-  return lanes.holds(job)
+  return lanes.holds(job) or redis.call('ZSCORE', LATER, job.id)
 end
 
 function arq.unschedule(job) redis.call('ZREM', LATER, job.id) end

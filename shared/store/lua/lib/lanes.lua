@@ -6,10 +6,12 @@
 
 local lanes = {}
 
--- The lane of a job, what its first request costs in tokens (its forecast at submission), and that request's sort.
+-- The lane of a job, what its first request costs in tokens (its forecast at submission), that request's sort, and its
+-- model. All models that the settings do not name share a lane: jobs may name any, and must not get a turn by each.
 function lanes.of(job)
-  local tokens, sort, name = string.match(job.lane or '', '^(%d+) (%S*) (.*)$')
-  return name or '', tonumber(tokens) or PLAIN_COST, sort or ''
+  local tokens, sort, shared, model = string.match(job.lane or '', '^(%d+) ([^%s~]*)(~?) (.*)$')
+  model = model or ''
+  return shared == '~' and SHARED_LANE or model, tonumber(tokens) or PLAIN_COST, sort or '', model
 end
 
 local function jobs_of(priority, owner, name) return LANE_JOBS .. priority .. ':' .. owner .. ':' .. name end
@@ -45,10 +47,16 @@ function lanes.holds(job)
   return redis.call('ZSCORE', jobs_of(job.priority, job.owner, name), job.id) or redis.call('ZSCORE', LANE_FIRST .. name, job.id)
 end
 
--- A run of a job has ended: its tenant pays for the tokens that it really used instead of the forecast.
+-- A run of a job has ended: its tenant pays for the tokens that it really used instead of the forecast. What comes back
+-- is no credit: nobody's tag goes behind virtual time.
 function lanes.settle(job, used)
   local name, cost = lanes.of(job)
-  if used ~= cost then redis.call('ZADD', LANE_TENANTS .. name, 'XX', 'INCR', used - cost, job.owner) end
+  if used == cost then return end
+  local key = LANE_TENANTS .. name
+  local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', used - cost, job.owner) or nil)
+  if not tag or used > cost then return end
+  local time = tonumber(redis.call('HGET', LANE_TIME, name) or 0)
+  if tag < time then redis.call('ZADD', key, 'XX', time, job.owner) end
 end
 
 -- Which priority is looked at first: of 20 turns high has 16, normal 3, low 1, spread evenly for any tenant, whichever
@@ -87,7 +95,7 @@ function lanes.head(lane)
     if first then return first end
     lane.has_no_first = true
   end
-  while true do
+  for _ = 1, STEP do
     local owner, tag = unpack(redis.call('ZRANGE', LANE_TENANTS .. lane.name, 0, 0, 'WITHSCORES'))
     if not owner then
       lane.is_empty = true
@@ -101,12 +109,13 @@ function lanes.head(lane)
     redis.call('ZREM', LANE_TENANTS .. lane.name, owner)  -- it waits for nothing
     lane.time = math.max(lane.time or 0, tonumber(tag))
   end
+  return nil  -- there may be more behind them: it stays due
 end
 
 -- A tenant was served: virtual time is its tag, and the next of its jobs starts later by what this one costs. Without a
 -- tag it was not its turn, as its job had been handed back.
 function lanes.serve(lane, owner, tag, cost)
-  lane.time = tag or lane.time
+  lane.time = math.max(lane.time or 0, tag or 0)
   redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', cost, owner)
 end
 
@@ -117,6 +126,8 @@ function lanes.leave(lane, now)
     redis.call('ZREM', LANES, lane.name)
     return
   end
-  if lane.time then redis.call('HSET', LANE_TIME, lane.name, string.format('%.3f', lane.time)) end
+  if lane.time and lane.time > tonumber(redis.call('HGET', LANE_TIME, lane.name) or 0) then
+    redis.call('HSET', LANE_TIME, lane.name, string.format('%.3f', lane.time))
+  end
   redis.call('ZADD', LANES, lane.opens and now + lane.opens or now, lane.name)
 end

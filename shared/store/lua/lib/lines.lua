@@ -8,11 +8,10 @@ local function prune(name)
   if pruned[name] then return end
   pruned[name] = true
   local now = limits.now()
-  for _, ticket in ipairs(redis.call('ZRANGE', LIMIT_LINE .. name, 0, 9)) do
-    if now - (tonumber(redis.call('ZSCORE', LIMIT_WAITERS, ticket) or 0)) > LINE_STALE_US then
-      redis.call('ZREM', LIMIT_LINE .. name, ticket)
-      redis.call('ZREM', LIMIT_WAITERS, ticket)
-    end
+  for _, ticket in ipairs(redis.call('ZRANGE', LIMIT_LINE .. name, 0, STEP - 1)) do
+    if now - (tonumber(redis.call('ZSCORE', LIMIT_WAITERS, ticket) or 0)) <= LINE_STALE_US then break end
+    redis.call('ZREM', LIMIT_LINE .. name, ticket)
+    redis.call('ZREM', LIMIT_WAITERS, ticket)
   end
 end
 
@@ -33,6 +32,9 @@ function lines.join(name, ticket, since)
   redis.call('ZADD', LIMIT_LINE .. name, 'NX', whole(since), ticket)
   redis.call('ZADD', LIMIT_WAITERS, limits.now(), ticket)
 end
+
+-- It waits for another level alone: it must hold up nobody here.
+function lines.step_out(name, ticket) redis.call('ZREM', LIMIT_LINE .. name, ticket) end
 
 function lines.leave(request, ticket)
   if redis.call('ZREM', LIMIT_WAITERS, ticket) == 0 then return end

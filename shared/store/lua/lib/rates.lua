@@ -2,10 +2,9 @@
 --
 -- A rate limit is GCRA, the generic cell rate algorithm (ITU-T I.371; Brandur Leach, "Rate limiting, cells, and
 -- GCRA"): `tat`, the theoretical arrival time, moves on by cost * interval for each request that starts. A request
--- may start once tat is at most `burst` intervals ahead, less its own cost; one that costs more than the whole burst
--- starts once tat is reached, so it waits no longer than a small one and those behind it wait for what it took.
--- So what starts in any stretch of W seconds costs at most W / interval + max(burst, the largest request). A burst of
--- half a second is what a look that comes late may make up for; the rate is lower by as much as a minute allows then.
+-- may start once tat is at most `slack` ahead, whatever it costs: a big one waits no longer than a small one, and those
+-- behind it wait for what it took. So what starts in any stretch of W seconds costs at most W / interval + slack + the
+-- largest request. A slack of half a second is what a look that comes late may make up for; the rate is a little lower.
 -- Nobody books: a request is charged when it starts, and who can't start waits in the queue, or in a line.
 
 local levels, order = {}, {}  -- what this call has read, by name and in order
@@ -37,15 +36,15 @@ local function level(spec)
 end
 
 -- A lane can't start anything for a level's sake: it is looked at again as soon as that has given something back.
-function limits.stall(l, lane) redis.call('SADD', LIMIT_STALLED .. l.name, lane) end
+function limits.stall(l, lane) redis.call('ZADD', LIMIT_STALLED .. l.name, limits.now(), lane) end
 
 function limits.open(l)
   if l.is_open then return end
   l.is_open = true
-  local stalled = redis.call('SMEMBERS', LIMIT_STALLED .. l.name)
+  local stalled = redis.call('ZPOPMIN', LIMIT_STALLED .. l.name, LANES_A_CLAIM)
   if not stalled[1] then return end
-  redis.call('DEL', LIMIT_STALLED .. l.name)
-  for _, lane in ipairs(stalled) do redis.call('ZADD', LANES, 'XX', 0, lane) end
+  -- In the order in which they were looked at last: nobody's lane is always the first.
+  for i = 1, #stalled, 2 do redis.call('ZADD', LANES, 'XX', i / 1000, stalled[i]) end
   wake(LLM)
 end
 
@@ -92,7 +91,7 @@ function Rate:cold() return self.kind == 'tpm' and self:get('_settled:' .. self.
 -- When it may start with `ahead` others of its size before it.
 function Rate:start(now, ahead)
   local charge = self:charge()
-  local at = self:get('_tat') + self:span(ahead * charge - (self.burst - math.min(charge, self.burst)))
+  local at = self:get('_tat') + self:span(ahead * charge - self.slack)
   local theirs = self:get('_theirs_limit')
   if theirs > 0 then  -- the provider's own bucket must hold the whole request
     at = math.max(at, self:get('_theirs') - (theirs - math.min(self.n * (ahead + 1), theirs)) * MINUTE_US / theirs)
@@ -183,8 +182,8 @@ end
 local function rate(l, kind, limit, n, sort)
   l.shown = l.shown or {}
   l.shown[kind] = limit
-  local burst = 1 + limit * DEPTH
-  local r = setmetatable({level = l, kind = kind, key = l.name .. ' ' .. kind, limit = limit, n = n, burst = burst, sort = sort}, Rate)
+  local slack = limit * DEPTH
+  local r = setmetatable({level = l, kind = kind, key = l.name .. ' ' .. kind, limit = limit, n = n, slack = slack, sort = sort}, Rate)
   r:follow_limit(limits.now())
   return r
 end

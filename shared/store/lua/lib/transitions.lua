@@ -205,6 +205,7 @@ local function undo_unanswered_claim(queue, worker, claim, now)
     local job = load_job(id)
     if job and job.status == RUNNING and job.worker == worker and number_of(job.token) > fence then
       unbegin(job)
+      if queue == LLM then lanes.settle(job, 0) end
       requeue(job, job.token, now, now, true)
       undone[#undone + 1] = {id = id, token = job.token}
     end
@@ -234,6 +235,7 @@ local function give_back_expired(job, now, ttl)
   elseif crashed(job, false, now, ttl) then
     return false
   end
+  if job.queue == LLM then lanes.settle(job, 0) end
   requeue(job, job.token, now, now, true)
   return true
 end

@@ -17,8 +17,10 @@ local function tally_wait(op)
 end
 
 local function wait(op, list, starts, start, why)
-  for i, gate in ipairs(list) do
-    if starts[i] > now then lines.join(gate.level.name, op.ticket, now - op.waited) end
+  local waits = {}
+  for i, gate in ipairs(list) do waits[gate.level.name] = waits[gate.level.name] or starts[i] > now end
+  for name, here in pairs(waits) do
+    if here then lines.join(name, op.ticket, now - op.waited) else lines.step_out(name, op.ticket) end
   end
   local longest = why == PARKED_REASON and math.huge or LONGEST_LOOK_US  -- news tell of the end of a park
   local delay = math.min(math.max(start - NEAR_US / 2 - now, SHORTEST_US), longest)

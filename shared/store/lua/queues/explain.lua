@@ -59,8 +59,8 @@ end
 local function look_at_lane(ahead)
   admittance.models = read_models()
   if not admittance.models then return nil end
-  local name = lanes.of(job)
-  local route = admittance.route({name = name})
+  local _, _, _, name = lanes.of(job)
+  local route = admittance.route(name)
   local is_parked = look_at_parks(name, route)
   local start = look_at_limits(route or admittance.models.known[name].scopes[1], ahead)
   if not is_parked then return start end
@@ -88,6 +88,7 @@ end
 local function explain_due()
   local suspect = job.queue == LLM and redis.call('ZRANK', SUSPECTS, id)
   local ahead = suspect or (job.queue == LLM and places.in_lane or places.in_rq)(job)
+  if not ahead and redis.call('ZSCORE', LATER, id) then ahead = 0 end  -- its model is parked
   answer.ahead = ahead
   if is_paused(job.queue) then
     answer.because = 'paused'
