@@ -122,7 +122,7 @@ async def test_a_limit_is_waited_for_in_place(limiters: Open, redis: AsyncClient
 
     async with asyncio.timeout(30):
         await asyncio.gather(*(request(str(n)) for n in range(3)))
-    assert time.monotonic() - began >= 1.99
+    assert time.monotonic() - began >= 1.45  # half a second may be made up for
     assert await scripts_run(redis) <= 3 * 12
 
 

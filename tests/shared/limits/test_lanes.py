@@ -13,7 +13,7 @@ from tandem.shared.tasks.registry import load
 from tandem.shared.tasks.spec import Queue
 
 CATALOG = load()
-LANES = Lanes("big", "vectors")
+LANES = Lanes("big", "vectors", frozenset({"big", "vectors"}))
 CHAT = {"messages": [{"role": "user", "content": "x" * 3000}]}
 
 

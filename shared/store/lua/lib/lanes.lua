@@ -62,22 +62,22 @@ end
 -- Which priority is looked at first: of 20 turns high has 16, normal 3, low 1, spread evenly for any tenant, whichever
 -- turns it has (a Weyl sequence).
 local served
-local function turn()
+local function weyl()
   served = served or tonumber(peek('GET', TURN .. LLM) or '') or 0
   return served * 0.6180339887498949 % 1
 end
 
 -- Lanes begin in turn: where a provider has room for one request at a time, any of them may be the one to get it.
 function lanes.rotate(list)
-  local first, rotated = math.floor(turn() * #list), {}
+  local first, rotated = math.floor(weyl() * #list), {}
   for i = 1, #list do rotated[i] = list[(first + i - 1) % #list + 1] end
   return rotated
 end
 
 local function next_order()
-  turn()
+  weyl()
   served = served + 1
-  local at = turn()
+  local at = weyl()
   if at < 0.05 then return {LOW, HIGH, NORMAL} end
   if at < 0.2 then return {NORMAL, HIGH, LOW} end
   return PRIORITIES
