@@ -62,7 +62,7 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
         (LLM_POISONS, lambda job: poison(job, "async")),
         (POISONS, lambda job: poison(job, "sync")),
         (LONG_SYNC, journal),
-        (CERTAIN, lambda job: replace(slow_chat(job), cancel=2.0, retry=True)),  # while it runs
+        (CERTAIN, lambda job: replace(slow_chat(job), cancel=1.0, begun=True, retry=True)),
         (CERTAIN, partial(answered, wish="first limited")),
         (CERTAIN, lambda job: replace(journal(job, CANCELLED), cancel=1.0, begun=True)),
         *((CERTAIN, partial(_late, by=by)) for by in ("delay", "run_at") for _ in range(2)),
