@@ -78,7 +78,7 @@ class Gatherer:
 
     def _cases(self) -> dict[str, Case]:
         """Make the cases, by marker, with what the job book says of each."""
-        planned = {submission.marker: submission for submission in self._plan.submissions}
+        planned = {submission.marker: submission for submission in [*self._plan.submissions, *self._plan.rush]}
         cases = {
             marker: Case(id=min(notes.ids), planned=planned[marker], notes=notes)
             for marker, notes in self._seen.notes.items()

@@ -15,6 +15,7 @@ from tests.chaos.judge import (
     pauses,
     recovery,
     results,
+    rush,
     streams,
     told,
     views,
@@ -67,6 +68,7 @@ def _rows(facts: Facts) -> Iterator[Row]:
     yield outputs.schedules(facts)
     yield ends.poisons(facts)
     yield from recovery.recovery(facts)
+    yield from rush.urgent(facts)
     yield from limits.within(facts)
     yield from limits.used(facts)
     yield from health.woken(facts)

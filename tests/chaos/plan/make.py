@@ -7,7 +7,7 @@ from functools import partial
 
 from tests.chaos.plan.faults import faults_of
 from tests.chaos.plan.model import SLOW, Act, Fault, Limit, Plan, Role, Submission
-from tests.chaos.plan.submissions import RPM, SHARES, TPM, answered, journal, later, poison, slow_chat, submission
+from tests.chaos.plan.submissions import RPM, SHARES, TPM, answered, journal, later, poison, rush, slow_chat, submission
 
 # Of a limited model's demand its limit lets pass so much: jobs wait for it all the time, and in a short run also when
 # the faults are over.
@@ -29,6 +29,8 @@ ISOLATED = 13.0
 WORK = {Act.KILL: 3.0, Act.RESTART: 4.0}
 SHORT_STOP, LEASE = 3.0, 6.0
 SYNC_ROLES = {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
+# Jobs of the rush, more than can begin at once: each second one is urgent.
+RUSH = {"chat": 120, "journal": 24}
 LATER = 10.0  # seconds that a job waits for its time
 CANCELLED = 4.0  # seconds that a sync job would last that is cancelled after one
 SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")
@@ -48,7 +50,12 @@ def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
     passed = LIMIT if jobs >= SHORT else LIMIT_SHORT
     by_requests, by_tokens = (round(passed * _demand(rate, kind)) for kind in ("chat rpm", "chat tpm"))
     limits = {RPM: Limit(rpm=by_requests), TPM: Limit(rpm=2 * by_tokens, tpm=TOKENS * by_tokens)}
-    return Plan(seed, submissions, faults, limits, SCHEDULES)
+    return Plan(seed, submissions, faults, limits, _rush(seed, jobs), SCHEDULES)
+
+
+def _rush(seed: int, jobs: int) -> list[Submission]:
+    tasks = [task for task, count in RUSH.items() for _ in range(count)]
+    return [rush(seed, jobs + place, task, ("low", "high")[place % 2]) for place, task in enumerate(tasks)]
 
 
 def _demand(rate: float, kind: str) -> float:

@@ -1,7 +1,7 @@
 """What a run does and when, as data."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -90,6 +90,7 @@ class Submission:
     watch: bool = False  # follow its events, leaving the connection now and then
     poison: bool = False
     fails: bool = False  # the provider never answers it well
+    rush: bool = False  # one of those that wait for the queues, which are paused
 
     @property
     def by(self) -> str:
@@ -105,6 +106,7 @@ class Plan:
     submissions: list[Submission]
     faults: list[Fault]
     limits: Mapping[str, Limit] = field(default_factory=dict)  # by model; the others have none
+    rush: Sequence[Submission] = ()  # when all else is over: all at once
     schedules: tuple[str, ...] = ()  # names; each is due at every full minute
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 from tests.chaos.plan.model import SLOW, Submission
 
 RPM, TPM = "limited-by-requests", "limited-by-tokens"  # models
+SHORT = 0.2  # seconds of a journal task in the rush
 MOST_TOKENS = 60  # of an answer of the model that tokens limit
 WAITS = frozenset({"delay", "run_at"})
 # Of the jobs, in per cent.
@@ -79,6 +80,12 @@ def body_of(kind: str, marker: str, *, seconds: float = 0) -> dict[str, Any]:
         "journal": {"marker": marker, "seconds": seconds},
     }
     return bodies[kind]
+
+
+def rush(seed: int, number: int, task: str, priority: str) -> Submission:
+    """Make a short job that waits with others: `number` counts on from the plan's."""
+    marker = f"job-{seed}-{number}."
+    return Submission(0.0, marker, task, body_of(task, marker, seconds=SHORT), {"priority": priority}, rush=True)
 
 
 def poison(was: Submission, pool: str, **query: str) -> Submission:
