@@ -10,6 +10,7 @@ from tests.chaos.judge import (
     health,
     lateness,
     limits,
+    mails,
     order,
     outputs,
     pauses,
@@ -62,6 +63,7 @@ def _rows(facts: Facts) -> Iterator[Row]:
     if not facts.short:  # so few jobs wait in the workers, for the limit, and not in the queue, which has priorities
         yield limits.priorities(facts)
     yield outputs.mails(facts)
+    yield mails.remembered(facts)
     yield outputs.files(facts)
     yield outputs.webhooks(facts)
     yield lateness.webhooks(facts)

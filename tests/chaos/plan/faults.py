@@ -18,12 +18,13 @@ PROCESSES = [
     (9, Role.LLM, Act.RESTART, (0, 0.5)),
     (8, Role.LLM, Act.STOP, (8.5, 11)),  # longer than a lease
     (4, Role.LLM, Act.STOP, (0.5, 3)),
-    (9, Role.ISOLATION, Act.KILL, (0, 0)),
+    (10, Role.ISOLATION, Act.KILL, (0, 0)),
     (26, Role.SYNC, Act.KILL, (0.1, 1)),
     (9, Role.SYNC, Act.RESTART, (0, 0.5)),
     (11, Role.SYNC, Act.STOP, (8, 11)),
     (3, Role.SYNC, Act.STOP, (0.5, 3)),
     (14, Role.HORSE, Act.KILL, (0, 0)),
+    (5, Role.SENDER, Act.KILL, (0, 0)),
     (8, Role.SUPERVISOR, Act.KILL, (0.1, 1)),
     (7, Role.GATEWAY, Act.KILL, (0.1, 1)),
     (4, Role.GATEWAY, Act.RESTART, (0, 0.5)),
@@ -59,6 +60,7 @@ ALWAYS = [
     (Role.SYNC, Act.RESTART, 0.0, 1),
     (Role.LLM, Act.STOP, 9.0, 1),
     (Role.SUPERVISOR, Act.KILL, 0.3, 2),
+    (Role.SENDER, Act.KILL, 0.0, 0),
     (Role.CLOCK, Act.KILL, 0.2, 0),
     (Role.LLM, Act.RESTART, 0.0, 2),
 ]

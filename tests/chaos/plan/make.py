@@ -7,7 +7,19 @@ from functools import partial
 
 from tests.chaos.plan.faults import faults_of
 from tests.chaos.plan.model import SLOW, Act, Fault, Limit, Plan, Role, Submission
-from tests.chaos.plan.submissions import RPM, SHARES, TPM, answered, journal, later, poison, rush, slow_chat, submission
+from tests.chaos.plan.submissions import (
+    RPM,
+    SHARES,
+    TPM,
+    answered,
+    journal,
+    lasting_mail,
+    later,
+    poison,
+    rush,
+    slow_chat,
+    submission,
+)
 
 # Of a limited model's demand its limit lets pass so much: jobs wait for it all the time, and in a short run also when
 # the faults are over.
@@ -22,6 +34,7 @@ HOPELESS = (2, 400)  # jobs that are always answered 500, likewise: they take lo
 OTHERS = (4, 200)  # jobs of another owner, with keys that are used already, likewise
 REPEATED = (6, 200)  # of the first ones: as many are submitted again when all is over, likewise
 LONG_WORK = 6  # slow chats that are under way when an LLM worker is hit
+MAILS = 2  # that are being sent when the process of one is killed
 SUSPECTS = 12  # slow chats beside the poison that makes them suspects
 # Seconds from a poison to the work of its neighbours in processes of their own: two crashes, and a lease after each.
 ISOLATED = 13.0
@@ -148,13 +161,21 @@ def _with_work_to_hit(submissions: list[Submission], faults: list[Fault]) -> lis
                 changed[place] = slow_chat(changed[place])
             for place in near[-1:]:
                 changed[place] = poison(changed[place], "async", priority="high")
-        elif fault.role is Role.LLM:
-            for place in _before(changed, fault.at)[:LONG_WORK]:
-                changed[place] = slow_chat(changed[place])
-        elif fault.role in SYNC_ROLES:
-            for place in _before(changed, fault.at)[:1]:
-                changed[place] = journal(changed[place], _lasts(fault))
+        count, change = _work(fault)
+        for place in _before(changed, fault.at)[:count]:
+            changed[place] = change(changed[place])
     return changed
+
+
+def _work(fault: Fault) -> tuple[int, Callable[[Submission], Submission]]:
+    """Give how many of which jobs a fault is to hit."""
+    if fault.role is Role.SENDER:
+        return MAILS, lasting_mail
+    if fault.role is Role.LLM:
+        return LONG_WORK, slow_chat
+    if fault.role in SYNC_ROLES:
+        return 1, partial(journal, seconds=_lasts(fault))
+    return 0, slow_chat
 
 
 def _before(submissions: list[Submission], moment: float) -> list[int]:

@@ -8,6 +8,9 @@ from typing import Any
 
 SLOW = 8.0  # seconds that a slow answer takes, and a long sync job: longer than a lease
 
+LEAVES_LATE = "late@example.com"  # who sends to this address is answered late when it says goodbye
+GOODBYE = 2.5  # seconds; a sender waits three
+
 
 class Role(StrEnum):
     """A kind of process, or what all of them share."""
@@ -18,6 +21,7 @@ class Role(StrEnum):
     SYNC = "sync worker"
     SUPERVISOR = "sync supervisor"  # the small process before it
     HORSE = "sync horse"  # the process of one job
+    SENDER = "mail horse"  # of one whose mail is taken, and that still says goodbye to the server
     CLOCK = "clock"
     REDIS = "redis"
     NETWORK = "network"  # between Redis and everybody
@@ -43,7 +47,7 @@ class Act(StrEnum):
 
 SIZES = {Role.GATEWAY: 2, Role.LLM: 3, Role.SYNC: 3, Role.CLOCK: 2}  # slots
 # Whose process is in whose slot.
-SLOTS = {Role.ISOLATION: Role.LLM, Role.SUPERVISOR: Role.SYNC, Role.HORSE: Role.SYNC}
+SLOTS = {Role.ISOLATION: Role.LLM, Role.SUPERVISOR: Role.SYNC, Role.HORSE: Role.SYNC, Role.SENDER: Role.SYNC}
 
 
 @dataclass(frozen=True)
