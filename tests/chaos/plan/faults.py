@@ -24,7 +24,6 @@ PROCESSES = [
     (11, Role.SYNC, Act.STOP, (8, 11)),
     (3, Role.SYNC, Act.STOP, (0.5, 3)),
     (14, Role.HORSE, Act.KILL, (0, 0)),
-    (5, Role.SENDER, Act.KILL, (0, 0)),
     (8, Role.SUPERVISOR, Act.KILL, (0.1, 1)),
     (7, Role.GATEWAY, Act.KILL, (0.1, 1)),
     (4, Role.GATEWAY, Act.RESTART, (0, 0.5)),
@@ -60,7 +59,6 @@ ALWAYS = [
     (Role.SYNC, Act.RESTART, 0.0, 1),
     (Role.LLM, Act.STOP, 9.0, 1),
     (Role.SUPERVISOR, Act.KILL, 0.3, 2),
-    (Role.SENDER, Act.KILL, 0.0, 0),
     (Role.CLOCK, Act.KILL, 0.2, 0),
     (Role.LLM, Act.RESTART, 0.0, 2),
 ]
