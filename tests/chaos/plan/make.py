@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from tests.chaos.outside.provider import PARKED
 from tests.chaos.plan.faults import faults_of
 from tests.chaos.plan.model import SLOW, Act, Fault, Limit, Plan, Role, Submission
 from tests.chaos.plan.submissions import (
@@ -32,6 +33,7 @@ CERTAIN = (2, 200)  # of each kind of wish, likewise
 STREAMED = (6, 200)  # streamed and watched in peace, likewise
 HOPELESS = (2, 400)  # jobs that are always answered 500, likewise: they take long
 OTHERS = (4, 200)  # jobs of another owner, with keys that are used already, likewise
+SOON, COMPANY = 0.4, 6  # seconds after a job that is answered 429 others come for its model, so many
 REPEATED = (6, 200)  # of the first ones: as many are submitted again when all is over, likewise
 LONG_WORK = 6  # slow chats that are under way when an LLM worker is hit
 MAILS = 2  # that are being sent when the process of one is killed
@@ -58,7 +60,7 @@ def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
         submissions.append(submission(chance, seed, number, at))
     faults = faults_of(random.Random(seed), at, every)  # noqa: S311 - whatever is submitted meanwhile
     submissions = _with_work_to_hit(submissions, faults)
-    submissions = _with_streams(_with_certain(chance, submissions))
+    submissions = _with_company(_with_streams(_with_certain(chance, submissions)))
     submissions = _with_keys_used_again(chance, submissions)
     passed = LIMIT if jobs >= SHORT else LIMIT_SHORT
     by_requests, by_tokens = (round(passed * _demand(rate, kind)) for kind in ("chat rpm", "chat tpm"))
@@ -109,6 +111,25 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
             place = places.pop()
             changed[place] = change(changed[place])
     return changed
+
+
+def _with_company(submissions: list[Submission]) -> list[Submission]:
+    """While a model that has answered 429 is parked, let others come for it: they must wait."""
+    changed = list(submissions)
+    for first in [job for job in submissions if str(job.body.get("model", "")).startswith("first-limited")]:
+        near = [i for i, job in enumerate(changed) if first.at + SOON < job.at < first.at + PARKED and _ordinary(job)]
+        for place in near[:COMPANY]:
+            was = changed[place]
+            messages = [{"role": "user", "content": was.marker}]
+            body = {"messages": messages, "model": first.body["model"]}
+            changed[place] = Submission(was.at, was.marker, "chat", body, {"priority": "high"})
+    return changed
+
+
+def _ordinary(job: Submission) -> bool:
+    """Say whether it is a plain chat, of a model without a limit."""
+    plain = {"messages": [{"role": "user", "content": job.marker}]}
+    return job.body == plain and not (job.query or job.watch or job.cancel or job.late)
 
 
 def _share(jobs: int, often: tuple[int, int]) -> int:

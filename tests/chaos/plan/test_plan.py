@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.chaos.judge.recovery import CAUSES
+from tests.chaos.outside.provider import PARKED
 from tests.chaos.plan.make import ISOLATED, make
 from tests.chaos.plan.model import SLOW, Act, Plan, Role
 
@@ -62,6 +63,15 @@ def test_each_wish_is_there_however_short_the_run(jobs: int) -> None:
     }
     assert {kind: len(found) for kind, found in kinds.items() if len(found) < least} == {}
     assert all(job.at < plan.seconds / 5 for job in kinds["late"]), "old when they are repeated"
+
+
+def test_others_come_for_models_that_answer_429(plan: Plan) -> None:
+    crowds = 0
+    for first in [job for job in plan.submissions if "first limited" in str(job.body)]:
+        others = [job for job in plan.submissions if job.body.get("model") == first.body["model"] and job is not first]
+        assert all(first.at < job.at < first.at + PARKED for job in others)
+        crowds += len(others) >= 2
+    assert crowds >= 10
 
 
 def _slow(body: dict[str, object]) -> bool:
