@@ -142,9 +142,9 @@ class Platform:
         """Give the slot in which such a process is, or belongs."""
         return [slot for slot in self.slots if slot.role is SLOTS.get(role, role)][number]
 
-    def redis(self) -> redis.Redis:
-        """Open a client for the driver's own looks, which gives up soon."""
-        return redis.Redis.from_url(self.valkey.url, socket_timeout=1.0, socket_connect_timeout=1.0)
+    def redis(self, *, patience: float = 1.0) -> redis.Redis:
+        """Open a client for the driver's own looks, which gives up after so many seconds."""
+        return redis.Redis.from_url(self.valkey.url, socket_timeout=patience, socket_connect_timeout=patience)
 
     def start(self) -> None:
         """Fill all slots and wait until they work."""

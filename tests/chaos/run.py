@@ -27,6 +27,7 @@ SHOWN_EVERY = 10.0  # seconds
 SETTLED_WITHIN = 20.0
 AFTERMATH = 3.0  # seconds in which what comes late may still come
 PROBED_WITHIN = 60.0
+RUSHED_WITHIN = 60.0
 MINUTE = 60.0
 Say = Callable[[str], None]
 
@@ -61,6 +62,7 @@ class _Run:
                 stack.callback(asyncio.create_task(background).cancel)
             await self._within_deadline(self._load_and_faults())
             await self._until_quiet()
+            await self._within_deadline(self._rush(), at_least=RUSHED_WITHIN)
             picks = await self._within_deadline(self._probe(), at_least=PROBED_WITHIN) or Picks()
             for why in self._chronicle.skipped:
                 self._say(f"not done: {why}")
@@ -70,6 +72,10 @@ class _Run:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._load.run())
             group.create_task(self._faults.run())
+
+    async def _rush(self) -> None:
+        await self._load.rush()
+        await self._until(lambda: not sum(self._unfinished()), RUSHED_WITHIN)
 
     async def _probe(self) -> Picks:
         return await asyncio.to_thread(probe, self._platform.urls[0], moment)

@@ -6,6 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.plan.model import GOODBYE, LEAVES_LATE
+
+MARKED = 0.8  # seconds in which a mail that was taken is written down
+
 
 class AtWork:
     """Reads the provider's log and the journal as they grow."""
@@ -32,6 +36,21 @@ class AtWork:
             if "began" in entry:
                 self._ends[entry["pid"]] = entry["began"] + self._lengths.get(entry["marker"], 0.0)
         return max(0.0, self._ends.get(horse, 0.0) - time.time())
+
+
+class Leaving:
+    """Reads the mail server's log: whose mail is taken, and who still waits for the server's goodbye."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = _Growing(log)
+        self._taken: dict[str, float] = {}  # when, by the job's id
+
+    def jobs(self) -> frozenset[str]:
+        """Give the ids of the jobs that have had time to write down that their mail is taken, and have not ended."""
+        for entry in self._log.entries():
+            if LEAVES_LATE in entry["to"]:
+                self._taken[entry["job"]] = entry["at"]
+        return frozenset(job for job, at in self._taken.items() if MARKED <= time.time() - at <= GOODBYE - MARKED)
 
 
 class _Growing:

@@ -11,7 +11,7 @@ from typing import Any
 import redis
 
 from tandem.sync_worker.engine.memory import children
-from tests.chaos.faults.at_work import AtWork
+from tests.chaos.faults.at_work import AtWork, Leaving
 from tests.chaos.faults.chronicle import Chronicle
 from tests.chaos.faults.shared import Impossible, Shared
 from tests.chaos.outside.records import Deed
@@ -45,6 +45,7 @@ class Faults:
         self._shared = Shared(platform, chronicle)
         lengths = {job.marker: job.body["seconds"] for job in plan.submissions if job.task == "journal"}
         self._at_work = AtWork(platform.provider_log, platform.journal, but=frozenset(plan.limits), lengths=lengths)
+        self._leaving = Leaving(platform.mail_log)
         self._redis = platform.redis()
         self._isolation = asyncio.Lock()  # each fault has suspects of its own
         self._looks: set[asyncio.Task[None]] = set()
@@ -86,6 +87,8 @@ class Faults:
             elif fault.role is Role.ISOLATION:
                 async with self._isolation:
                     await self._isolation_fault()
+            elif fault.role is Role.SENDER:
+                await self._mail_fault()
             else:
                 await self._process_fault(fault)
         except Impossible as why:
@@ -166,6 +169,21 @@ class Faults:
                     return
             await asyncio.sleep(0.02)
         raise Impossible("there was no suspect")
+
+    async def _mail_fault(self) -> None:
+        """End the process of a job whose mail is taken, and that has written it down. Raises Impossible."""
+        began = time.monotonic()
+        while time.monotonic() - began < ANY_TIME:
+            for slot in [slot for slot in self._platform.slots if slot.role is Role.SYNC and self._leaving.jobs()]:
+                held, horse = await asyncio.to_thread(self._held, slot), slot.horse
+                if horse and (jobs := self._leaving.jobs() & set(held)):
+                    deed = self._chronicle.begin("SIGKILL", Role.SENDER.value, target=slot.name, pid=horse)
+                    self._signal(horse, signal.SIGKILL)
+                    deed.jobs = jobs
+                    self._chronicle.end(deed)
+                    return
+            await asyncio.sleep(0.05)
+        raise Impossible("nobody had sent a mail and was still there")
 
     def _held(self, slot: Slot) -> list[str]:
         with suppress(redis.RedisError):

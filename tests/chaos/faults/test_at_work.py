@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.faults.at_work import AtWork
+from tests.chaos.faults.at_work import AtWork, Leaving
+from tests.chaos.plan.model import LEAVES_LATE
 
 
 def write(log: Path, **entry: Any) -> None:
@@ -40,3 +41,15 @@ def test_what_a_sync_job_still_takes_is_what_was_planned(logs: tuple[Path, Path]
     assert 6 < at_work.left(11) <= 7
     assert at_work.left(12) == 0
     assert at_work.left(13) == 0
+
+
+def test_who_still_waits_for_the_mail_servers_goodbye_has_written_down_that_its_mail_is_taken(tmp_path: Path) -> None:
+    log, now = tmp_path / "mails.jsonl", time.time()
+    for job, to, ago in [
+        ("soon", LEAVES_LATE, 0),
+        ("now", LEAVES_LATE, 1),
+        ("other", "x", 1),
+        ("over", LEAVES_LATE, 9),
+    ]:
+        write(log, job=job, to=[to], at=now - ago)
+    assert Leaving(log).jobs() == {"now"}

@@ -26,6 +26,7 @@ from tests.support.keyspace.problems import problems
 
 T = TypeVar("T")
 STEP = 500
+PATIENCE = 30.0  # seconds for an answer, when nothing is done to Redis any more
 PROBE = ""  # the marker of what nobody planned
 
 DUE = re.compile(r"\d{8}T\d{6}Z")  # in the id of a schedule's job
@@ -36,7 +37,7 @@ class Gatherer:
 
     def __init__(self, platform: Platform, plan: Plan, seen: Seen) -> None:
         self._platform, self._plan, self._seen = platform, plan, seen
-        self._redis = platform.redis()
+        self._redis = platform.redis(patience=PATIENCE)
         self._strays: list[str] = []
 
     def gather(self, *, chronicle: Chronicle, outages: Outages, picks: Picks, ended: bool) -> Facts:
@@ -77,7 +78,7 @@ class Gatherer:
 
     def _cases(self) -> dict[str, Case]:
         """Make the cases, by marker, with what the job book says of each."""
-        planned = {submission.marker: submission for submission in self._plan.submissions}
+        planned = {submission.marker: submission for submission in [*self._plan.submissions, *self._plan.rush]}
         cases = {
             marker: Case(id=min(notes.ids), planned=planned[marker], notes=notes)
             for marker, notes in self._seen.notes.items()

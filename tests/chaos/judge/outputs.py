@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from tests.chaos.judge.capacity import all_down
 from tests.chaos.judge.evidence import LOSING, Case, Facts
+from tests.chaos.judge.mails import causes as mail_causes
 from tests.chaos.judge.results import unlinked
 from tests.chaos.judge.spans import Spans
 from tests.chaos.outside.records import Call, SyncRun
@@ -34,7 +35,7 @@ def mails(facts: Facts) -> Row:
             faults.append(f"{case.id} {case.name} has {len({mail.message_id for mail in case.mails})} Message-IDs")
         again = max(0, len(taken) - 1)
         repeats += again
-        causes = sum(hit.lost for hit in case.hits) + sum(mail.answer == "lost" for mail in taken) + case.cancelled
+        causes = mail_causes(facts, case)
         if again > causes and not facts.unsettled(case):
             faults.append(f"{case.id} {case.name} sent its mail {1 + again} times, with {causes} causes")
     shown = f"{sent:,} sent, {broken} transactions broken, {repeats} repeats; {len(faults)} wrong"

@@ -10,11 +10,13 @@ from tests.chaos.judge import (
     health,
     lateness,
     limits,
+    mails,
     order,
     outputs,
     pauses,
     recovery,
     results,
+    rush,
     streams,
     told,
     views,
@@ -61,12 +63,14 @@ def _rows(facts: Facts) -> Iterator[Row]:
     if not facts.short:  # so few jobs wait in the workers, for the limit, and not in the queue, which has priorities
         yield limits.priorities(facts)
     yield outputs.mails(facts)
+    yield mails.remembered(facts)
     yield outputs.files(facts)
     yield outputs.webhooks(facts)
     yield lateness.webhooks(facts)
     yield outputs.schedules(facts)
     yield ends.poisons(facts)
     yield from recovery.recovery(facts)
+    yield from rush.urgent(facts)
     yield from limits.within(facts)
     yield from limits.used(facts)
     yield from health.woken(facts)

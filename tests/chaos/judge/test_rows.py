@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.judge import ends, lateness, limits, outputs, recovery, results, streams, wishes, work
+from tests.chaos.judge import ends, lateness, limits, mails, outputs, recovery, results, streams, wishes, work
 from tests.chaos.judge.evidence import Facts
 from tests.chaos.judge.made_up import (
     AT,
@@ -88,6 +88,11 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
     (streams.streams, "resumed", facts(noted(case(1, "chat", events=[]), told=told(1, 2, 3, 4)))),
     (wishes.delays, "in time", facts(case(1, "chat", planned=planned(delay="0.9")))),
     (lateness.begins, "in time", facts(case(1, "chat", planned=planned(run_at="0.9")))),
+    (
+        mails.remembered,
+        "died before the marker",
+        facts(case(1, "email", mails=[mail(1), mail(1, at=AT + 3)], hits=[hit("SIGKILL", 1.2, role="sync horse")])),
+    ),
     (
         lateness.begins,
         "late by a hit",

@@ -1,11 +1,12 @@
 """What is wrong with what submitters asked for, as made-up facts."""
 
 from tandem.shared.jobs.model import Status
-from tests.chaos.judge import ends, lateness, views, wishes
+from tests.chaos.judge import ends, lateness, mails, outputs, views, wishes
 from tests.chaos.judge.evidence import Facts
-from tests.chaos.judge.made_up import AT, call, case, facts, job, request, run, submission
-from tests.chaos.judge.wrong_facts import BROKEN, Judge, failed, noted, planned, wish
+from tests.chaos.judge.made_up import AT, call, case, facts, job, mail, request, run, submission
+from tests.chaos.judge.wrong_facts import BROKEN, Judge, failed, hit, noted, planned, wish
 
+DIED_LATER = case(1, "email", mails=[mail(1), mail(1, at=AT + 3)], hits=[hit("SIGKILL", 2, role="mail horse")])
 HOPELESS = submission(1, "chat", fails=True)
 
 # The row, what is wrong, and the facts.
@@ -13,6 +14,8 @@ WRONG: list[tuple[Judge, str, Facts]] = [
     (wishes.one_per_key, "two jobs", facts(noted(case(1, "chat"), ids={"id-1", "id-2"}))),
     (wishes.one_per_key, "made anew at the end", facts(noted(case(1, "chat"), late=202))),
     (wishes.one_per_key, "its key was gone at the end", facts(noted(case(1, "chat"), late=410))),
+    (mails.remembered, "again, though it was marked", facts(DIED_LATER)),
+    (outputs.mails, "again, though it was marked", facts(DIED_LATER)),
     (views.own, "shown to another", facts(case(1, "chat"), views={"ann": {"id-1"}, "bob": {"id-1"}})),
     (views.own, "not shown to its owner", facts(case(1, "chat"), views={"ann": set()})),
     (views.own, "not shown to the admin", facts(case(1, "chat"), views={"ann": {"id-1"}, "boss": set()})),

@@ -12,6 +12,7 @@ from tests.chaos.outside.records import Notes, Shown, Wish
 from tests.chaos.plan.model import Plan, Submission
 
 LATE = 4.0  # seconds after the last submission, for those that are repeated late
+ADMIN = Submission(0.0, "rush", "cleanup", {}, {})  # who may pause a queue
 FINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
 
 
@@ -47,6 +48,22 @@ class Load:
                     group.create_task(self._one(client, planned))
                     self.seen.sent_again = client.sent_again
             self.seen.sent_again = client.sent_again
+
+    async def rush(self) -> None:
+        """Pause the queues, submit what is to wait for them, and let them go on."""
+        async with session() as opened:
+            client = Client(opened, self._urls)
+            await self._switch(client, "pause")
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for planned in self._plan.rush:
+                        group.create_task(self._one(client, planned))
+            finally:
+                await self._switch(client, "resume")
+
+    async def _switch(self, client: Client, how: str) -> None:
+        for pool in ("llm", "sync"):
+            await client.ask(ADMIN, "POST", f"/v1/queues/{pool}/{how}")
 
     async def _one(self, client: Client, planned: Submission) -> None:
         notes = Notes(sent=time.time())

@@ -11,12 +11,14 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
+from weakref import WeakSet
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.chaos.outside import lines
 from tests.chaos.outside.records import Transaction
 from tests.chaos.outside.serving import main
+from tests.chaos.plan.model import GOODBYE, LEAVES_LATE
 
 # Per cent. "cut": closed before the answer, and not taken; "lost": taken, but the answer never arrives.
 ANSWERS = {"250": 91.0, "4xx": 3.0, "5xx": 1.0, "cut": 2.5, "lost": 2.5}
@@ -35,9 +37,13 @@ class MailServer:
         self._log = log
         self._chance = random.Random(seed)  # noqa: S311 - the same faults for the same seed
         self._number = 0
+        self._late = WeakSet[Session]()  # that have handed over such a mail
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         answer = self._chance.choices(list(ANSWERS), list(ANSWERS.values()))[0]
+        if LEAVES_LATE in envelope.rcpt_tos:
+            answer = "250"
+            self._late.add(session)
         mail = message_from_bytes(envelope.original_content or b"", policy=default)
         self._number += 1
         self._log.write(
@@ -53,6 +59,11 @@ class MailServer:
         if answer not in SAID and isinstance(server.transport, asyncio.WriteTransport):
             server.transport.abort()
         return SAID.get(answer, SAID["4xx"])
+
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        if session in self._late:
+            await asyncio.sleep(GOODBYE)
+        return "221 2.0.0 goodbye"
 
 
 def _text(mail: EmailMessage) -> str:

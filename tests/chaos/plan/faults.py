@@ -18,7 +18,7 @@ PROCESSES = [
     (9, Role.LLM, Act.RESTART, (0, 0.5)),
     (8, Role.LLM, Act.STOP, (8.5, 11)),  # longer than a lease
     (4, Role.LLM, Act.STOP, (0.5, 3)),
-    (9, Role.ISOLATION, Act.KILL, (0, 0)),
+    (10, Role.ISOLATION, Act.KILL, (0, 0)),
     (26, Role.SYNC, Act.KILL, (0.1, 1)),
     (9, Role.SYNC, Act.RESTART, (0, 0.5)),
     (11, Role.SYNC, Act.STOP, (8, 11)),

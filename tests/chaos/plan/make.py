@@ -5,9 +5,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from tests.chaos.outside.provider import PARKED
 from tests.chaos.plan.faults import faults_of
 from tests.chaos.plan.model import SLOW, Act, Fault, Limit, Plan, Role, Submission
-from tests.chaos.plan.submissions import RPM, SHARES, TPM, answered, journal, later, poison, slow_chat, submission
+from tests.chaos.plan.submissions import (
+    RPM,
+    SHARES,
+    TPM,
+    answered,
+    journal,
+    lasting_mail,
+    later,
+    poison,
+    rush,
+    slow_chat,
+    submission,
+)
 
 # Of a limited model's demand its limit lets pass so much: jobs wait for it all the time, and in a short run also when
 # the faults are over.
@@ -20,8 +33,10 @@ CERTAIN = (2, 200)  # of each kind of wish, likewise
 STREAMED = (6, 200)  # streamed and watched in peace, likewise
 HOPELESS = (2, 400)  # jobs that are always answered 500, likewise: they take long
 OTHERS = (4, 200)  # jobs of another owner, with keys that are used already, likewise
+SOON, COMPANY = 0.4, 6  # seconds after a job that is answered 429 others come for its model, so many
 REPEATED = (6, 200)  # of the first ones: as many are submitted again when all is over, likewise
 LONG_WORK = 6  # slow chats that are under way when an LLM worker is hit
+MAILS = 2  # that are being sent when the process of one is killed
 SUSPECTS = 12  # slow chats beside the poison that makes them suspects
 # Seconds from a poison to the work of its neighbours in processes of their own: two crashes, and a lease after each.
 ISOLATED = 13.0
@@ -29,6 +44,8 @@ ISOLATED = 13.0
 WORK = {Act.KILL: 3.0, Act.RESTART: 4.0}
 SHORT_STOP, LEASE = 3.0, 6.0
 SYNC_ROLES = {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
+# Jobs of the rush, more than can begin at once: each second one is urgent.
+RUSH = {"chat": 120, "journal": 24}
 LATER = 10.0  # seconds that a job waits for its time
 CANCELLED = 4.0  # seconds that a sync job would last that is cancelled after one
 SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")
@@ -43,12 +60,17 @@ def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
         submissions.append(submission(chance, seed, number, at))
     faults = faults_of(random.Random(seed), at, every)  # noqa: S311 - whatever is submitted meanwhile
     submissions = _with_work_to_hit(submissions, faults)
-    submissions = _with_streams(_with_certain(chance, submissions))
+    submissions = _with_company(_with_streams(_with_certain(chance, submissions)))
     submissions = _with_keys_used_again(chance, submissions)
     passed = LIMIT if jobs >= SHORT else LIMIT_SHORT
     by_requests, by_tokens = (round(passed * _demand(rate, kind)) for kind in ("chat rpm", "chat tpm"))
     limits = {RPM: Limit(rpm=by_requests), TPM: Limit(rpm=2 * by_tokens, tpm=TOKENS * by_tokens)}
-    return Plan(seed, submissions, faults, limits, SCHEDULES)
+    return Plan(seed, submissions, faults, limits, _rush(seed, jobs), SCHEDULES)
+
+
+def _rush(seed: int, jobs: int) -> list[Submission]:
+    tasks = [task for task, count in RUSH.items() for _ in range(count)]
+    return [rush(seed, jobs + place, task, ("low", "high")[place % 2]) for place, task in enumerate(tasks)]
 
 
 def _demand(rate: float, kind: str) -> float:
@@ -62,7 +84,7 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
         (LLM_POISONS, lambda job: poison(job, "async")),
         (POISONS, lambda job: poison(job, "sync")),
         (LONG_SYNC, journal),
-        (CERTAIN, lambda job: replace(slow_chat(job), cancel=2.0, retry=True)),  # while it runs
+        (CERTAIN, lambda job: replace(slow_chat(job), cancel=1.0, begun=True, retry=True)),
         (CERTAIN, partial(answered, wish="first limited")),
         (CERTAIN, lambda job: replace(journal(job, CANCELLED), cancel=1.0, begun=True)),
         *((CERTAIN, partial(_late, by=by)) for by in ("delay", "run_at") for _ in range(2)),
@@ -89,6 +111,25 @@ def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[
             place = places.pop()
             changed[place] = change(changed[place])
     return changed
+
+
+def _with_company(submissions: list[Submission]) -> list[Submission]:
+    """While a model that has answered 429 is parked, let others come for it: they must wait."""
+    changed = list(submissions)
+    for first in [job for job in submissions if str(job.body.get("model", "")).startswith("first-limited")]:
+        near = [i for i, job in enumerate(changed) if first.at + SOON < job.at < first.at + PARKED and _ordinary(job)]
+        for place in near[:COMPANY]:
+            was = changed[place]
+            messages = [{"role": "user", "content": was.marker}]
+            body = {"messages": messages, "model": first.body["model"]}
+            changed[place] = Submission(was.at, was.marker, "chat", body, {"priority": "high"})
+    return changed
+
+
+def _ordinary(job: Submission) -> bool:
+    """Say whether it is a plain chat, of a model without a limit."""
+    plain = {"messages": [{"role": "user", "content": job.marker}]}
+    return job.body == plain and not (job.query or job.watch or job.cancel or job.late)
 
 
 def _share(jobs: int, often: tuple[int, int]) -> int:
@@ -141,13 +182,21 @@ def _with_work_to_hit(submissions: list[Submission], faults: list[Fault]) -> lis
                 changed[place] = slow_chat(changed[place])
             for place in near[-1:]:
                 changed[place] = poison(changed[place], "async", priority="high")
-        elif fault.role is Role.LLM:
-            for place in _before(changed, fault.at)[:LONG_WORK]:
-                changed[place] = slow_chat(changed[place])
-        elif fault.role in SYNC_ROLES:
-            for place in _before(changed, fault.at)[:1]:
-                changed[place] = journal(changed[place], _lasts(fault))
+        count, change = _work(fault)
+        for place in _before(changed, fault.at)[:count]:
+            changed[place] = change(changed[place])
     return changed
+
+
+def _work(fault: Fault) -> tuple[int, Callable[[Submission], Submission]]:
+    """Give how many of which jobs a fault is to hit."""
+    if fault.role is Role.SENDER:
+        return MAILS, lasting_mail
+    if fault.role is Role.LLM:
+        return LONG_WORK, slow_chat
+    if fault.role in SYNC_ROLES:
+        return 1, partial(journal, seconds=_lasts(fault))
+    return 0, slow_chat
 
 
 def _before(submissions: list[Submission], moment: float) -> list[int]:

@@ -1,12 +1,15 @@
 """What a run does and when, as data."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 SLOW = 8.0  # seconds that a slow answer takes, and a long sync job: longer than a lease
+
+LEAVES_LATE = "late@example.com"  # who sends to this address is answered late when it says goodbye
+GOODBYE = 2.5  # seconds; a sender waits three
 
 
 class Role(StrEnum):
@@ -18,6 +21,7 @@ class Role(StrEnum):
     SYNC = "sync worker"
     SUPERVISOR = "sync supervisor"  # the small process before it
     HORSE = "sync horse"  # the process of one job
+    SENDER = "mail horse"  # of one whose mail is taken, and that still says goodbye to the server
     CLOCK = "clock"
     REDIS = "redis"
     NETWORK = "network"  # between Redis and everybody
@@ -43,7 +47,7 @@ class Act(StrEnum):
 
 SIZES = {Role.GATEWAY: 2, Role.LLM: 3, Role.SYNC: 3, Role.CLOCK: 2}  # slots
 # Whose process is in whose slot.
-SLOTS = {Role.ISOLATION: Role.LLM, Role.SUPERVISOR: Role.SYNC, Role.HORSE: Role.SYNC}
+SLOTS = {Role.ISOLATION: Role.LLM, Role.SUPERVISOR: Role.SYNC, Role.HORSE: Role.SYNC, Role.SENDER: Role.SYNC}
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class Submission:
     watch: bool = False  # follow its events, leaving the connection now and then
     poison: bool = False
     fails: bool = False  # the provider never answers it well
+    rush: bool = False  # one of those that wait for the queues, which are paused
 
     @property
     def by(self) -> str:
@@ -105,6 +110,7 @@ class Plan:
     submissions: list[Submission]
     faults: list[Fault]
     limits: Mapping[str, Limit] = field(default_factory=dict)  # by model; the others have none
+    rush: Sequence[Submission] = ()  # when all else is over: all at once
     schedules: tuple[str, ...] = ()  # names; each is due at every full minute
 
     @property

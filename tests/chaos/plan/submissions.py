@@ -3,9 +3,10 @@
 import random
 from typing import Any
 
-from tests.chaos.plan.model import SLOW, Submission
+from tests.chaos.plan.model import LEAVES_LATE, SLOW, Submission
 
 RPM, TPM = "limited-by-requests", "limited-by-tokens"  # models
+SHORT = 0.2  # seconds of a journal task in the rush
 MOST_TOKENS = 60  # of an answer of the model that tokens limit
 WAITS = frozenset({"delay", "run_at"})
 # Of the jobs, in per cent.
@@ -81,6 +82,12 @@ def body_of(kind: str, marker: str, *, seconds: float = 0) -> dict[str, Any]:
     return bodies[kind]
 
 
+def rush(seed: int, number: int, task: str, priority: str) -> Submission:
+    """Make a short job that waits with others: `number` counts on from the plan's."""
+    marker = f"job-{seed}-{number}."
+    return Submission(0.0, marker, task, body_of(task, marker, seconds=SHORT), {"priority": priority}, rush=True)
+
+
 def poison(was: Submission, pool: str, **query: str) -> Submission:
     """Make a job that kills its own process, whenever it runs."""
     body = {"how": "kill" if pool == "async" else "segfault"}
@@ -100,6 +107,12 @@ def answered(was: Submission, wish: str) -> Submission:
     messages = [{"role": "user", "content": f"{was.marker} {wish}"}]
     body = {"messages": messages, "model": f"{wish.replace(' ', '-')}-{was.marker}"}
     return Submission(was.at, was.marker, "chat", body, {}, fails=wish.startswith("always"))
+
+
+def lasting_mail(was: Submission) -> Submission:
+    """Make a mail job that goes on for a while when its mail is taken, at once."""
+    body = {**body_of("email", was.marker), "to": [LEAVES_LATE]}
+    return Submission(was.at, was.marker, "email", body, {"priority": "high"}, follow=True)
 
 
 def journal(was: Submission, seconds: float = SLOW) -> Submission:

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.chaos.judge.recovery import CAUSES
+from tests.chaos.outside.provider import PARKED
 from tests.chaos.plan.make import ISOLATED, make
 from tests.chaos.plan.model import SLOW, Act, Plan, Role
 
@@ -41,6 +42,36 @@ def test_a_stopped_sync_worker_has_work_for_longer_than_a_lease(plan: Plan) -> N
     stops = [fault.at for fault in plan.faults if fault.role is Role.SYNC and fault.seconds > LEASE]
     long = [job.at for job in plan.submissions if job.task == "journal" and job.body["seconds"] == SLOW]
     assert all(any(stop - 1.5 < at < stop for at in long) for stop in stops)
+
+
+@pytest.mark.parametrize("jobs", [300, 20_000])
+def test_each_wish_is_there_however_short_the_run(jobs: int) -> None:
+    plan = make(1, jobs=jobs, rate=12 if jobs == 300 else 45, every=3)
+    least = 2 if jobs == 300 else 20
+    of_others = [job for job in plan.submissions if job.owner == "bob"]
+    keys = {job.marker for job in plan.submissions}
+    assert all(job.key in keys for job in of_others)
+    kinds = {
+        "run_at": [job for job in plan.submissions if "run_at" in job.query],
+        "delay": [job for job in plan.submissions if "delay" in job.query],
+        "another's key": of_others,
+        "late": [job for job in plan.submissions if job.late],
+        "cancelled at work": [job for job in plan.submissions if job.begun and job.task == "journal"],
+        "hopeless": [job for job in plan.submissions if job.fails],
+        "429 first": [job for job in plan.submissions if "first limited" in str(job.body)],
+        "500 first": [job for job in plan.submissions if "first error" in str(job.body)],
+    }
+    assert {kind: len(found) for kind, found in kinds.items() if len(found) < least} == {}
+    assert all(job.at < plan.seconds / 5 for job in kinds["late"]), "old when they are repeated"
+
+
+def test_others_come_for_models_that_answer_429(plan: Plan) -> None:
+    crowds = 0
+    for first in [job for job in plan.submissions if "first limited" in str(job.body)]:
+        others = [job for job in plan.submissions if job.body.get("model") == first.body["model"] and job is not first]
+        assert all(first.at < job.at < first.at + PARKED for job in others)
+        crowds += len(others) >= 2
+    assert crowds >= 10
 
 
 def _slow(body: dict[str, object]) -> bool:
