@@ -35,6 +35,7 @@ log = logging.getLogger("tandem.llm_worker")
 
 IDLE_POLL = timedelta(milliseconds=500)  # jobs of plain arq wake nobody, and a wake-up may get lost
 AFTER_FAULT = timedelta(milliseconds=500)  # of ours: it may come again at once
+MOST_A_CLAIM = 25  # jobs in one script: it must stay short
 SUSPECTS = 16  # at once, each in a process of its own: a poison job makes suspects of all its neighbours
 HAND_BACK = timedelta(seconds=5)  # for the last writes
 LEAVE_WITHIN = timedelta(seconds=1)  # a Redis that hangs must not keep a worker that has ended
@@ -139,7 +140,7 @@ class LlmWorker(PlainArq):
     async def _round(self) -> None:
         """Claim what fits; if nothing more is due, wait for a reason to look again."""
         self.news.clear()
-        if (free := self._free) <= 0:
+        if (free := min(self._free, MOST_A_CLAIM)) <= 0:
             await self.news.wait()
             return
         claimed = await self._claim(free)

@@ -65,11 +65,11 @@ class LimitKey(StrEnum):
     """What is known of the providers' limits."""
 
     LIMIT_LEVEL = "tandem:limit:level:"
-    LIMIT_HELD = "tandem:limit:held:"
+    LIMIT_HELD = "tandem:limit:slots:"
     LIMIT_LINE = "tandem:limit:line:"
     LIMIT_WAITERS = "tandem:limit:waiters"
     LIMIT_STALLED = "tandem:limit:stalled:"
-    LIMIT_RESERVED = "tandem:limit:reserved"
+    LIMIT_RESERVED = "tandem:limit:reservations"
     LIMIT_CHECKS = "tandem:limit:checks"
     LIMIT_TIME = "tandem:limit:time"
     LIMIT_MODELS = "tandem:limit:models"  # what a claim has to know of them, as the workers last said

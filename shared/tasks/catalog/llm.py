@@ -11,6 +11,8 @@ from tandem.shared.tasks.json_schema import check_schema
 from tandem.shared.tasks.spec import Input, Output, Queue, RetryPolicy, TaskSpec
 
 Text = Annotated[str, Field(min_length=1)]
+# A name stands in keys and in the news of parks.
+ModelName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 # What one request holds. OpenAI takes 2048 texts and 300,000 tokens; fewer texts keep the decoding of one answer short.
 MOST_TEXTS = 512
 LONGEST_PART = 60_000  # bytes of a text that a forecast counts: longer ones are asked about in parts
@@ -25,7 +27,7 @@ class Message(Input):
 
 class ChatInput(Input):
     messages: list[Message] = Field(min_length=1)
-    model: Text | None = None
+    model: ModelName | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     max_output_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
 
@@ -113,7 +115,7 @@ SUMMARIZE = TaskSpec(
 
 class EmbedInput(Input):
     texts: list[Text] = Field(min_length=1, max_length=2048)
-    model: Text | None = None
+    model: ModelName | None = None
     dimensions: int | None = Field(default=None, ge=1, le=16_384)
 
 

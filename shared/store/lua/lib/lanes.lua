@@ -69,6 +69,9 @@ end
 
 -- Lanes begin in turn: where a provider has room for one request at a time, any of them may be the one to get it.
 function lanes.rotate(list)
+  if #list < 2 then return list end
+  weyl()
+  served = served + 1  -- also where nobody's turn comes, as what was handed back has none
   local first, rotated = math.floor(weyl() * #list), {}
   for i = 1, #list do rotated[i] = list[(first + i - 1) % #list + 1] end
   return rotated
