@@ -68,7 +68,12 @@ def waiting(client: Any, queue: str) -> bytes:
 BREAKS: dict[str, tuple[Callable[[Any], object], str]] = {
     "an unknown key": (lambda c: c.set("tandem:surprise", 1), "tandem:surprise: no documented pattern"),
     "another type": (lambda c: (c.delete("tandem:fence"), c.lpush("tandem:fence", 1)), "tandem:fence: is a list"),
-    "no time to live": (lambda c: c.set("tandem:sent:x", "[]"), "tandem:sent:x: has no time to live"),
+    "no time to live": (lambda c: c.set("tandem:unknown:x", "1"), "tandem:unknown:x: has no time to live"),
+    "a mark of nobody": (lambda c: c.set("tandem:sent:x", "[]"), "tandem:sent:x: its job has no record"),
+    "a lock of nobody": (
+        lambda c: c.hset("tandem:lock:x", mapping={"id": "x", "token": "1-a"}),
+        "lock:x: no run holds it",
+    ),
     "events of nobody": (lambda c: c.xadd("tandem:events:x", {"a": "b"}), "tandem:events:x: its job has no record"),
     "a hash of nobody": (lambda c: c.hset("rq:job:x", "a", "b"), "rq:job:x: its job has no record, and no queue"),
     "a mortal queue": (lambda c: c.expire("arq:queue", 99), "arq:queue: has a time to live"),

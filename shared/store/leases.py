@@ -283,7 +283,7 @@ def _finish(
 
 @script("jobs/hold", library=RECORDS)
 def hold(name: str, *, job_id: str, token: str) -> bool:
-    """Take a named lock for as long as the job's lease lasts; False if another job holds it."""
+    """Take a named lock for as long as the job's lease lasts; False if another job holds it, or the lease is lost."""
 
 
 def ended_in_order(lease: Lease) -> Call[bool]:

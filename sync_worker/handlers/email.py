@@ -7,10 +7,10 @@ from functools import partial
 from tandem.shared.config.settings import Settings, SettingsError
 from tandem.shared.errors import FinalError, Snooze
 from tandem.shared.jobs.model import Artefact, Job, Status
-from tandem.shared.store import commands
+from tandem.shared.store import commands, sent_marker
 from tandem.shared.tasks.catalog.mail import EMAIL, EmailInput, EmailOutput
 from tandem.sync_worker.context import SyncContext, handles
-from tandem.sync_worker.mail import message, sent_marker, smtp, smtp_url
+from tandem.sync_worker.mail import message, smtp, smtp_url
 from tandem.sync_worker.mail.message import Attachment
 
 JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")

@@ -390,8 +390,13 @@ def test_a_lock_lasts_as_long_as_its_lease(book: Book) -> None:
     assert book.run(hold[0])
     assert not book.run(hold[1])
     assert book.run(hold[0]), "its holder may ask again"
+    assert int(book.client.pttl("tandem:lock:migrate")) == -1, "no volatile-* eviction may take it"  # type: ignore[arg-type]
     succeed(book, one)
+    assert not book.client.exists("tandem:lock:migrate")
+    assert not book.run(hold[0]), "its lease is over"
     assert book.run(hold[1])
+    book.run(leases.give_up(two, HandBack(NOTHING), usage=Usage(), ttl=TTL))
+    assert not book.client.exists("tandem:lock:migrate")
 
 
 async def test_a_full_queue_stores_nothing(async_book: AsyncBook) -> None:

@@ -78,6 +78,9 @@ class Space:
     def members(self, key: str) -> set[str]:
         return {member.decode() for member in self._client.smembers(key)}
 
+    def fields(self, key: str) -> dict[str, str]:
+        return {field.decode(): value.decode() for field, value in self._client.hgetall(key).items()}
+
     def numbers(self, key: str) -> dict[str, int]:
         return {field.decode(): int(value) for field, value in self._client.hgetall(key).items()}
 
@@ -155,10 +158,19 @@ def _entries(space: Space) -> Iterator[str]:
     # One that has begun can't expire any more; it leaves the set when it begins.
     yield from (f"tandem:expiring: names {id_}, which is {space.status(id_)}" for id_ in sorted(first - expiring))
     yield from _deliveries(space)
+    yield from _locks(space)
     for registry in RQ_REGISTRIES:
         for name in space.named(f"rq:{registry}:"):
             gone = [id_ for id_ in space.scores(name) if f"rq:job:{id_}" not in space.types]
             yield from (f"{name}: names {id_}, which is not there" for id_ in gone)
+
+
+def _locks(space: Space) -> Iterator[str]:
+    """Each lock is held by a run."""
+    for name in space.named("tandem:lock:"):
+        holder = space.fields(name)
+        if space.records.get(holder.get("id", ""), {}).get("token", "") != holder.get("token"):
+            yield f"{name}: no run holds it"
 
 
 def _deliveries(space: Space) -> Iterator[str]:

@@ -6,7 +6,7 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -15,14 +15,15 @@ from tandem.deploy.local.ports import free_port
 from tandem.shared.errors import FinalError, JobError, Snooze, TransientError
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, RetryIn
-from tandem.shared.store import leases
+from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.leases import Success
+from tandem.shared.store.sent_marker import SENT
 from tandem.shared.tasks.catalog.mail import EMAIL, EmailInput, EmailOutput
 from tandem.shared.tasks.catalog.report import REPORT
 from tandem.sync_worker.context import SyncContext
 from tandem.sync_worker.handlers.email import email
-from tandem.sync_worker.mail.sent_marker import SENT
+from tests.support.keyspace.problems import assert_keyspace
 from tests.support.servers.smtp import Inbox, serve
 from tests.support.sync_attempts import Start
 
@@ -126,8 +127,28 @@ def test_a_crash_after_acceptance_sends_nothing_twice(start: Start, smtp: str, i
     again = email(context, job)  # the crash came before the outcome was written
     assert again == first
     assert received(inbox)["X-Tandem-Job"] == context.job_id
-    ttl: Any = context.book.client.pttl(SENT + context.job_id)
-    assert 0 < ttl <= context.settings.job_ttl.total_seconds() * 1000
+
+
+def test_the_note_of_a_mail_lives_as_its_job(start: Start, smtp: str) -> None:
+    """While that is unfinished no volatile-* eviction may take it."""
+    context = start(EMAIL, MAIL, smtp_url=SecretStr(smtp))
+    job, client = EmailInput.model_validate(MAIL), cast("Any", context.book.client)
+    ttl = context.settings.job_ttl
+
+    def life() -> int:
+        return int(client.pttl(SENT + context.job_id))
+
+    email(context, job)
+    assert life() == -1
+    context.book.run(commands.cancel(context.job_id, ttl=ttl))
+    assert 0 < life() <= ttl.total_seconds() * 1000
+    client.delete(SENT + context.job_id)
+    email(context, job)  # a run that has not heard of its end yet
+    assert 0 < life() <= ttl.total_seconds() * 1000
+    context.book.run(commands.retry(context.job_id))
+    assert life() == -1
+    context.book.run(commands.cancel(context.job_id, ttl=ttl))
+    assert_keyspace(client)
 
 
 def test_a_report_on_its_way_is_waited_for(start: Start, smtp: str, inbox: Inbox) -> None:

@@ -19,6 +19,7 @@ end
 redis.call('HSET', key, 'attempt', 0, 'status', status, 'ready_at', due)
 if max_age then redis.call('HSET', key, 'give_up_at', due + max_age) end
 redis.call('PERSIST', key)
+if job.sent then redis.call('PERSIST', SENT .. job_id) end
 redis.call('UNLINK', EVENTS .. job_id)
 redis.call('DEL', UNKNOWN .. job_id)
 redis.call('ZREM', FAILURES .. job.queue, job_id)

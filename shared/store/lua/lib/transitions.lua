@@ -1,12 +1,21 @@
 -- The transitions. Each changes the record, the engine's projection, the counters and the events together.
 
+-- The locks that a run holds end with it.
+local function release_locks(job)
+  for name in string.gmatch(job.locks or '', '[^\n]+') do
+    if peek('HGET', LOCK .. name, 'id') == job.id then redis.call('DEL', LOCK .. name) end
+  end
+end
+
 -- The end of a job: final status, TTL, no queue entry, and whoever waits is told.
 local function finish_job(job, status, token, now, ttl)
   local key = job_key(job.id)
   -- An Idempotency-Key leads to its job as long as it lives.
   if job.idempotency then ttl = math.max(ttl, redis.call('PTTL', IDEMPOTENCY .. job.idempotency)) end
   redis.call('HSET', key, 'status', status, 'finished_at', now)
-  redis.call('HDEL', key, 'token', 'worker', 'run_at', 'appended')
+  redis.call('HDEL', key, 'token', 'worker', 'run_at', 'appended', 'locks')
+  release_locks(job)
+  if job.sent then redis.call('PEXPIRE', SENT .. job.id, ttl) end
   engine[job.queue].finish(job, token, status, now, ttl)
   count(job, job.status, status)
   count_end(job.queue, now)
@@ -25,7 +34,8 @@ end
 local function requeue(job, token, now, due, front)
   local key, status = job_key(job.id), due > now and SCHEDULED or QUEUED
   redis.call('HSET', key, 'status', status, 'ready_at', math.max(due, now))
-  redis.call('HDEL', key, 'token', 'worker', 'run_at', 'appended')
+  redis.call('HDEL', key, 'token', 'worker', 'run_at', 'appended', 'locks')
+  release_locks(job)
   if due > now then redis.call('HSET', key, 'run_at', due) end
   if job.status == RUNNING and job.started_at then redis.call('HSET', key, 'begun', 1) end
   engine[job.queue].release(job, token)

@@ -6,15 +6,18 @@ from datetime import timedelta
 from typing import Any
 
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import Call
-from tandem.shared.store.signature import ms
+from tandem.shared.store.scripts import RECORDS, Call, script
 
 SENT = Key.SENT
 
 
 def mark(job_id: str, accepted: Sequence[str], *, ttl: timedelta) -> Call[bool]:
-    """Note all addresses that the server has taken the mail for so far."""
-    return Call("SET", [SENT + job_id, json.dumps(accepted), "PX", ms(ttl)], bool, command=True)
+    """Note all addresses that the server has taken the mail for so far; `ttl` counts once the job has ended."""
+    return _mark_sent(job_id, addresses=json.dumps(accepted), ttl=ttl)
+
+
+@script("jobs/mark_sent", library=RECORDS)
+def _mark_sent(job_id: str, *, addresses: str, ttl: timedelta) -> bool: ...
 
 
 def find(job_id: str) -> Call[list[str]]:
