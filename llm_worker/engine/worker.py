@@ -37,8 +37,7 @@ IDLE_POLL = timedelta(milliseconds=500)  # jobs of plain arq wake nobody, and a 
 AFTER_FAULT = timedelta(milliseconds=500)  # of ours: it may come again at once
 MOST_A_CLAIM = 25  # jobs in one script: it must stay short
 SUSPECTS = 16  # at once, each in a process of its own: a poison job makes suspects of all its neighbours
-HAND_BACK = timedelta(seconds=5)  # for the last writes
-LEAVE_WITHIN = timedelta(seconds=1)  # a Redis that hangs must not keep a worker that has ended
+HAND_BACK, LEAVE_WITHIN = timedelta(seconds=5), timedelta(seconds=1)  # for the last writes, and for taking leave
 
 
 class LlmWorker(PlainArq):
