@@ -10,8 +10,8 @@ from tandem.api.server.errors import NotFound, raises
 from tandem.api.server.routing import ApiRoute
 from tandem.shared.jobs.model import Job, iso
 from tandem.shared.jobs.view import Time
-from tandem.shared.store import limit_numbers as kinds
-from tandem.shared.store.explanation import Because, Explained, explain
+from tandem.shared.limits import numbers as kinds
+from tandem.shared.store.limits.explanation import Because, Explained, explain
 
 router = APIRouter(prefix=JOBS, tags=["jobs"], route_class=ApiRoute)
 

@@ -15,9 +15,9 @@ from fastapi import Depends, Response
 from starlette.types import Receive, Scope, Send
 
 from tandem.api.dependencies import from_state
-from tandem.api.jobs.room import Room
 from tandem.api.jobs.view import CHUNK, JSON, json_answer, write
 from tandem.api.server.errors import NotFound
+from tandem.api.server.room import Room
 from tandem.shared.config.api_keys import ApiKey
 from tandem.shared.errors import ServiceError
 from tandem.shared.jobs.model import Job

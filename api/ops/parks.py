@@ -11,8 +11,8 @@ from tandem.api.dependencies import TheBook
 from tandem.api.links import PREFIX
 from tandem.api.server.errors import NotFound, raises
 from tandem.api.server.routing import ApiRoute
-from tandem.shared.store.limit_numbers import US
-from tandem.shared.store.limits import lift, list_parks
+from tandem.shared.limits.numbers import US
+from tandem.shared.store.limits.operations import lift, list_parks
 
 log = logging.getLogger("tandem.api")
 

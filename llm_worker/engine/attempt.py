@@ -17,7 +17,7 @@ from tandem.llm_worker.runtime import Runtime
 from tandem.shared.jobs.attempt import check_input, check_output, report, timed_out, unknown_task, unreadable
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.retry import Decision, HandBack, decide
-from tandem.shared.store import events, leases, scripts
+from tandem.shared.store import commands, events, leases, scripts
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.leases import Lease, Success
 from tandem.shared.tasks.spec import AnySpec
@@ -92,8 +92,8 @@ async def _outcome(runtime: Runtime, lease: Lease, context: LlmContext) -> Outco
 
 async def _unknown(book: AsyncBook, lease: Lease) -> Decision:
     """Leave a task that this worker does not know to another one, unless workers have done so for long."""
-    await book.insist(leases.note_unknown_task(lease.id))
-    decision = unknown_task(lease.task, known_for=await book.insist(leases.unknown_task_age(lease.id)))
+    await book.insist(commands.note_unknown_task(lease.id))
+    decision = unknown_task(lease.task, known_for=await book.insist(commands.unknown_task_age(lease.id)))
     log.warning("this worker does not know its task, %s", decision)
     return decision
 

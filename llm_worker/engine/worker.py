@@ -28,8 +28,9 @@ from tandem.shared.jobs.errors import trace
 from tandem.shared.jobs.retry import Fail
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.outage import Outage
-from tandem.shared.store import explanation, leases, queues
+from tandem.shared.store import leases, queues
 from tandem.shared.store.leases import Claim, Claimed, Lease, Success
+from tandem.shared.store.limits import explanation
 
 log = logging.getLogger("tandem.llm_worker")
 
@@ -41,10 +42,7 @@ HAND_BACK, LEAVE_WITHIN = timedelta(seconds=5), timedelta(seconds=1)  # for the 
 
 
 class LlmWorker(PlainArq):
-    """One process of the asyncio pool.
-
-    `ctx` is arq's: what its functions and cron jobs are given. Attempts are given `runtime`, once `open` has run.
-    """
+    """One process. `ctx` is arq's: what its functions and cron jobs get. Attempts get `runtime`, once `open` has run."""
 
     ctx: dict[Any, Any]
     wakeups: Any  # a client for blocking reads

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from tandem.shared.store.executor import AsyncBook
-from tandem.shared.store.limits import Operation, Said, operate
+from tandem.shared.store.limits.operations import Operation, Said, operate
 
 log = logging.getLogger("tandem.limiter")
 

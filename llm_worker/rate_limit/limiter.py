@@ -17,10 +17,10 @@ from tandem.llm_worker.rate_limit.tickets import LATE, Tickets
 from tandem.llm_worker.rate_limit.time_limit import standing_still
 from tandem.shared.errors import Snooze
 from tandem.shared.limits.model import RequestTooLarge, Scope, Seen
+from tandem.shared.limits.numbers import BUSY, DOWN, PARKED_REASON, US
 from tandem.shared.runtime.redis_client import AsyncClient
 from tandem.shared.store.executor import AsyncBook
-from tandem.shared.store.limit_numbers import BUSY, DOWN, PARKED_REASON, US
-from tandem.shared.store.limits import Granted, Operation, Parked, TooLarge, Waiting
+from tandem.shared.store.limits.operations import Granted, Operation, Parked, TooLarge, Waiting
 
 log = logging.getLogger("tandem.limiter")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from tandem.llm_worker.rate_limit.batch import Batch
+from tandem.shared.limits.numbers import BUSY, DOWN, FAILED_ONCE, FREE, US
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import AsyncClient
 from tandem.shared.store.keys import LimitKey
-from tandem.shared.store.limit_numbers import BUSY, DOWN, FAILED_ONCE, FREE, US
-from tandem.shared.store.limits import Parks
+from tandem.shared.store.limits.operations import Parks
 
 log = logging.getLogger("tandem.limiter")
 

@@ -1,12 +1,16 @@
 """The job book's calls as data (executor.py runs them): what anybody may do with a job, workers and clock apart."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from tandem.shared.jobs.model import RECORD, Job, Status, at
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import ENGINES, Call, script
+from tandem.shared.store.scripts import ENGINES, RECORDS, Call, script
+from tandem.shared.store.signature import ms
+
+UNKNOWN_KEPT = timedelta(hours=1)
 
 
 def fetch(job_id: str) -> Call[Job | None]:
@@ -99,3 +103,37 @@ def adopt(
 @script("compat/reject", library=ENGINES)
 def reject(job_id: bytes, *, origin: str, why: str, shown: bool) -> bool:
     """Refuse a job of plain RQ from the queue `origin`; `shown`: RQ lists it as failed."""
+
+
+def note_unknown_task(job_id: str) -> Call[bool]:
+    """Say that a worker does not know the job's task; the first to say so starts the count, by Redis's clock."""
+    return Call("SET", [Key.UNKNOWN + job_id, "1", "NX", "PX", ms(UNKNOWN_KEPT)], bool, command=True)
+
+
+def unknown_task_age(job_id: str) -> Call[timedelta]:
+    """Read how long ago `note_unknown_task` was first called."""
+
+    def parse(answer: Any) -> timedelta:
+        return (
+            max(UNKNOWN_KEPT - timedelta(milliseconds=int(answer)), timedelta(0)) if int(answer) >= 0 else timedelta(0)
+        )
+
+    return Call("PTTL", [Key.UNKNOWN + job_id], parse, command=True)
+
+
+def mark_sent_to(job_id: str, accepted: Sequence[str], *, ttl: timedelta) -> Call[bool]:
+    """Note all addresses that the server has taken the mail for so far; `ttl` counts once the job has ended."""
+    return _mark_sent(job_id, addresses=json.dumps(accepted), ttl=ttl)
+
+
+@script("jobs/mark_sent", library=RECORDS)
+def _mark_sent(job_id: str, *, addresses: str, ttl: timedelta) -> bool: ...
+
+
+def find_sent_to(job_id: str) -> Call[list[str]]:
+    """Read who has got the mail, in this attempt or an earlier one."""
+    return Call("GET", [Key.SENT + job_id], _addresses, command=True)
+
+
+def _addresses(answer: Any) -> list[str]:
+    return [str(address) for address in json.loads(answer)] if answer else []

@@ -14,10 +14,9 @@ from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
 from tandem.shared.store.keys import Key
 from tandem.shared.store.scripts import CLAIM, CLAIM_LLM, LEASE, RECORDS, Call, Ending, script
-from tandem.shared.store.signature import Answer, Foreign, ms
+from tandem.shared.store.signature import Answer, Foreign
 
 HOST = socket.gethostname()
-UNKNOWN_KEPT = timedelta(hours=1)
 OURS = Foreign("")  # the engine of jobs that came through the API
 
 
@@ -294,19 +293,3 @@ def ended_in_order(lease: Lease) -> Call[bool]:
         return status is None or lease.token.encode() in {stopped, done}  # it may have been erased since
 
     return Call("HMGET", [Key.JOB + lease.id, "stopped", "done", "status"], parse, command=True)
-
-
-def note_unknown_task(job_id: str) -> Call[bool]:
-    """Say that a worker does not know the job's task; the first to say so starts the count, by Redis's clock."""
-    return Call("SET", [Key.UNKNOWN + job_id, "1", "NX", "PX", ms(UNKNOWN_KEPT)], bool, command=True)
-
-
-def unknown_task_age(job_id: str) -> Call[timedelta]:
-    """Read how long ago `note_unknown_task` was first called."""
-
-    def parse(answer: Any) -> timedelta:
-        return (
-            max(UNKNOWN_KEPT - timedelta(milliseconds=int(answer)), timedelta(0)) if int(answer) >= 0 else timedelta(0)
-        )
-
-    return Call("PTTL", [Key.UNKNOWN + job_id], parse, command=True)

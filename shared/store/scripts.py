@@ -11,9 +11,9 @@ from importlib.resources import files
 from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints
 
 from tandem.shared.jobs.model import FINAL, TRANSITIONS, WAITING, Status
+from tandem.shared.limits.numbers import NUMBERS
 from tandem.shared.store import keys
 from tandem.shared.store.keys import ArqKey, Key, LimitKey, RqKey
-from tandem.shared.store.limit_numbers import NUMBERS
 from tandem.shared.store.signature import Answer, Arguments, constants, literal
 from tandem.shared.tasks.spec import Priority, Queue
 

@@ -29,7 +29,7 @@ from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack, decide
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import LEASE_TIMEOUT, client
-from tandem.shared.store import leases, scripts
+from tandem.shared.store import commands, leases, scripts
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import Claim, Claimed, Lease
@@ -196,8 +196,8 @@ class SyncWorker(RqWorker):
 
     def _unknown(self, lease: Lease) -> scripts.Call[bool]:
         """Leave a task that this worker does not know to another one, unless workers have done so for long."""
-        self.book.insist(leases.note_unknown_task(lease.id), unless=self._out_of_grace)
-        age = self.book.insist(leases.unknown_task_age(lease.id), unless=self._out_of_grace)
+        self.book.insist(commands.note_unknown_task(lease.id), unless=self._out_of_grace)
+        age = self.book.insist(commands.unknown_task_age(lease.id), unless=self._out_of_grace)
         decision = unknown_task(lease.task, known_for=age)
         log.warning("%s: this worker does not know its task, %s", lease.id, decision)
         return leases.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)

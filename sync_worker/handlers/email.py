@@ -7,7 +7,7 @@ from functools import partial
 from tandem.shared.config.settings import Settings, SettingsError
 from tandem.shared.errors import FinalError, Snooze
 from tandem.shared.jobs.model import Artefact, Job, Status
-from tandem.shared.store import commands, sent_marker
+from tandem.shared.store import commands
 from tandem.shared.tasks.catalog.mail import EMAIL, EmailInput, EmailOutput
 from tandem.sync_worker.context import SyncContext, handles
 from tandem.sync_worker.mail import message, smtp, smtp_url
@@ -39,7 +39,7 @@ def email(ctx: SyncContext, job: EmailInput) -> EmailOutput:
         attachments=_attachments(ctx, job),
     )
     # A run that can neither read nor write the marker waits for Redis, as its outcome would have to.
-    before = ctx.book.insist(sent_marker.find(ctx.job_id))
+    before = ctx.book.insist(commands.find_sent_to(ctx.job_id))
     delivery = smtp.send(server, mail, sent=before, mark=partial(_mark, ctx))
     return EmailOutput(
         message_id=message.message_id(ctx.job_id, sender), accepted=delivery.accepted, rejected=delivery.rejected
@@ -47,7 +47,7 @@ def email(ctx: SyncContext, job: EmailInput) -> EmailOutput:
 
 
 def _mark(ctx: SyncContext, accepted: list[str]) -> None:
-    ctx.book.insist(sent_marker.mark(ctx.job_id, accepted, ttl=ctx.settings.job_ttl))
+    ctx.book.insist(commands.mark_sent_to(ctx.job_id, accepted, ttl=ctx.settings.job_ttl))
 
 
 def _server(settings: Settings) -> smtp_url.Server:

@@ -13,8 +13,9 @@ from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack, RetryIn
 from tandem.shared.limits.model import Limits
 from tandem.shared.limits.scopes import Scopes
-from tandem.shared.store import explanation, leases, limits, queues
+from tandem.shared.store import leases, queues
 from tandem.shared.store.executor import Book
+from tandem.shared.store.limits import explanation, operations
 from tandem.shared.store.queues import QueueName
 from tests.support.gateway import BODIES, CHAT, Gateway, is_problem
 from tests.support.jobs import FAILURE, TTL, claim, claim_one, fail
@@ -135,7 +136,7 @@ async def test_a_park_is_named_with_how_long_it_lasts(gateway: Gateway, worker: 
     show_workers(worker)
     job_id = await gateway.submit()
     scope = f"p:{MODEL}"
-    worker.run(limits.operate([{"op": "park", "scope": scope, "label": "p|m", "delay": 30 * SECOND_US}]))
+    worker.run(operations.operate([{"op": "park", "scope": scope, "label": "p|m", "delay": 30 * SECOND_US}]))
     worker.client.hset(f"tandem:park:{scope}", "kind", kind)
     said = await explained(gateway, job_id)
     assert said["because"] == "limiter"
@@ -152,12 +153,12 @@ async def test_who_was_given_back_for_a_park_waits_for_that(gateway: Gateway, wo
     job_id = await gateway.submit()
     scope = f"p:{MODEL}"
     lease = claim_one(worker)
-    worker.run(limits.operate([{"op": "park", "scope": scope, "label": "p|m", "delay": 30 * SECOND_US}]))
+    worker.run(operations.operate([{"op": "park", "scope": scope, "label": "p|m", "delay": 30 * SECOND_US}]))
     back = HandBack(timedelta(seconds=30), throttled=True, begun=True)
     worker.run(leases.give_up(lease, back, usage=Usage(), ttl=TTL))
     said = await explained(gateway, job_id)
     assert (said["because"], said["detail"].split()[0]) == ("limiter", scope)
-    assert worker.run(limits.lift(scope))
+    assert worker.run(operations.lift(scope))
     assert (await explained(gateway, job_id))["because"] == "retry"
 
 
@@ -177,7 +178,7 @@ async def test_others_are_before_a_job_with_their_share_and_never_with_their_bac
 
 async def test_a_limit_on_another_model_is_none_of_its(gateway: Gateway, worker: Book) -> None:
     show_workers(worker)
-    worker.run(limits.operate([{"op": "park", "scope": "p:slow", "label": "x", "delay": 30 * SECOND_US}]))
+    worker.run(operations.operate([{"op": "park", "scope": "p:slow", "label": "x", "delay": 30 * SECOND_US}]))
     slow = (await gateway.ann.post("/v1/chat", json=CHAT | {"model": "slow"})).json()["id"]
     said = await explained(gateway, slow)
     assert (said["because"], said["detail"].split()[0]) == ("limiter", "p:slow")

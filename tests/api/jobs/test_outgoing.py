@@ -12,9 +12,9 @@ import uvicorn
 
 from tandem.api.jobs import outgoing
 from tandem.api.jobs.outgoing import Outgoing
-from tandem.api.jobs.room import Room
 from tandem.api.server.listener import listen
 from tandem.api.server.protocol import BoundedProtocol
+from tandem.api.server.room import Room
 from tandem.shared.store.executor import Book
 from tests.support.gateway import CHAT, Gateway, is_problem
 from tests.support.jobs import claim_one, finish

@@ -3,8 +3,9 @@
 from typing import Any
 from urllib.parse import quote
 
-from tandem.shared.store import leases, limits
+from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
+from tandem.shared.store.limits import operations
 from tests.support.gateway import CHAT, Gateway, is_problem
 from tests.support.jobs import TTL
 from tests.support.processes import until
@@ -14,7 +15,7 @@ ODD = "über/p:models/a b?c#d%20"
 
 
 def park(book: Book, name: str, seconds: int) -> None:
-    book.run(limits.operate([{"op": "park", "scope": name, "label": "p|m", "delay": seconds * SECOND_US}]))
+    book.run(operations.operate([{"op": "park", "scope": name, "label": "p|m", "delay": seconds * SECOND_US}]))
 
 
 async def listed(gateway: Gateway) -> list[dict[str, Any]]:
@@ -28,7 +29,7 @@ async def test_what_is_parked_is_listed_until_it_is_lifted(gateway: Gateway, wor
     assert await listed(gateway) == []
     park(worker, "p:slow", 60)
     park(worker, ODD, 30)
-    worker.run(limits.operate([{"op": "failed", "scope": "p:gone", "job": "x", "refused": True}]))
+    worker.run(operations.operate([{"op": "failed", "scope": "p:gone", "job": "x", "refused": True}]))
     parks = {entry["name"]: entry for entry in await listed(gateway)}
     assert set(parks) == {"p:slow", ODD, "p:gone"}
     assert [parks[name]["kind"] for name in ("p:slow", ODD, "p:gone")] == ["busy", "busy", "down"]

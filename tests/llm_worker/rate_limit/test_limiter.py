@@ -20,7 +20,7 @@ from tandem.shared.limits.model import Limits, RequestTooLarge, Scope, seen
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.keys import Key, LimitKey
-from tests.support.claims import Work, claim, models, store
+from tests.support.limits.claims import Work, claim, models, store
 from tests.support.processes import ROOT, clean_environment, until
 from tests.support.servers.valkey import Valkey
 
@@ -213,7 +213,7 @@ import sys, time
 from tandem.shared.limits.model import Limits
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store.executor import Book
-from tests.support.claims import claim, models
+from tests.support.limits.claims import claim, models
 
 with client(sys.argv[1]) as connection:
     [lease] = Book(connection).run(claim(1, models(Limits(concurrency=1)), "holder")).leases

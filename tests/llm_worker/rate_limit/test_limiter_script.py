@@ -6,11 +6,11 @@ from typing import cast
 import pytest
 
 from tandem.shared.limits.model import Limits, Scope
+from tandem.shared.limits.numbers import CHECK_US
 from tandem.shared.runtime.redis_client import Client, client
 from tandem.shared.store.keys import Key, LimitKey
-from tandem.shared.store.limit_numbers import CHECK_US
-from tandem.shared.store.limits import Parks, lift
-from tests.support.limiter_script import SECOND, Clocked, scope
+from tandem.shared.store.limits.operations import Parks, lift
+from tests.support.limits.limiter_script import SECOND, Clocked, scope
 
 CHECK = CHECK_US  # between two looks whether a holder lives
 

@@ -8,8 +8,8 @@ import pytest
 from tandem.shared.limits.model import Limits, Scope
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store.keys import LimitKey
-from tests.support.claims import Work, claim, models, store
-from tests.support.limiter_script import SECOND, Clocked, scope
+from tests.support.limits.claims import Work, claim, models, store
+from tests.support.limits.limiter_script import SECOND, Clocked, scope
 
 GONE = 2 * SECOND  # who waits and does not come for so long
 

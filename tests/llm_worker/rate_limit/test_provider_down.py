@@ -17,14 +17,14 @@ from tandem.llm_worker.rate_limit.limiter import Limiter
 from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate
 from tandem.shared.config.file import Config
 from tandem.shared.errors import FinalError, Snooze, Unreachable
+from tandem.shared.limits.numbers import DOWN
 from tandem.shared.limits.scopes import Scopes
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.keys import LimitKey
-from tandem.shared.store.limit_numbers import DOWN
-from tandem.shared.store.limits import Parked
+from tandem.shared.store.limits.operations import Parked
 from tests.support.chats import finished, submit
-from tests.support.limiter_script import SECOND, Clocked, scope
+from tests.support.limits.limiter_script import SECOND, Clocked, scope
 from tests.support.llm_attempts import MakeContext
 from tests.support.processes import running
 from tests.support.servers.provider_stub import Reply, Stub, refused, said, serve_stub

@@ -12,9 +12,9 @@ from tandem.shared.config.file import ModelConfig
 from tandem.shared.limits.model import Limits
 from tandem.shared.runtime.redis_client import Client, client
 from tandem.shared.store.keys import LimitKey
-from tests.support.claims import Work, models
-from tests.support.limiter_script import SECOND, START, Clocked
-from tests.support.traffic import Traffic
+from tests.support.limits.claims import Work, models
+from tests.support.limits.limiter_script import SECOND, START, Clocked
+from tests.support.limits.traffic import Traffic
 
 ONE = Work()
 

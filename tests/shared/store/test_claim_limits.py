@@ -15,12 +15,12 @@ from tandem.shared.store import commands, leases, queues
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key, LimitKey
 from tandem.shared.store.leases import Lease
-from tandem.shared.store.limits import operate
+from tandem.shared.store.limits.operations import operate
 from tandem.shared.store.queues import QueueName
 from tandem.shared.tasks.spec import Priority
-from tests.support.claims import Models, Work, claim, models, store, succeeded
 from tests.support.jobs import TTL, get
-from tests.support.limiter_script import SECOND, Clocked, scope
+from tests.support.limits.claims import Models, Work, claim, models, store, succeeded
+from tests.support.limits.limiter_script import SECOND, Clocked, scope
 
 ONE_A_SECOND = models(Limits(rpm=60))
 SLOT = models(Limits(concurrency=1))

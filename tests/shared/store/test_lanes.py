@@ -14,9 +14,9 @@ from tandem.shared.store import leases
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import NO_MODELS, Lease
 from tandem.shared.tasks.spec import Priority
-from tests.support.claims import Work, claim, store, succeeded
 from tests.support.jobs import NOTHING, TTL
-from tests.support.limiter_script import SECOND, Clocked
+from tests.support.limits.claims import Work, claim, store, succeeded
+from tests.support.limits.limiter_script import SECOND, Clocked
 
 HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
 

@@ -459,21 +459,21 @@ def test_a_task_is_unknown_anew_when_somebody_ran_or_retried_its_job(book: Book,
 
     def leave_to_others() -> None:
         [lease] = claim(book, queue)
-        book.run(leases.note_unknown_task(job_id))
+        book.run(commands.note_unknown_task(job_id))
         book.run(leases.give_up(lease, HandBack(NOTHING, begun=False, known=False), usage=Usage(), ttl=TTL))
 
     leave_to_others()
     age_unknown(book, job_id, timedelta(minutes=6))
     leave_to_others()
-    assert book.run(leases.unknown_task_age(job_id)) >= timedelta(minutes=6), "nobody has run it"
+    assert book.run(commands.unknown_task_age(job_id)) >= timedelta(minutes=6), "nobody has run it"
     [lease] = claim(book, queue)
     book.run(leases.give_up(lease, RetryIn(NOTHING, FAILURE), usage=Usage(), ttl=TTL))
-    assert book.run(leases.unknown_task_age(job_id)) == NOTHING
+    assert book.run(commands.unknown_task_age(job_id)) == NOTHING
     leave_to_others()
     age_unknown(book, job_id, timedelta(minutes=6))
     book.run(commands.cancel(job_id, ttl=TTL))
     book.run(commands.retry(job_id))
-    assert book.run(leases.unknown_task_age(job_id)) == NOTHING
+    assert book.run(commands.unknown_task_age(job_id)) == NOTHING
 
 
 @both
@@ -484,12 +484,12 @@ def test_a_job_that_waits_for_a_limit_at_workers_that_know_its_task_is_of_no_unk
     job_id = put(book, TASKS[queue])
     for known, age in ((False, NOTHING), (False, timedelta(minutes=6)), (True, NOTHING)):
         [lease] = claim(book, queue)
-        book.run(leases.note_unknown_task(job_id))
+        book.run(commands.note_unknown_task(job_id))
         if age:
             age_unknown(book, job_id, age)
-        assert book.run(leases.unknown_task_age(job_id)) >= age
+        assert book.run(commands.unknown_task_age(job_id)) >= age
         book.run(leases.give_up(lease, HandBack(NOTHING, begun=False, known=known), usage=Usage(), ttl=TTL))
-    assert book.run(leases.unknown_task_age(job_id)) == NOTHING
+    assert book.run(commands.unknown_task_age(job_id)) == NOTHING
     assert get(book, job_id).started_at is None, "it may still expire"
 
 

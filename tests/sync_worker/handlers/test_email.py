@@ -17,8 +17,8 @@ from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, RetryIn
 from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import Success
-from tandem.shared.store.sent_marker import SENT
 from tandem.shared.tasks.catalog.mail import EMAIL, EmailInput, EmailOutput
 from tandem.shared.tasks.catalog.report import REPORT
 from tandem.sync_worker.context import SyncContext
@@ -101,7 +101,7 @@ def test_every_attempt_has_the_same_message_id(start: Start, smtp: str, inbox: I
     context = start(EMAIL, MAIL, smtp_url=SecretStr(smtp))
     for _ in range(2):
         email(context, EmailInput.model_validate(MAIL))
-        context.book.client.delete(SENT + context.job_id)  # a crash before it was written
+        context.book.client.delete(Key.SENT + context.job_id)  # a crash before it was written
     first, second = (message_from_bytes(mail.content, policy=default)["Message-ID"] for mail in inbox.received)
     assert first == second == f"<{context.job_id}@localhost>"
 
@@ -136,13 +136,13 @@ def test_the_note_of_a_mail_lives_as_its_job(start: Start, smtp: str) -> None:
     ttl = context.settings.job_ttl
 
     def life() -> int:
-        return int(client.pttl(SENT + context.job_id))
+        return int(client.pttl(Key.SENT + context.job_id))
 
     email(context, job)
     assert life() == -1
     context.book.run(commands.cancel(context.job_id, ttl=ttl))
     assert 0 < life() <= ttl.total_seconds() * 1000
-    client.delete(SENT + context.job_id)
+    client.delete(Key.SENT + context.job_id)
     email(context, job)  # a run that has not heard of its end yet
     assert 0 < life() <= ttl.total_seconds() * 1000
     context.book.run(commands.retry(context.job_id))

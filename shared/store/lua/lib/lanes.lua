@@ -51,6 +51,7 @@ end
 -- is no credit: nobody's tag goes behind virtual time.
 function lanes.settle(job, used)
   local name, cost = lanes.of(job)
+  used = math.min(used, MOST_PAID)
   if used == cost then return end
   local key = LANE_TENANTS .. name
   local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', used - cost, job.owner) or nil)

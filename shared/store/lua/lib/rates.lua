@@ -82,7 +82,8 @@ function Rate:span(n) return n * MINUTE_US / (self.limit * STEADY) end
 function Rate:charge()
   local reserved = self:get('_reserved:' .. self.sort)
   local share = reserved > 0 and self:get('_used:' .. self.sort) / reserved or 1
-  return self.n * math.min(math.max(share, LEAST_SHARE), MOST_SHARE)
+  if self:cold() then share = math.min(share, 1) end  -- few have told
+  return math.min(self.n * math.min(math.max(share, LEAST_SHARE), MOST_SHARE), self.limit)
 end
 
 -- Nothing is known yet of what is used.
@@ -112,7 +113,7 @@ end
 -- The first ones are charged far too much: once others have started behind one of them, what it gives back is lost, or
 -- a minute would get more than it holds.
 function Rate:settle(taken, used)
-  local span, cold = self:span(tonumber(taken[1]) / 1000 - used), tonumber(taken[3])
+  local span, cold = self:span(tonumber(taken[1]) / 1000 - math.min(used, self.limit)), tonumber(taken[3])
   if cold > 0 and self:get('_tat') > cold then span = math.min(span, 0) end
   self:set('_tat', self:get('_tat') - span)
 end

@@ -7,7 +7,7 @@ import redis
 
 from tandem.shared.limits.model import Limits, Scope
 from tandem.shared.store.keys import Key
-from tandem.shared.store.limits import Granted, Parked, Said, TooLarge, Waiting, operate
+from tandem.shared.store.limits.operations import Granted, Parked, Said, TooLarge, Waiting, operate
 from tandem.shared.store.scripts import SCRIPTS, Call
 
 SECOND = 1_000_000

@@ -36,8 +36,8 @@ NUMBERS = {
     "SLOT_HASTE": 0.8,  # of the mean time to one's turn
     "LEARN": 0.1,  # weight of the newest in a mean
     "SAMPLES": 50,  # settlements that the mean of what reservations use is taken over
-    "LEAST_SHARE": 0.01,
-    "MOST_SHARE": 50,
+    "LEAST_SHARE": 0.1,
+    "MOST_SHARE": 10,
     "COLD": 3,  # settlements until that mean is trusted
     "CHECK_US": CHECK_US,  # between two looks whether the holder of a reservation lives
     "FIRST_PARK_US": _us(seconds=1),  # where the provider does not say how long; doubled each time
@@ -51,5 +51,6 @@ NUMBERS = {
     "LANES_A_CLAIM": 50,
     "SHARED_LANE": "~",  # of all models that the settings do not name
     "LANE_BLIND_MS": 1000,  # at most until a lane that can't start anything is looked at again
+    "MOST_PAID": 10**6,  # tokens of a run that its tenant pays for in turns, whatever a provider says
     "PLAIN_COST": 300,  # tokens of a job without a forecast
 }

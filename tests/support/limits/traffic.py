@@ -11,9 +11,9 @@ from typing import Any
 from tandem.shared.store import leases
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import Lease
-from tandem.shared.store.limits import operate
-from tests.support.claims import Models, Work, claim, store, succeeded
-from tests.support.limiter_script import SECOND, START, Clocked
+from tandem.shared.store.limits.operations import operate
+from tests.support.limits.claims import Models, Work, claim, store, succeeded
+from tests.support.limits.limiter_script import SECOND, START, Clocked
 
 IDLE = SECOND // 2  # a worker looks again, whatever happens
 BEAT = SECOND  # it renews its leases

@@ -1,0 +1,1 @@
+"""The limits of providers in the book, and why a job waits."""

@@ -1,0 +1,1 @@
+"""Limits and claims with the clock in the test's hand."""
