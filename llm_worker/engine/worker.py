@@ -42,7 +42,7 @@ HAND_BACK, LEAVE_WITHIN = timedelta(seconds=5), timedelta(seconds=1)  # for the 
 
 
 class LlmWorker(PlainArq):
-    """One process. `ctx` is arq's: what its functions and cron jobs get. Attempts get `runtime`, once `open` has run."""
+    """One process. `ctx` is arq's: what its functions and cron jobs get. Attempts get `runtime`, after `open`."""
 
     ctx: dict[Any, Any]
     wakeups: Any  # a client for blocking reads
