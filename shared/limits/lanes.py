@@ -14,7 +14,7 @@ class Lanes:
 
     model: str
     embed_model: str
-    named: frozenset[str] = frozenset()
+    named: frozenset[str] | None = None  # models with a lane of their own; None: each has one
 
     @classmethod
     def of(cls, settings: Settings) -> "Lanes":
@@ -28,7 +28,7 @@ class Lanes:
             return None
         need = spec.forecast(payload)
         model = need.model or (self.embed_model if need.embeds else self.model)
-        shared = "" if model in self.named else "~"
+        shared = "" if self.named is None or model in self.named else "~"
         return f"{need.tokens} {need.sort}{shared} {model}"
 
     def of_text(self, spec: AnySpec, payload: str) -> str | None:

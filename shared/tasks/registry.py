@@ -8,7 +8,7 @@ from tandem.shared.tasks import catalog
 from tandem.shared.tasks.spec import AnySpec, Queue, TaskSpec
 
 # Paths of the API that a task's endpoint must not shadow.
-RESERVED = frozenset({"jobs", "tasks", "queues"})
+RESERVED = frozenset({"jobs", "parks", "tasks", "queues"})
 
 
 class Catalog:
