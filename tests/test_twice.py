@@ -72,3 +72,19 @@ def test_many_failures_are_no_bad_luck(tmp_path: Path) -> None:
     code, said = run(tmp_path, many)
     assert code == 1
     assert not any("once more" in line for line in said)
+
+
+BREAKS = """
+import pathlib
+def pytest_runtest_makereport():
+    if not (seen := pathlib.Path("seen")).exists():
+        seen.touch()
+        raise SystemError
+"""
+
+
+def test_where_pytest_itself_breaks_all_runs_once_more(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(BREAKS)
+    code, said = run(tmp_path, OK)
+    assert code == 0
+    assert any("pytest broke" in line for line in said)
