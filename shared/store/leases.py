@@ -138,7 +138,7 @@ def claim_llm(
 ) -> Claim:
     """Claim up to `limit` jobs of the asyncio pool that may start now; `suspects` of them may be suspects.
 
-    `models` says what limits the models (`shared/limits/model.py`).
+    `models` says what limits the models (`shared/limits/scopes.py`).
 
     Without an answer run this very call again, until there is one: what it had leased unheard goes back first.
     """

@@ -11,19 +11,21 @@ from tests.chaos.run import run
 
 pytestmark = pytest.mark.slow
 
-JOBS, FEW = 300, 5
+JOBS = 300
+# In 25 s chance may leave these without an occasion, and these alone; long runs ask for their samples.
+RARE = ("what has a delay or run_at begins", "what always fails is tried", "a cancel stops the work", "limited-by-")
 
 
 @pytest.mark.timeout(240)  # the load and ten faults take 25 s, what they hit has to recover
 def test_nothing_is_lost_or_doubled_whatever_dies(tmp_path: Path) -> None:
     lines: list[str] = []
-    facts, rows = run(make(1, jobs=JOBS, rate=12, every=2.2), tmp_path / "c", lines.append)
+    plan = make(1, jobs=JOBS, rate=12, every=2.2)
+    facts, rows = run(plan, tmp_path / "c", lines.append)
     judged = [row for row in rows if not row.speed]
     told = "\n".join([*lines, report.table(rows), report.wrong(judged)])
     assert not [fault for row in judged for fault in row.faults], told
-    # In 25 s chance leaves a few rows without an occasion, others each time.
-    assert len([row for row in judged if not row.enough]) <= FEW, told
-    assert len(facts.cases) >= JOBS
+    assert not [row.goal for row in judged if not row.enough and not row.goal.startswith(RARE)], told
+    assert len(facts.cases) == JOBS + len(plan.rush)
 
 
 def test_the_seed_gives_the_plan() -> None:

@@ -47,7 +47,9 @@ def _wrong(facts: Facts, case: Case) -> Iterator[str]:
     most = len(case.requests), sum(request.tokens for request in case.requests if request.good)
     taken = sum(request.tokens for request in case.requests if request.good and request.taken)
     less = _may_be_less(facts, case)
-    if requests > most[0] or (requests < most[0] and not less):
+    # What was sent and cut off before the provider read it is a request to the job, and none to the provider.
+    cut = len(case.hits) + len(case.job.attempts)
+    if requests > most[0] + cut or (requests < most[0] and not less):
         yield f"says {requests} requests, the provider {most[0]}"
     if tokens > most[1] or (tokens < taken and not less):
         yield f"says {tokens} tokens, the provider {taken} of answers that were taken, {most[1]} of all"

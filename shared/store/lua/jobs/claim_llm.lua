@@ -1,5 +1,5 @@
 -- Claim up to `limit` jobs of the asyncio pool that may start now, `suspects` of them suspects at most. `claim` names this
--- call. `models` says what limits the models: see shared/limits/model.py.
+-- call. `models` says what limits the models: see shared/limits/scopes.py.
 local now = now_ms()
 extend_leases_after_outage(now)
 for _, undone in ipairs(undo_unanswered_claim(LLM, worker, claim, now)) do
