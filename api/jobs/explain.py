@@ -70,6 +70,7 @@ LIMITER = {
     kinds.DOWN: "{name} takes no requests{ends}: nobody answers there; then it is tried",
     kinds.PROBING: "{name} took no requests; one is tried now, and its answer lets the others follow",
     kinds.FULL: "the limit {name} has no room{ends}",
+    kinds.SPARE: "the limit {name} has no more than a fifth left{ends}, which idle jobs leave to others",
     kinds.IN_LINE: "later requests of jobs that have begun wait for the limit {name}, and go first",
 }
 

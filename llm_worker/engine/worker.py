@@ -26,6 +26,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.jobs.errors import trace
 from tandem.shared.jobs.retry import Fail
+from tandem.shared.limits.numbers import IDLE_SHARE
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.store import leases, queues
@@ -152,8 +153,9 @@ class LlmWorker(PlainArq):
         """Claim; what got no answer is asked again as it was."""
         if self.unanswered is None:
             suspects = SUSPECTS - sum(lease.suspect for lease in self.leases.values())
+            idle = int(self.max_jobs * IDLE_SHARE) - len(self.tasks)
             self.unanswered = leases.claim_llm(
-                worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects, models=self.models
+                worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects, idle=idle, models=self.models
             )
         claimed = await self.book.run(self.unanswered)
         self.unanswered = None

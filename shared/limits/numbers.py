@@ -10,12 +10,13 @@ def _us(**duration: float) -> int:
 
 
 CHECK_US = _us(seconds=3)
+IDLE_SHARE = 0.8  # of a limit, and of a worker's places while others wait: what idle jobs may use up
 # Why something is parked, and news: of a failure that parks nothing yet, and of the end of a park.
 BUSY, DOWN, FAILED_ONCE, FREE = "busy", "down", "failed", "free"
 PARKED_REASON = "parked"
-# What `explain` says of a wait beside those: a limit is used up, or others wait for it in line; a park's end is tried;
-# the job crashed twice and waits for a process of its own.
-FULL, IN_LINE, PROBING, SUSPECT = "full", "line", "probing", "suspect"
+# What `explain` says of a wait beside those: a limit is used up, or has no more than what idle jobs leave to others, or
+# others wait for it in line; a park's end is tried; the job crashed twice and waits for a process of its own.
+FULL, SPARE, IN_LINE, PROBING, SUSPECT = "full", "spare", "line", "probing", "suspect"
 NUMBERS = {
     "BUSY": BUSY,
     "DOWN": DOWN,
@@ -23,6 +24,7 @@ NUMBERS = {
     "FREE": FREE,
     "PARKED_REASON": PARKED_REASON,
     "FULL": FULL,
+    "SPARE": SPARE,
     "IN_LINE": IN_LINE,
     "PROBING": PROBING,
     "SUSPECT": SUSPECT,
@@ -50,6 +52,9 @@ NUMBERS = {
     "FAILING_MS": 600_000,  # so long the first of them is remembered
     "LANES_A_CLAIM": 50,
     "SHARED_LANE": "~",  # of all models that the settings do not name
+    "IDLE_LANE": "~idle ",  # before a lane's name: where its idle jobs wait
+    "IDLE_SHARE": IDLE_SHARE,
+    "IDLE_MEMORY_US": round(_us(minutes=1) * (1 / IDLE_SHARE - 1)),  # what a minute of full use sets idle ones back
     "LANE_BLIND_MS": 1000,  # at most until a lane that can't start anything is looked at again
     "MOST_PAID": 10**6,  # tokens of a run that its tenant pays for in turns, whatever a provider says
     "PLAIN_COST": 300,  # tokens of a job without a forecast

@@ -34,6 +34,7 @@ class Key(StrEnum):
     ADOPTING = "tandem:adopting"
     LATER = "tandem:later:llm"
     LANES = "tandem:lanes"
+    IDLE_LANES = "tandem:lanes:idle"
     LANE_JOBS = "tandem:lane:jobs:"
     LANE_FIRST = "tandem:lane:first:"
     LANE_TENANTS = "tandem:lane:tenants:"
@@ -104,8 +105,18 @@ class RqKey(StrEnum):
 
 
 # The queues of the engines, by priority.
-ARQ_QUEUES = {Priority.HIGH: "arq:queue:high", Priority.NORMAL: "arq:queue", Priority.LOW: "arq:queue:low"}
-RQ_NAMES = {Priority.HIGH: "sync-high", Priority.NORMAL: "sync", Priority.LOW: "sync-low"}
+ARQ_QUEUES = {
+    Priority.HIGH: "arq:queue:high",
+    Priority.NORMAL: "arq:queue",
+    Priority.LOW: "arq:queue:low",
+    Priority.IDLE: "arq:queue:idle",
+}
+RQ_NAMES = {
+    Priority.HIGH: "sync-high",
+    Priority.NORMAL: "sync",
+    Priority.LOW: "sync-low",
+    Priority.IDLE: "sync-idle",
+}
 RQ_REGISTRIES = {
     Status.SUCCEEDED: "rq:finished:",
     Status.FAILED: RqKey.RQ_FAILED,

@@ -134,17 +134,31 @@ NO_MODELS: Mapping[str, Any] = {"known": {}, "provider": "", "levels": []}
 
 
 def claim_llm(
-    *, worker: str, limit: int, ttl: timedelta, suspects: int = 0, models: Mapping[str, Any] = NO_MODELS
+    *,
+    worker: str,
+    limit: int,
+    ttl: timedelta,
+    suspects: int = 0,
+    idle: int = 0,
+    models: Mapping[str, Any] = NO_MODELS,
 ) -> Claim:
     """Claim up to `limit` jobs of the asyncio pool that may start now; `suspects` of them may be suspects.
 
-    `models` says what limits the models (`shared/limits/scopes.py`).
+    As long as jobs that are not idle wait, idle ones get nothing beyond the first `idle` places, none if that is
+    negative. `models` says what limits the models (`shared/limits/scopes.py`).
 
     Without an answer run this very call again, until there is one: what it had leased unheard goes back first.
     """
     claim = uuid4().hex
     call = _claim_llm(
-        worker=worker, lease=LEASE, ttl=ttl, limit=limit, suspects=suspects, claim=claim, models=dict(models)
+        worker=worker,
+        lease=LEASE,
+        ttl=ttl,
+        limit=limit,
+        suspects=suspects,
+        idle=idle,
+        claim=claim,
+        models=dict(models),
     )
     return _named(call, claim)
 
@@ -157,6 +171,7 @@ def _claim_llm(
     ttl: timedelta,
     limit: int,
     suspects: int,
+    idle: int,
     claim: str,
     models: dict[str, Any],
 ) -> Claimed: ...

@@ -22,11 +22,12 @@ class Queue(StrEnum):
 
 
 class Priority(StrEnum):
-    """Which jobs of a queue go first, the highest one first."""
+    """Which jobs of a queue go first, the highest one first; `idle` ones only where nothing else waits."""
 
     HIGH = "high"
     NORMAL = "normal"
     LOW = "low"
+    IDLE = "idle"
 
 
 class Input(BaseModel):

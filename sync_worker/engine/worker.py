@@ -31,7 +31,7 @@ from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import LEASE_TIMEOUT, client
 from tandem.shared.store import commands, leases, scripts
 from tandem.shared.store.executor import Book
-from tandem.shared.store.keys import Key
+from tandem.shared.store.keys import RQ_NAMES, Key
 from tandem.shared.store.leases import Claim, Claimed, Lease
 from tandem.shared.tasks.spec import RetryPolicy
 from tandem.sync_worker.compat_rq.adopt import adopt
@@ -47,7 +47,7 @@ log = logging.getLogger("tandem.sync_worker")
 
 IDLE_POLL = 1  # seconds; a wake-up that got lost costs this much
 AFTER_CRASH = timedelta(seconds=1)
-OUR_QUEUES = ("sync-high", "sync", "sync-low")
+OUR_QUEUES = tuple(RQ_NAMES.values())
 LOOK_EVERY = timedelta(milliseconds=100)  # at a running horse
 LAST_WRITES = timedelta(seconds=5)  # after the grace time
 

@@ -24,6 +24,7 @@ from tandem.shared.jobs.submission import Admission, Options
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store import commands, events
 from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import RQ_NAMES
 from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.registry import load
 from tandem.shared.tasks.spec import Priority
@@ -122,7 +123,7 @@ def run(url: str, folder: Path, *, terms: int, kills: int, seed: int = 1) -> tup
 
 def _submit(book: Book, tally: Tally, chance: random.Random) -> None:
     connection: Any = book.client
-    waiting = sum(connection.llen(f"rq:queue:{name}") for name in ("sync-high", "sync", "sync-low"))
+    waiting = sum(connection.llen(f"rq:queue:{name}") for name in RQ_NAMES.values())
     for _ in range(WAITING - waiting):
         options = Options(priority=chance.choice(PRIORITIES))
         job = submission(SPEC, PAYLOAD, owner="ann", request_id="r", options=options)

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from tandem.shared.config.api_keys import ApiKey, Role
 from tandem.shared.dispatch import Dispatcher
@@ -17,12 +18,12 @@ ANN = ApiKey("ann", Role.USER, "a-key-0123456789")
 WORDS = "words enough for a stream of a dozen pieces, so that it can break in its midst"
 
 
-async def submit(book: AsyncBook, count: int) -> list[str]:
+async def submit(book: AsyncBook, count: int, **options: Any) -> list[str]:
     dispatcher = Dispatcher(book, admission=PLENTY, idempotency_ttl=timedelta(hours=1))
     prompts = [
         CHAT.input.model_validate({"messages": [{"role": "user", "content": f"{n} {WORDS}"}]}) for n in range(count)
     ]
-    stream = Options(stream=True)
+    stream = Options(stream=True, **options)
     return [
         (await dispatcher.enqueue(CHAT, prompt, caller=ANN, request_id="r", options=stream)).id for prompt in prompts
     ]

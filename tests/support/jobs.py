@@ -12,6 +12,7 @@ from tandem.shared.jobs.retry import Fail, Failure
 from tandem.shared.jobs.submission import Admission, Options, Stored
 from tandem.shared.store import commands, leases, maintenance, scripts
 from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import ARQ_QUEUES, RQ_NAMES
 from tandem.shared.store.leases import Lease, Success
 from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.registry import load
@@ -57,10 +58,10 @@ def succeed(book: Book, lease: Lease) -> bool:
 def expire_lease(book: Book, lease: Lease) -> None:
     """What time does to a lease that nobody renews."""
     past = (lease_end(book, lease) or 0) - scripts.LEASE.total_seconds() * 1000
-    for name in ("arq:queue:high", "arq:queue", "arq:queue:low"):
+    for name in ARQ_QUEUES.values():
         book.client.zadd(name, {lease.id: past}, xx=True)
     book.client.zadd("tandem:leases:llm", {lease.id: past}, xx=True)
-    for name in ("sync-high", "sync", "sync-low"):
+    for name in RQ_NAMES.values():
         book.client.zadd(f"rq:wip:{name}", {f"{lease.id}:{lease.token}": 1}, xx=True)
 
 

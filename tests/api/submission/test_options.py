@@ -45,6 +45,11 @@ async def test_priority_and_stream(gateway: Gateway, book: Book) -> None:
     lease = await asyncio.to_thread(claim_one, book)
     assert (lease.id, lease.stream) == (job["id"], True)
     assert (await ask(gateway, {"priority": "low"}, "report"))["priority"] == "low"
+    for task in ("chat", "report"):
+        assert (await ask(gateway, {"priority": "idle"}, task))["priority"] == "idle"
+    document = (await gateway.nobody.get("/openapi.json")).json()
+    [parameter] = [one for one in document["paths"]["/v1/chat"]["post"]["parameters"] if one["name"] == "priority"]
+    assert parameter["schema"]["enum"] == ["high", "normal", "low", "idle"]
 
 
 @pytest.mark.parametrize("task", ["chat", "report"])

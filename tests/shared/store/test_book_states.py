@@ -19,8 +19,9 @@ from tandem.shared.jobs.retry import Decision, Fail, HandBack, RetryIn
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import ARQ_QUEUES, RQ_NAMES, Key
 from tandem.shared.store.leases import Lease
-from tandem.shared.tasks.spec import Queue
+from tandem.shared.tasks.spec import Priority, Queue
 from tests.support.jobs import FAILURE, NOTHING, TASKS, TTL, claim, counts, expire_lease, get, put, succeed, tick
 from tests.support.keyspace.problems import assert_keyspace
 from tests.support.processes import until
@@ -44,7 +45,7 @@ class Life(RuleBasedStateMachine):
             assert_keyspace(self.book.client)
             self.book.client.close()
 
-    @rule(priority=st.sampled_from(["high", "normal", "low"]), delayed=st.booleans(), expiring=st.booleans())
+    @rule(priority=st.sampled_from([*Priority]), delayed=st.booleans(), expiring=st.booleans())
     def submit(self, priority: str, *, delayed: bool, expiring: bool) -> None:
         delay = timedelta(hours=1) if delayed else None
         expires_in = timedelta(milliseconds=1) if expiring else None
@@ -130,13 +131,11 @@ class Life(RuleBasedStateMachine):
         connection: Any = self.book.client
         if self.queue == "llm":
             places = [
-                job_id
-                for name in ("arq:queue:high", "arq:queue", "arq:queue:low", "tandem:leases:llm")
-                for job_id in connection.zrange(name, 0, -1)
+                job_id for name in (*ARQ_QUEUES.values(), Key.LEASES) for job_id in connection.zrange(name, 0, -1)
             ]
         else:
             places = []
-            for name in ("sync-high", "sync", "sync-low"):
+            for name in RQ_NAMES.values():
                 places += [member.split(b":")[0] for member in connection.zrange(f"rq:wip:{name}", 0, -1)]
                 places += connection.lrange(f"rq:queue:{name}", 0, -1)
                 places += connection.zrange(f"rq:scheduled:{name}", 0, -1)

@@ -7,6 +7,7 @@ from tandem.shared.jobs.model import Status, Usage
 from tandem.shared.jobs.retry import HandBack
 from tandem.shared.store import leases, scripts
 from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import ARQ_QUEUES
 from tests.support.jobs import NOTHING, TASKS, TTL, both, claim, expire_lease, get, put, tick
 
 
@@ -178,7 +179,7 @@ def test_a_clock_that_goes_back_delays_nothing_that_was_due(book: Book, queue: s
     [dead] = book.run(claim_of(queue)).leases
     assert dead.id == first
     hour = 3_600_000
-    for key in ("arq:queue:high", "arq:queue", "arq:queue:low", "tandem:leases:llm"):
+    for key in (*ARQ_QUEUES.values(), "tandem:leases:llm"):
         for member in client.zrange(key, 0, -1):
             client.zincrby(key, hour, member)
     for member in client.zrange("rq:wip:sync", 0, -1):

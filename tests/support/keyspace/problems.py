@@ -11,8 +11,13 @@ from typing import Any
 from tandem.shared.jobs.model import FINAL
 from tests.support.keyspace.patterns import Life, find
 
-ARQ_QUEUES = {"high": "arq:queue:high", "normal": "arq:queue", "low": "arq:queue:low"}
-RQ_QUEUES = {"high": "sync-high", "normal": "sync", "low": "sync-low"}
+ARQ_QUEUES = {
+    "high": "arq:queue:high",
+    "normal": "arq:queue",
+    "low": "arq:queue:low",
+    "idle": "arq:queue:idle",
+}
+RQ_QUEUES = {"high": "sync-high", "normal": "sync", "low": "sync-low", "idle": "sync-idle"}
 RQ_REGISTRIES = ("finished", "failed", "canceled")
 WAITING = ("queued", "scheduled")
 RARE = ("scheduled", "running", "failed", "cancelled", "expired")
@@ -224,7 +229,9 @@ def _lanes(space: Space) -> Iterator[str]:
 
 
 def _rq_queue(job: Record) -> str:
-    return RQ_QUEUES["high"] if "front" in job else job.get("origin") or RQ_QUEUES[job["priority"]]
+    if "front" in job and job["priority"] != "idle":
+        return RQ_QUEUES["high"]
+    return job.get("origin") or RQ_QUEUES[job["priority"]]
 
 
 def _counters(space: Space) -> Iterator[str]:

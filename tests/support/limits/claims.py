@@ -57,8 +57,8 @@ def store(jobs: Sequence[Submission]) -> list[Call[Any]]:
     return [store_job(job, PLENTY) for job in jobs]
 
 
-def claim(limit: int, limited: Models, worker: str = "w") -> leases.Claim:
-    return leases.claim_llm(worker=worker, limit=limit, ttl=TTL, suspects=1, models=limited)
+def claim(limit: int, limited: Models, worker: str = "w", *, idle: int = 0) -> leases.Claim:
+    return leases.claim_llm(worker=worker, limit=limit, ttl=TTL, suspects=1, idle=idle, models=limited)
 
 
 def succeeded(lease: Lease, used: int) -> Call[bool]:

@@ -12,6 +12,7 @@ from tandem.shared.store import leases
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import Lease
 from tandem.shared.store.limits.operations import operate
+from tandem.shared.tasks.spec import Priority
 from tests.support.limits.claims import Models, Work, claim, store, succeeded
 from tests.support.limits.limiter_script import SECOND, START, Clocked
 
@@ -27,6 +28,7 @@ class Started:
     tokens: int
     job: str
     lane: str
+    priority: Priority
 
 
 @dataclass(eq=False)
@@ -58,12 +60,13 @@ class Traffic:
         self._away: list[tuple[int, int]] = []
         self._late = 0.0
 
-    def put(self, *work: Work) -> None:
-        """Store jobs now."""
+    def put(self, *work: Work) -> list[str]:
+        """Store jobs now; gives their ids."""
         jobs = [one.job() for one in work]
         self._work |= {job.id: one for job, one in zip(jobs, work, strict=True)}
         self.clocked.call_all(store(jobs))
         self._ring()
+        return [job.id for job in jobs]
 
     def at(self, time: int, what: Callable[[], None]) -> None:
         heapq.heappush(self._events, (time, next(self._order), what))
@@ -154,7 +157,7 @@ class Traffic:
         work = self._work[lease.id]
         at = self.clocked.now + int(lease.delay * 1000)
         end = at + int(self._took(self.random) * SECOND)
-        self.started.append(Started(at, work.used, lease.id, work.model))
+        self.started.append(Started(at, work.used, lease.id, work.model, work.priority))
         ticket = f"{lease.id}:{lease.token}:0"
         self._ends[ticket] = end
         self.most_at_once = max(self.most_at_once, len(self._ends))

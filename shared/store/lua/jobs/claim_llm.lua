@@ -1,5 +1,6 @@
--- Claim up to `limit` jobs of the asyncio pool that may start now, `suspects` of them suspects at most. `claim` names this
--- call. `models` says what limits the models: see shared/limits/scopes.py.
+-- Claim up to `limit` jobs of the asyncio pool that may start now, `suspects` of them suspects at most; idle ones only in
+-- the first `idle` places as long as others wait. `claim` names this call. `models` says what limits the models: see
+-- shared/limits/scopes.py.
 local now = now_ms()
 extend_leases_after_outage(now)
 for _, undone in ipairs(undo_unanswered_claim(LLM, worker, claim, now)) do
@@ -90,8 +91,14 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', SUSPECTS, '-inf', now, 'LIMIT', 
 end
 local has_room_for_suspects = suspects > #leases
 
--- One job of each lane in turn, as long as there is room.
+local function is_shared(lane) return lane.name == SHARED_LANE or lane.is_idle and lanes.beside(lane.name) == SHARED_LANE end
+
+-- The next job of a lane. Answers whether there may be more.
 local function take(lane)
+  if lane.is_idle and redis.call('ZSCORE', LANES, lanes.beside(lane.name)) then  -- others wait there
+    lane.opens = LANE_BLIND_MS
+    return false
+  end
   local id, owner, tag, key = lanes.head(lane)
   if not id then return false end
   local admitted, wait, is_parked
@@ -102,7 +109,7 @@ local function take(lane)
   if leased then
     note(leased, admitted)
     lanes.serve(lane, leased.owner, tag, admitted.tokens)
-  elseif why == 'no room' and is_parked and lane.name == SHARED_LANE then
+  elseif why == 'no room' and is_parked and is_shared(lane) then
     -- The others in this lane ask other models.
     redis.call('ZREM', key or LANE_FIRST .. lane.name, id)
     redis.call('ZADD', LATER, now + wait / 1000, id)
@@ -119,21 +126,25 @@ local function take(lane)
   return true
 end
 
-local due = {}
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', LANES, '-inf', now, 'LIMIT', 0, LANES_A_CLAIM)) do
-  due[#due + 1] = {name = name}
-end
-due = lanes.rotate(due)
-local open, turns = #due, 0
-while open > 0 and #leases < limit and turns < 2 * limit + LANES_A_CLAIM do
-  for _, lane in ipairs(due) do
-    if not lane.over and #leases < limit then
-      turns = turns + 1
-      if not take(lane) then lane.over, open = true, open - 1 end
+-- One job of each lane in turn, as long as there is room for `most`.
+local function take_turns(set, most)
+  local due = lanes.due(set, now)
+  local open, turns = #due, 0
+  while open > 0 and #leases < most and turns < 2 * most + LANES_A_CLAIM do
+    for _, lane in ipairs(due) do
+      if not lane.over and #leases < most then
+        turns = turns + 1
+        if not take(lane) then lane.over, open = true, open - 1 end
+      end
     end
   end
+  for _, lane in ipairs(due) do lanes.leave(lane, now) end
 end
-for _, lane in ipairs(due) do lanes.leave(lane, now) end
+
+take_turns(LANES, limit)
+-- Idle jobs have what is left, but never the worker's last places while others wait for a limit or a park.
+local for_idle = redis.call('EXISTS', LANES) == 1 and math.min(idle, limit) or limit
+if #leases < for_idle then take_turns(IDLE_LANES, for_idle) end
 lanes.keep_served()
 limits.save()
 
@@ -149,5 +160,6 @@ local function look_at_head(key)
 end
 look_at_head(LANES)
 look_at_head(LATER)
+if #leases < for_idle then look_at_head(IDLE_LANES) end
 if has_room_for_suspects then look_at_head(SUSPECTS) end
 return Claimed{leases = leases, unknown = unknown, next_due = next_due and math.ceil(next_due)}

@@ -23,6 +23,7 @@ for i = 0, #origins - 1 do
   redis.call('SADD', ORIGINS, origin)
   table.insert(names, turn % 5 == 1 and i + 1 or #names + 1, origin)
 end
+names[#names + 1] = RQ_NAMES[IDLE]
 for _, name in ipairs(names) do
   local id = redis.call('LPOP', RQ_QUEUE .. name)
   while id do

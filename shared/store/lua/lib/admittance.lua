@@ -26,7 +26,7 @@ function admittance.of(lane, job)
   local _, tokens, sort, model = lanes.of(job)
   local route, opens = admittance.route(model)
   if not route then return nil, opens, true end
-  local request = {scope = route.scope, levels = route.levels, tokens = tokens, sort = sort}
+  local request = {scope = route.scope, levels = route.levels, tokens = tokens, sort = sort, is_idle = lane.is_idle}
   local start, list = parks.start(route.scope), limits.gates(request)
   if not start and not list[1] then return request end
   limits.reap()
@@ -45,6 +45,6 @@ function admittance.of(lane, job)
     request.start = start
     return request
   end
-  if binding then limits.stall(binding.level, lane.name) end
+  if binding and not lane.is_idle then limits.stall(binding.level, lane.name) end
   return nil, start - now - NEAR_US / 2
 end

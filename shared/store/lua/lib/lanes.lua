@@ -3,6 +3,7 @@
 -- at which its next job starts; the lowest is served, and moves on by the job's cost over the tenant's weight. Virtual
 -- time is the tag of what was served last, so a newcomer starts there, behind nobody's backlog.
 -- Priority orders a tenant's own jobs. What is handed back goes first. Nothing here walks over tenants or jobs.
+-- Idle jobs stand in lanes of their own, which a claim looks at last: one beside each lane that has some.
 
 local lanes = {}
 
@@ -11,8 +12,13 @@ local lanes = {}
 function lanes.of(job)
   local tokens, sort, shared, model = string.match(job.lane or '', '^(%d+) ([^%s~]*)(~?) (.*)$')
   model = model or ''
-  return shared == '~' and SHARED_LANE or model, tonumber(tokens) or PLAIN_COST, sort or '', model
+  local name = shared == '~' and SHARED_LANE or model
+  if job.priority == IDLE then name = IDLE_LANE .. name end
+  return name, tonumber(tokens) or PLAIN_COST, sort or '', model
 end
+
+-- The lane beside which an idle one is.
+function lanes.beside(name) return string.sub(name, #IDLE_LANE + 1) end
 
 local function jobs_of(priority, owner, name) return LANE_JOBS .. priority .. ':' .. owner .. ':' .. name end
 lanes.jobs_of = jobs_of
@@ -32,7 +38,7 @@ end
 function lanes.show(job, now)
   local name = lanes.of(job)
   redis.call('ZADD', LANE_TENANTS .. name, 'NX', redis.call('HGET', LANE_TIME, name) or 0, job.owner)
-  redis.call('ZADD', LANES, 'NX', now, name)
+  redis.call('ZADD', job.priority == IDLE and IDLE_LANES or LANES, 'NX', now, name)
 end
 
 function lanes.remove(job)
@@ -69,7 +75,7 @@ local function weyl()
 end
 
 -- Lanes begin in turn: where a provider has room for one request at a time, any of them may be the one to get it.
-function lanes.rotate(list)
+local function rotate(list)
   if #list < 2 then return list end
   weyl()
   served = served + 1  -- also where nobody's turn comes, as what was handed back has none
@@ -78,13 +84,22 @@ function lanes.rotate(list)
   return rotated
 end
 
+-- The lanes of a set that are to be looked at now.
+function lanes.due(set, now)
+  local list = {}
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, LANES_A_CLAIM)) do
+    list[#list + 1] = {name = name, set = set, is_idle = set == IDLE_LANES}
+  end
+  return rotate(list)
+end
+
 local function next_order()
   weyl()
   served = served + 1
   local at = weyl()
   if at < 0.05 then return {LOW, HIGH, NORMAL} end
   if at < 0.2 then return {NORMAL, HIGH, LOW} end
-  return PRIORITIES
+  return {HIGH, NORMAL, LOW}
 end
 
 function lanes.keep_served()
@@ -105,7 +120,7 @@ function lanes.head(lane)
       lane.is_empty = true
       return nil
     end
-    for _, priority in ipairs(next_order()) do
+    for _, priority in ipairs(lane.is_idle and {IDLE} or next_order()) do
       local key = jobs_of(priority, owner, lane.name)
       local id = redis.call('ZRANGE', key, 0, 0)[1]
       if id then return id, owner, tonumber(tag), key end
@@ -127,11 +142,11 @@ end
 function lanes.leave(lane, now)
   if lane.is_empty then  -- and no tenant has a tag: time may begin anew
     redis.call('HDEL', LANE_TIME, lane.name)
-    redis.call('ZREM', LANES, lane.name)
+    redis.call('ZREM', lane.set, lane.name)
     return
   end
   if lane.time and lane.time > tonumber(redis.call('HGET', LANE_TIME, lane.name) or 0) then
     redis.call('HSET', LANE_TIME, lane.name, string.format('%.3f', lane.time))
   end
-  redis.call('ZADD', LANES, lane.opens and now + lane.opens or now, lane.name)
+  redis.call('ZADD', lane.set, lane.opens and now + lane.opens or now, lane.name)
 end

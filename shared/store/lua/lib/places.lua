@@ -3,13 +3,13 @@
 
 local places = {}
 
-local TURNS = {[HIGH] = 16, [NORMAL] = 3, [LOW] = 1}  -- of 20
+local TURNS = {[HIGH] = 16, [NORMAL] = 3, [LOW] = 1, [IDLE] = 0}  -- of 20
 local TURNS_OF_ORIGIN = 5  -- one in five, beside those
-local MOST_TENANTS = 100
+local MOST_TENANTS, MOST_COUNTED = 100, 30
 local NEARBY = 200  -- jobs that may have become ready in one millisecond
 
 -- How many of a list of that length are served before the one at `place`, counted from 0, of a list that gets `own` turns
--- where it gets `turns`.
+-- where it gets `turns`; all of it if that has none.
 local function passing(length, turns, place, own) return math.min(length, math.floor((place + 1) * turns / own)) end
 
 -- Of the other tenants of a lane: each gets a turn for each of `own`, and one more who is before the tenant now.
@@ -26,11 +26,23 @@ local function of_others(job, name, own)
   return before + (redis.call('ZCARD', key) - #owners) * own
 end
 
--- In a lane: those that were handed back, those of its tenant, a fair share of those of others. nil: it is in none.
+-- About all that wait in a lane.
+local function waiting_in(name)
+  local key, sum = LANE_TENANTS .. name, 0
+  local owners = redis.call('ZRANGE', key, 0, MOST_COUNTED - 1)
+  for _, owner in ipairs(owners) do
+    for priority in pairs(TURNS) do sum = sum + redis.call('ZCARD', lanes.jobs_of(priority, owner, name)) end
+  end
+  return redis.call('ZCARD', LANE_FIRST .. name) + math.ceil(sum * redis.call('ZCARD', key) / math.max(#owners, 1))
+end
+
+-- In a lane: those that were handed back, those of its tenant, a fair share of those of others; before an idle job all
+-- that are not. nil: it is in none.
 function places.in_lane(job)
   local name = lanes.of(job)
+  local before = job.priority == IDLE and waiting_in(lanes.beside(name)) or 0
   local first = redis.call('ZRANK', LANE_FIRST .. name, job.id)
-  if first then return first end
+  if first then return before + first end
   local place = redis.call('ZRANK', lanes.jobs_of(job.priority, job.owner, name), job.id)
   if not place then return nil end
   local own = place
@@ -41,7 +53,7 @@ function places.in_lane(job)
     end
   end
   local waiting = tonumber(redis.call('HGET', COUNTS .. LLM, QUEUED) or '') or 1
-  local ahead = redis.call('ZCARD', LANE_FIRST .. name) + own + of_others(job, name, own)
+  local ahead = before + redis.call('ZCARD', LANE_FIRST .. name) + own + of_others(job, name, own)
   return math.max(0, math.min(ahead, waiting - 1))
 end
 

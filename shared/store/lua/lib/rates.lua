@@ -6,6 +6,8 @@
 -- behind it wait for what it took. So what starts in any stretch of W seconds costs at most W / interval + slack + the
 -- largest request. A slack of half a second is what a look that comes late may make up for; the rate is a little lower.
 -- Nobody books: a request is charged when it starts, and who can't start waits in the queue, or in a line.
+-- Idle requests leave a fifth of each limit to others. `idle` is a second such time, at four fifths of the rate, which
+-- all that starts moves on, and which remembers a minute: who uses more than that leaves nothing to idle ones.
 
 local levels, order = {}, {}  -- what this call has read, by name and in order
 
@@ -93,11 +95,19 @@ function Rate:cold() return self.kind == 'tpm' and self:get('_settled:' .. self.
 function Rate:start(now, ahead)
   local charge = self:charge()
   local at = self:get('_tat') + self:span(ahead * charge - self.slack)
+  if self.is_idle then at = math.max(at, self:get('_idle') + self:span(ahead * charge / IDLE_SHARE - self.slack)) end
   local theirs = self:get('_theirs_limit')
   if theirs > 0 then  -- the provider's own bucket must hold the whole request
-    at = math.max(at, self:get('_theirs') - (theirs - math.min(self.n * (ahead + 1), theirs)) * MINUTE_US / theirs)
+    local most = self.is_idle and IDLE_SHARE * theirs or theirs
+    at = math.max(at, self:get('_theirs') - (most - math.min(self.n * (ahead + 1), most)) * MINUTE_US / theirs)
   end
   return math.max(at, now)
+end
+
+-- What started leaves so much less to idle ones.
+function Rate:keep_from_idle(now, charge)
+  local idle = math.max(self:get('_idle'), now) + self:span(charge) / IDLE_SHARE
+  self:set('_idle', math.min(idle, self:get('_tat') + IDLE_MEMORY_US))
 end
 
 function Rate:take(now)
@@ -106,6 +116,7 @@ function Rate:take(now)
   self:set('_tat', tat + self:span(charge))
   self:send(now, self.n)
   if self.kind == 'rpm' then self.level.used.rpm = (self.level.used.rpm or 0) + 1 end
+  self:keep_from_idle(now, charge)
   return {whole(charge * 1000), whole(self:get('_sent')), self:cold() and whole(self:get('_tat') + 1) or '0'}
 end
 
@@ -116,6 +127,7 @@ function Rate:settle(taken, used)
   local span, cold = self:span(tonumber(taken[1]) / 1000 - math.min(used, self.limit)), tonumber(taken[3])
   if cold > 0 and self:get('_tat') > cold then span = math.min(span, 0) end
   self:set('_tat', self:get('_tat') - span)
+  self:set('_idle', self:get('_idle') - span / IDLE_SHARE)
 end
 
 function Rate:learn(used)
@@ -150,10 +162,11 @@ local Slots = {}
 Slots.__index = Slots
 
 function Slots:start(now, ahead)
-  local missing = ahead + 1 - (self.limit - redis.call('ZCARD', LIMIT_HELD .. self.level.name))
+  local limit = self.is_idle and math.max(1, math.floor(self.limit * IDLE_SHARE)) or self.limit
+  local missing = ahead + 1 - (limit - redis.call('ZCARD', LIMIT_HELD .. self.level.name))
   if missing <= 0 then return now end
   -- A free slot can't be foreseen, so none is granted ahead: look again when it is likely.
-  return now + NEAR_US + math.max(missing * SLOT_HASTE * (self.level.values.duration or 1000000) / self.limit, SHORTEST_US)
+  return now + NEAR_US + math.max(missing * SLOT_HASTE * (self.level.values.duration or 1000000) / limit, SHORTEST_US)
 end
 
 function Slots:take(now, ticket)
@@ -176,7 +189,9 @@ end
 function Rate:follow_limit(now)
   local was = self:get('_limit')
   if was == 0 or was == self.limit then return end
-  self:set('_tat', now + math.max(0, self:get('_tat') - now) * was / self.limit)
+  for _, field in ipairs({'_tat', '_idle'}) do
+    self:set(field, now + math.max(0, self:get(field) - now) * was / self.limit)
+  end
   self:set('_limit', self.limit)
 end
 
@@ -204,5 +219,6 @@ function limits.gates(request)
     if spec.tpm then list[#list + 1] = rate(l, 'tpm', spec.tpm, request.tokens, request.sort) end
     if spec.concurrency then list[#list + 1] = slots(l, spec.concurrency) end
   end
+  for _, gate in ipairs(list) do gate.is_idle = request.is_idle end
   return list
 end

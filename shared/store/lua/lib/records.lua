@@ -37,7 +37,7 @@ local function load_job(id)
   local job = {id = id}
   for i, name in ipairs(FIELDS) do job[name] = values[i] end
   local is_ours = (job.queue == LLM or job.queue == SYNC) and job.task and job.owner and job.attempt and job.created_at
-    and (job.priority == NORMAL or job.priority == HIGH or job.priority == LOW) and LEGAL[job.status]
+    and (job.priority == NORMAL or job.priority == HIGH or job.priority == LOW or job.priority == IDLE) and LEGAL[job.status]
   if not is_ours then return nil end
   for _, name in ipairs({'started_at', 'ready_at', 'expires_at', 'give_up_at', 'crashes'}) do
     if not is_count(job[name]) then job[name] = nil end

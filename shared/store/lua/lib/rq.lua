@@ -4,10 +4,13 @@
 
 local rq = {}
 
--- What is given back goes before everything else, whatever its priority.
-local function rq_queue(job) return job.front and RQ_NAMES[HIGH] or job.origin or RQ_NAMES[job.priority] end
+-- What is given back goes before everything else, whatever its priority; what is idle, before its like.
+local function rq_queue(job)
+  local is_first = job.front and job.priority ~= IDLE
+  return is_first and RQ_NAMES[HIGH] or job.origin or RQ_NAMES[job.priority]
+end
 
--- The queues that are ours: the three priorities, and those of plain RQ that workers serve.
+-- The queues that are ours: those of the priorities, and those of plain RQ that workers serve.
 local function rq_queues()
   local names = {}
   for _, priority in ipairs(PRIORITIES) do names[#names + 1] = RQ_NAMES[priority] end

@@ -40,14 +40,15 @@ end
 local function look_at_limits(route, ahead)
   local _, tokens, sort = lanes.of(job)
   local us, latest = limits.now(), nil
-  for _, gate in ipairs(limits.gates({levels = route.levels, tokens = tokens, sort = sort})) do
+  local request = {levels = route.levels, tokens = tokens, sort = sort, is_idle = job.priority == IDLE}
+  for _, gate in ipairs(limits.gates(request)) do
     if gate.n <= gate.limit then
       latest = math.max(latest or us, foresee(gate, us, ahead))
       local start = gate:start(us, 0)
       local queue = redis.call('ZCARD', LIMIT_LINE .. gate.level.name)
       if not answer.because and (start > us or queue > 0) then
         answer.because, answer.name = 'limiter', gate.key
-        answer.kind = start > us and FULL or IN_LINE
+        answer.kind = start <= us and IN_LINE or gate.is_idle and SPARE or FULL
         answer.ends = start > us and in_ms(start) or nil
       end
     end
