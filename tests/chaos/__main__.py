@@ -17,7 +17,7 @@ from tests.chaos import page, report
 from tests.chaos.plan.make import make
 from tests.chaos.run import run
 
-JOBS, RATE, EVERY = 20_000, 45.0, 3.0
+JOBS, RATE, EVERY = 20_000, 36.0, 3.5
 
 
 def main() -> None:

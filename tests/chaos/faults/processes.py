@@ -43,7 +43,9 @@ class Faults:
         self._platform = platform
         self._chronicle = chronicle
         self._shared = Shared(platform, chronicle)
-        lengths = {job.marker: job.body["seconds"] for job in plan.submissions if job.task == "journal"}
+        # What its submitter cancels tells nothing of recovery.
+        lasting = [job for job in plan.submissions if job.task == "journal" and job.cancel is None]
+        lengths = {job.marker: job.body["seconds"] for job in lasting}
         self._at_work = AtWork(platform.provider_log, platform.journal, but=frozenset(plan.limits), lengths=lengths)
         self._leaving = Leaving(platform.mail_log)
         self._redis = platform.redis()

@@ -82,7 +82,7 @@ def _in_time(facts: Facts, cause: float, effect: float, patience: float) -> bool
     """Say whether one may have caused the other; where a clock was wrong, the times tell nothing."""
     if facts.jumps.touch(cause, cause + patience):
         return True
-    return -EARLY <= effect - cause <= patience + facts.away.within(cause, effect)
+    return -EARLY <= effect - cause <= patience + facts.unwritable.within(cause, effect)
 
 
 class Faulty(NamedTuple):
@@ -146,7 +146,7 @@ def _unheard(facts: Facts, case: Case, answer: Faulty) -> bool:
     cancel = case.notes.cancel
     if (cancel and cancel.sent <= end and case.cancelled) or _down(facts, answer):
         return True
-    return facts.away.touch(answer.began, end) or facts.spans("memory full").touch(answer.began, end)
+    return facts.unwritable.touch(answer.began, end)
 
 
 def _down(facts: Facts, answer: Faulty) -> bool:

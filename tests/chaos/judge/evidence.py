@@ -165,7 +165,7 @@ class Facts:
     outages: Spans = field(default_factory=Spans)  # Redis did not answer the driver
     slots: dict[str, int] = field(default_factory=dict)  # processes of each role
     grace: float = 2.0  # seconds that a worker has to end what it is at, the setting's
-    places: int = 20  # jobs at once in one LLM worker
+    places: int = 40  # jobs at once in one LLM worker
     limits: dict[str, Limit] = field(default_factory=dict)  # by model
     requests: Sequence[Request] = ()  # all, in the order of time
     views: Mapping[str, AbstractSet[str]] = field(
@@ -196,6 +196,11 @@ class Facts:
     def away(self) -> Spans:
         """Give the times in which the platform could not reach Redis: it was away, or the way there was cut."""
         return Spans([*self.outages, *self.spans("partition", "cut answers")])
+
+    @cached_property
+    def unwritable(self) -> Spans:
+        """Give the times in which nothing could be written: Redis could not be reached, or had no memory."""
+        return Spans([*self.away, *self.spans("memory full")])
 
     @cached_property
     def silences(self) -> Spans:

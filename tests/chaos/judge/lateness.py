@@ -1,5 +1,7 @@
 """What comes late: jobs that begin, and webhooks that are sent, long after their time though nothing kept them."""
 
+from bisect import bisect_right
+
 from tests.chaos.judge.capacity import llm_busy, sync_busy
 from tests.chaos.judge.evidence import Case, Facts, percentile
 from tests.chaos.judge.outputs import senders_hit
@@ -13,10 +15,11 @@ OUTAGES = ("memory full", "latency", "away", "cut", "rollback", "partition", "cu
 
 
 def begins(facts: Facts) -> Row:
-    """A job with a `delay` or a `run_at` begins soon after it, as long as a worker is free."""
+    """A job with a `delay` or a `run_at` begins soon after it, and soon after those that were there before that."""
     away = Spans([*facts.away, *facts.spans(*OUTAGES)])
     kept = {True: Spans([*away, *llm_busy(facts)]), False: Spans([*away, *sync_busy(facts)])}
     faults, late, apart = [], list[float](), 0
+    before = {llm: _Others(facts, llm=llm) for llm in kept}
     for case in facts.cases:
         due = facts.due(case)
         if due is None or not case.signs or case.notes.accepted is None:
@@ -25,7 +28,7 @@ def begins(facts: Facts) -> Row:
             apart += 1
             continue
         first = case.signs[0].at
-        free = max(due, case.notes.accepted)
+        free = before[case.llm].begun(max(due, case.notes.accepted), first)
         late.append(first - free - kept[case.llm].within(free, first))
         if late[-1] > BEGUN:
             faults.append(f"{case.id} {case.name} began {late[-1]:.1f} s after its time")
@@ -38,6 +41,22 @@ def begins(facts: Facts) -> Row:
         least=facts.least(6, 150),
         apart=f"{apart} hit, of a limited model, or of a second that Redis lost" if apart else "",
     )
+
+
+class _Others:
+    """Jobs of a pool without a time of their own: those that came first go first."""
+
+    def __init__(self, facts: Facts, *, llm: bool) -> None:
+        plain = [case for case in facts.cases if case.llm is llm and case.signs and not case.planned.query]
+        mine = [case for case in plain if not case.hits and not case.retried and case.model not in facts.limits]
+        came = sorted((case.notes.accepted or case.notes.sent, case.signs[0].at) for case in mine)
+        self._came = [at for at, _ in came]
+        self._begun = [begun for _, begun in came]
+
+    def begun(self, due: float, first: float) -> float:
+        """Give when the last of those began that came before `due`, and began before `first`; `due` if all had."""
+        place = bisect_right(self._came, due)
+        return max([due, *(at for at in self._begun[:place] if at < first)])
 
 
 def _undisturbed(facts: Facts, case: Case) -> bool:

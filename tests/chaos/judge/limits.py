@@ -96,7 +96,7 @@ def used(facts: Facts) -> Iterator[Row]:
 def _parts(facts: Facts, model: str, limit: Limit, asked: Sequence[Request]) -> tuple[list[tuple[float, float]], float]:
     """Give the part of the limit used in each window, with its time since the load began; and the seconds taken out."""
     seconds = _window(facts)
-    away = Spans([*facts.away, *facts.spans("memory full"), *llm_busy(facts)])
+    away = Spans([*facts.unwritable, *llm_busy(facts)])
     came = [request.came for request in asked]
     sums = [(amount, [0, *accumulate(weights)]) for _, amount, weights in _kinds(limit, asked)]
     parts, apart = [], 0.0

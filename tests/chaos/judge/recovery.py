@@ -152,4 +152,4 @@ def _without(facts: Facts, idle: Spans, hit: Hit, end: float) -> float:
     """Count the seconds in which Redis took nothing, and those after the lease in which no worker was free."""
     start = hit.at + (LEASE if hit.deed.role in LEASED and hit.burns else 0)
     free = Spans((max(since, start), until) for since, until in idle if until > start)
-    return Spans([*facts.away, *facts.spans("memory full"), *free]).within(hit.at, end)
+    return Spans([*facts.unwritable, *free]).within(hit.at, end)

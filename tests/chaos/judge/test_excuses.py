@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tandem.shared.jobs.events import Kind
-from tests.chaos.judge import ends, health, limits, outputs, streams, wishes, work
+from tests.chaos.judge import attempts, ends, health, lateness, limits, outputs, streams, wishes, work
 from tests.chaos.judge.evidence import Case, Facts
 from tests.chaos.judge.made_up import AT, LLM, call, case, deed, facts, request, run, submission, told
 from tests.chaos.judge.wrong_facts import ROLLBACK, Judge, failed, faults, hit, noted, planned, wish
@@ -154,3 +154,20 @@ def test_a_fault_that_all_share_is_told_with_the_jobs_it_met() -> None:
     row = health.shared(found)
     assert row.measured == "Redis rolled back by a second: 1 of 1.0 s, 1 jobs"
     assert (row.faults, row.met) == ([], False)  # one job is too few
+
+
+@pytest.mark.parametrize(("began", "late"), [(19.0, False), (21.0, True), (2.0, True)])
+def test_a_delayed_job_begins_after_those_that_were_there_before_it(began: float, late: bool) -> None:  # noqa: FBT001 - pytest's
+    delayed = case(1, "chat", planned=planned(delay="2"), requests=[request(1, 1, came=AT + 20)])
+    older = case(2, "chat", requests=[request(2, 2, came=AT + began)])
+    assert bool(faults(lateness.begins, facts(delayed, older))) is late
+
+
+def test_an_attempt_that_failed_while_redis_had_no_memory_is_written_down_after_it() -> None:
+    broken = request(1, 1, ended=AT + 2, fault="error")
+    entry = {"type": "provider_unavailable", "at": "2026-01-01T00:00:12Z"}
+    own = case(1, "chat", requests=[broken, request(2, 1, came=AT + 14)])
+    assert own.job is not None
+    own.job = replace(own.job, attempts=[entry], attempt=2)
+    assert faults(attempts.caused, facts(own))
+    assert not faults(attempts.caused, facts(own, deeds=[deed("memory full", "redis", began=3, ended=AT + 11.5)]))

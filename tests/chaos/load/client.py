@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -22,7 +23,10 @@ AGAIN = frozenset({429, 503})
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered at last; `status` 0: nobody did. `again`: an earlier request of it got no answer."""
+    """What was answered at last; `status` 0: nobody did.
+
+    `again`: an earlier request of it may have been carried out. It got no answer, or a 503: Redis did not answer.
+    """
 
     status: int
     body: Any
@@ -58,6 +62,7 @@ class Client:
                     body = await answer.json(content_type=None)
                     if answer.status not in AGAIN:
                         return Answer(answer.status, body, again, sent, time.time())
+                    again = again or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
             except BROKEN:
                 again = True
             self.sent_again += 1

@@ -121,7 +121,7 @@ class Deed:
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """A cancel or a retry; `status` is 0 if nobody answered. `again`: an earlier request of it got no answer."""
+    """A cancel or a retry; `status` is 0 if nobody answered. `again`: an earlier request may have done it."""
 
     sent: float
     answered: float

@@ -45,7 +45,7 @@ WORK = {Act.KILL: 3.0, Act.RESTART: 4.0}
 SHORT_STOP, LEASE = 3.0, 6.0
 SYNC_ROLES = {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
 # Jobs of the rush, more than can begin at once: each second one is urgent.
-RUSH = {"chat": 120, "journal": 24}
+RUSH = {"chat": 240, "journal": 24}
 LATER = 10.0  # seconds that a job waits for its time
 CANCELLED = 4.0  # seconds that a sync job would last that is cancelled after one
 SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")
