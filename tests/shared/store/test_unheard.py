@@ -8,7 +8,7 @@ from tandem.shared.jobs.retry import HandBack
 from tandem.shared.store import leases, scripts
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import ARQ_QUEUES
-from tests.support.jobs import NOTHING, TASKS, TTL, both, claim, expire_lease, get, put, tick
+from tests.support.jobs import NOTHING, TASKS, TTL, both, claim, expire_lease, get, put, succeed, tick
 
 
 def claim_of(queue: str, worker: str = "w") -> leases.Claim:
@@ -168,6 +168,45 @@ def test_what_once_began_does_not_expire_by_a_worker_that_does_not_know_it(book:
 def _wait(book: Book, milliseconds: int) -> None:
     """Let Redis's clock go on by so much."""
     book.client.execute_command("BLPOP", "nothing", (milliseconds + 50) / 1000)  # type: ignore[no-untyped-call]  # redis-py has no types here
+
+
+def hand_back(book: Book, lease: leases.Lease) -> bool:
+    return book.run(leases.give_up(lease, HandBack(NOTHING), usage=Usage(1, 2, 1), ttl=TTL))
+
+
+@both
+def test_what_is_written_again_when_another_has_run_it_costs_once(book: Book, queue: str) -> None:
+    """The answer got lost, and the job was at work elsewhere, and done, before the call came again."""
+    job_id = put(book, TASKS[queue])
+    [first] = claim(book, queue)
+    assert hand_back(book, first)
+    [second] = claim(book, queue)
+    assert hand_back(book, first), "its outcome is written"
+    assert succeed(book, second)
+    assert hand_back(book, first)
+    assert succeed(book, second)
+    assert book.run(leases.ended_in_order(first))
+    assert book.run(leases.renew(queue, [first], worker="w")) == ([first.id] if queue == "sync" else [])
+    job = get(book, job_id)
+    assert (job.status, job.attempt, job.usage) == (Status.SUCCEEDED, 1, Usage(2, 4, 2))
+
+
+@both
+def test_what_lost_runs_write_again_costs_once(book: Book, queue: str) -> None:
+    job_id, lost = put(book, TASKS[queue]), []
+    for _ in range(2):
+        [lease] = claim(book, queue)
+        expire_lease(book, lease)
+        tick(book)
+        lost.append(lease)
+    [last] = claim(book, queue)
+    for lease in [*lost, *lost]:
+        assert not hand_back(book, lease)
+        assert not book.run(leases.ended_in_order(lease))
+    assert get(book, job_id).usage == Usage(2, 4, 2)
+    assert succeed(book, last)
+    assert not hand_back(book, lost[0])
+    assert get(book, job_id).usage == Usage(3, 6, 3)
 
 
 @both

@@ -4,10 +4,11 @@
 local now, key, job = now_ms(), job_key(id), load_job(id)
 if not job then return false end
 local f = redis.call('HMGET', key, 'done', 'stopped', 'spent')
-if f[1] == token then return true end
-if f[3] == token then return false end
+-- Others may have run it since: an answer gets lost, and the call comes again when its job is long at work elsewhere.
+if has_token(f[1], token) then return true end
+if has_token(f[3], token) then return false end
 local holds = job.status == RUNNING and job.token == token
-redis.call('HSET', key, holds and 'done' or 'spent', token)
+if holds then add_token(key, 'done', f[1], token) else add_token(key, 'spent', f[3], token) end
 
 -- Also of a run that was cancelled or has lost its lease: what it cost counts.
 local function spend(field, kind, amount)

@@ -18,7 +18,7 @@ for _, mine in ipairs(held) do
     local f = redis.pcall('HMGET', job_key(mine.id), 'stopped', 'done')
     -- A run that was cancelled, or has just written its outcome, has lost nothing. The latter ends by itself, but for
     -- a process that hangs after it.
-    local has_ended = f[2] == mine.token
+    local has_ended = has_token(f[2], mine.token)
     if not has_ended or queue == SYNC then lost[#lost + 1] = mine.id end
     if not has_ended and f[1] ~= mine.token then
       missed[#missed + 1] = mine.token

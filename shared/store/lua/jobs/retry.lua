@@ -7,7 +7,7 @@ if only and only ~= job.status then return job.status end
 local f = redis.call('HMGET', key, 'stopped', 'spent', 'finished_at')
 local due, status = now, QUEUED
 -- The run that was cancelled may be under way still: until it says what it cost (jobs/finish.lua), or as long as a lease.
-if job.status == CANCELLED and f[1] and f[1] ~= f[2] then due = math.max(now, math.min(tonumber(f[3]) or 0, now) + LEASE_MS) end
+if job.status == CANCELLED and f[1] and not has_token(f[2], f[1]) then due = math.max(now, math.min(tonumber(f[3]) or 0, now) + LEASE_MS) end
 engine[job.queue].revive(job, now)
 redis.call('HDEL', key, 'result', 'error', 'attempts', 'crashes', 'losses', 'throttled', 'started_at', 'finished_at',
   'progress', 'estimated_start', 'file', 'provider', 'expires_at', 'begun', 'front', 'keep_until',

@@ -73,6 +73,19 @@ local function new_token(claim) return redis.call('INCR', FENCE) .. '-' .. strin
 -- Which of all tokens it is; 0 if it is none.
 local function number_of(token) return tonumber(string.match(token or '', '^%d+') or 0) end
 
+-- The last few tokens that a field of a record names, newest last. Not more: who writes again because an answer got lost
+-- comes seconds later, and a record with a value of over 64 bytes is dearer.
+local TOKENS_KEPT = 3
+
+local function has_token(tokens, token) return string.find(' ' .. (tokens or '') .. ' ', ' ' .. token .. ' ', 1, true) ~= nil end
+
+local function add_token(key, field, tokens, token)
+  local kept = {}
+  for known in string.gmatch(tokens or '', '%S+') do kept[#kept + 1] = known end
+  kept[#kept + 1] = token
+  redis.call('HSET', key, field, table.concat(kept, ' ', math.max(1, #kept - TOKENS_KEPT + 1)))
+end
+
 -- Wake one idle worker of a queue; capped, because a worker that is awake needs nobody to wake it.
 local function wake(queue)
   redis.call('LPUSH', WAKEUP .. queue, '1')
