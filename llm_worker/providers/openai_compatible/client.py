@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,6 +25,7 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 OPENAI = "api.openai.com"
 TRACEABLE = re.compile(r"[A-Za-z0-9._-]{1,100}")  # nothing else may become a header
 LINGER = 0.5  # seconds for the end of a body that has said all
+UNDER_WAY: ContextVar[Exchange] = ContextVar("the request that is being sent")
 BROKEN = (httpx2.HTTPError, aiohttp.ClientError, OSError)  # what a broken connection is; TimeoutError is an OSError
 
 
@@ -51,6 +53,7 @@ class Client:
             trust_env=endpoint.host not in LOOPBACK,
             event_hooks={"response": [bound]},
         )
+        _trace(http)
         address = urlsplit(endpoint.base_url)  # the SDK would put a path behind the query
         sdk = openai.AsyncOpenAI(
             base_url=address._replace(query="").geturl(),
@@ -72,7 +75,6 @@ class Client:
     async def send(self, call: Call[Any], exchange: Exchange) -> bytes:
         """Send a request and read the whole answer."""
         with self._failures(call, exchange):
-            exchange.sent = True
             # The SDK's time-out starts anew with every byte; this one is for the whole answer.
             async with asyncio.timeout(self._endpoint.timeout.total_seconds()):
                 try:
@@ -89,7 +91,6 @@ class Client:
         An error, and the answer of a server that does not stream after all, is given whole; otherwise this is None.
         """
         with self._failures(call, exchange):
-            exchange.sent = True
             async with asyncio.timeout(self._endpoint.timeout.total_seconds()):
                 try:
                     stream = await self._sdk.post(
@@ -140,6 +141,7 @@ class Client:
     @contextmanager
     def _failures(self, call: Call[Any], exchange: Exchange) -> Iterator[None]:
         """Turn what the SDK raises where nobody answered into a JobError."""
+        token = UNDER_WAY.set(exchange)
         try:
             yield
         except TimeoutError:
@@ -158,10 +160,11 @@ class Client:
             message, kind = f"no answer from {name}: {shown}", "provider_unavailable"
             if exchange.status is not None:
                 raise TransientError(message, type=kind) from None
-            exchange.sent = not refused
             failure = Unreachable(message, type=kind)
             failure.refused = refused
             raise failure from None
+        finally:
+            UNDER_WAY.reset(token)
 
     def _too_large(self) -> FinalError:
         most = MOST_BYTES // 1024 // 1024
@@ -177,8 +180,28 @@ class Client:
         if exchange.status is not None:
             return AttemptTimeout(message, type=kind)
         failure = Unreachable(message, type=kind)
-        failure.paid = True
+        failure.paid = exchange.sent
         return failure
+
+
+async def _note_sent(*_: object) -> None:
+    """Note that a request goes out: aiohttp says so once connected, right before it writes a piece of the body."""
+    UNDER_WAY.get().sent = True
+
+
+def _trace(http: httpx2.AsyncClient) -> None:
+    """Let aiohttp tell what was sent: a request that is cancelled, or fails, while it connects was none.
+
+    The SDK's transports make their sessions themselves, and when they are first used.
+    """
+    trace = aiohttp.TraceConfig()
+    trace.on_request_chunk_sent.append(_note_sent)
+    trace.freeze()
+    transports: list[Any] = [http._transport, *http._mounts.values()]  # noqa: SLF001 - there is no other way to them
+    for transport in transports:
+        if transport is not None:  # what the environment says needs no proxy
+            transport.client = transport.get_client()
+            transport.client.trace_configs.append(trace)
 
 
 def _whole(response: httpx2.Response, exchange: Exchange) -> bytes:

@@ -206,6 +206,29 @@ async def test_cancelling_closes_the_socket(stub: Stub, make: MakeContext) -> No
     assert ctx.usage.requests == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("ends", ["cancelled", "in time"])
+async def test_a_request_that_ends_while_it_connects_was_none(make: MakeContext, ends: str, *, stream: bool) -> None:
+    connecting = asyncio.Event()
+
+    async def shake_no_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connecting.set()
+        await reader.read()  # to its end: nothing of TLS is said
+        writer.close()
+
+    async with await asyncio.start_server(shake_no_hands, "127.0.0.1", 0) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        ctx = make(url, llm_timeout=timedelta(seconds=60 if ends == "cancelled" else 0.3))
+        task = asyncio.create_task(ctx.provider.chat(ASK, stream=stream))
+        await connecting.wait()
+        if ends == "cancelled":
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError if ends == "cancelled" else Unreachable) as caught:
+            await task
+    assert ctx.usage.requests == 0
+    assert not getattr(caught.value, "paid", False)
+
+
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_answer_without_end_is_not_read(
