@@ -305,6 +305,7 @@ def ended_in_order(lease: Lease) -> Call[bool]:
 
     def parse(answer: Any) -> bool:
         stopped, done, status = answer
-        return status is None or lease.token.encode() in {stopped, *(done or b"").split()}  # it may have been erased since
+        # It may have been erased since.
+        return status is None or lease.token.encode() in {stopped, *(done or b"").split()}
 
     return Call("HMGET", [Key.JOB + lease.id, "stopped", "done", "status"], parse, command=True)
