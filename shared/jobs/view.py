@@ -74,7 +74,7 @@ class JobView(BaseModel, Generic[R]):
     usage: UsageView | None = None
     provider: str | None = None
     estimated_start: Time | None = Field(
-        default=None, description="While it waits: when it would start, by how fast its queue drained at submit."
+        default=None, description="While it waits: when it would start, as it looked at submit; null: nobody could say."
     )
     deliveries: list[dict[str, Any]] = []
     links: Links

@@ -9,7 +9,7 @@ from typing import Any
 
 from tandem.shared.jobs.model import Status
 from tandem.shared.store.keys import LimitKey
-from tandem.shared.store.scripts import EXPLAIN, Call, script
+from tandem.shared.store.scripts import ESTIMATES, Call, script
 from tandem.shared.store.signature import Foreign, ms
 
 MODELS_KEPT = timedelta(minutes=1)  # workers say it each second
@@ -45,7 +45,7 @@ class Explained:
     estimated_start: datetime | None = None
 
 
-@script("queues/explain", library=EXPLAIN)
+@script("queues/explain", library=ESTIMATES)
 def explain(id: str) -> Explained | None:
     """Say why a job waits, without changing anything; None: no such job."""
 

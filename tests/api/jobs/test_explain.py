@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +15,7 @@ from tandem.shared.limits.model import Limits
 from tandem.shared.limits.scopes import Scopes
 from tandem.shared.store import leases, queues
 from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import LimitKey
 from tandem.shared.store.limits import explanation, operations
 from tandem.shared.store.queues import QueueName
 from tests.support.gateway import BODIES, CHAT, Gateway, is_problem
@@ -210,6 +211,30 @@ async def test_the_estimate_of_an_unlimited_queue_is_how_fast_it_drains(
     assert said["detail"].endswith("about 29 jobs are served before it")
     per_second = worker.run(queues.look(QueueName(queue))).rate_per_minute / 60
     assert starts_in(said) == pytest.approx(29 / per_second, abs=2)
+
+
+@pytest.mark.slow
+async def test_a_submission_s_answer_says_when_it_starts(gateway: Gateway, workers: Pool) -> None:
+    async with serve_stub() as stub:
+        stub.script(said("hi"))
+        await asyncio.to_thread(workers.start, TANDEM_LLM_RPM="240", OPENAI_BASE_URL=stub.url)
+        has_told = lambda: cast("int", workers.book.client.exists(LimitKey.LIMIT_MODELS))  # noqa: E731
+        await asyncio.to_thread(until, has_told, what="a worker that tells of its limits")
+        jobs = [(await gateway.ann.post("/v1/chat", json=CHAT)).json() for _ in range(50)]
+        ids = [job["id"] for job in jobs]
+        ended = await asyncio.to_thread(workers.finished, ids)
+    began = {job.id: (job.started_at - job.created_at).total_seconds() for job in ended if job.started_at}
+    told = {job["id"]: starts_after(job) for job in jobs}
+    assert began[ids[-1]] > 8
+    for job_id in ids[20:]:
+        assert began[job_id] / 1.5 <= (told[job_id] or 0) <= began[job_id] * 1.5, (told, began)
+
+
+def starts_after(job: dict[str, Any]) -> float | None:
+    """Seconds from its submission to its estimated start."""
+    if job["estimated_start"] is None:
+        return None
+    return (datetime.fromisoformat(job["estimated_start"]) - datetime.fromisoformat(job["created_at"])).total_seconds()
 
 
 MANY = 200_000

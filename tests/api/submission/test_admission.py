@@ -91,6 +91,10 @@ async def test_a_refusal_of_a_full_queue_and_an_estimate_are_honest(gateway: Gat
     assert 10 <= int(refused.headers["retry-after"]) <= 14
     [lease] = book.run(leases.claim_llm(worker="w", limit=1, ttl=TTL)).leases
     job = (await gateway.bob.post("/v1/chat", json=CHAT)).json()
+    assert job["estimated_start"] is None, "no worker is alive"
+    book.run(commands.cancel(job["id"], ttl=TTL))
+    book.run(leases.renew("llm", [lease], worker="w"))
+    job = (await gateway.bob.post("/v1/chat", json=CHAT)).json()
     assert job["created_at"] < job["estimated_start"]
     assert (await gateway.bob.get(f"/v1/jobs/{job['id']}")).json() == job
     book.run(commands.cancel(job["id"], ttl=TTL))

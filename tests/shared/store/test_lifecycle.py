@@ -149,6 +149,7 @@ async def test_a_full_queue_names_the_time_it_takes_to_drain(async_book: AsyncBo
         await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r")
     assert 10 <= known.value.retry_after <= 14
     await async_book.run(leases.claim_llm(worker="w", limit=20, ttl=TTL))
+    await async_book.run(leases.renew("llm", [], worker="w"))
     receipt = await dispatcher.enqueue(CHAT, HELLO, caller=ANN, request_id="r")
     assert receipt.job
     assert receipt.job.estimated_start

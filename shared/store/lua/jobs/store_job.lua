@@ -1,8 +1,8 @@
 -- Store the record and put it in its queue: both or neither.
 local now, key = now_ms(), job_key(id)
 -- The client may repeat a call whose answer it lost: ids are unique, so this is the same call.
-local known = redis.call('HMGET', key, 'created_at', 'ready_at')
-if known[1] then return Stored{created_at = known[1], run_at = known[2], full_in = 0} end
+local stored = redis.call('HMGET', key, 'created_at', 'ready_at', 'estimated_start')
+if stored[1] then return Stored{created_at = stored[1], run_at = stored[2], estimated_start = stored[3], full_in = 0} end
 local repeated = find_repeated(id, idempotency, fingerprint)
 if repeated then return repeated end
 
@@ -18,9 +18,7 @@ if rpm then
 end
 
 local due = math.max(now, run_at or (now + (delay or 0)))
-local rate = is_paused(queue) and 0 or drain_rate(queue, now)
-local estimated_start = rate > 0 and math.max(due, math.ceil(now + waiting / rate))
-job.status = due > now and SCHEDULED or QUEUED
+job.status, job.ready_at = due > now and SCHEDULED or QUEUED, due
 local record = {'id', id, 'queue', queue, 'task', task, 'owner', owner, 'payload', payload,
   'max_attempts', max_attempts, 'request_id', request_id, 'status', job.status, 'priority', priority,
   'attempt', 0, 'created_at', now, 'ready_at', due}
@@ -28,7 +26,6 @@ local function keep(field, value)
   if value then record[#record + 1], record[#record + 2] = field, value end
 end
 keep('run_at', due > now and due)
-keep('estimated_start', estimated_start)
 keep('lane', lane)
 keep('webhook', webhook)
 keep('url', url)
@@ -46,4 +43,7 @@ engine[queue].enqueue(job, due, now)
 count(job, nil, job.status)
 emit_status(id, job.status, 0, now)
 wake(queue)
+
+local estimated_start = job.status == SCHEDULED and due or estimates.start(job, waiting, now)
+if estimated_start then redis.call('HSET', key, 'estimated_start', estimated_start) end
 return Stored{created_at = now, run_at = due, estimated_start = estimated_start, left = left, full_in = full_in}

@@ -5,25 +5,26 @@ local places = {}
 
 local TURNS = {[HIGH] = 16, [NORMAL] = 3, [LOW] = 1, [IDLE] = 0}  -- of 20
 local TURNS_OF_ORIGIN = 5  -- one in five, beside those
-local MOST_TENANTS, MOST_COUNTED = 100, 30
+local MOST_TENANTS, MOST_COUNTED = 100, 10
 local NEARBY = 200  -- jobs that may have become ready in one millisecond
 
 -- How many of a list of that length are served before the one at `place`, counted from 0, of a list that gets `own` turns
 -- where it gets `turns`; all of it if that has none.
 local function passing(length, turns, place, own) return math.min(length, math.floor((place + 1) * turns / own)) end
 
--- Of the other tenants of a lane: each gets a turn for each of `own`, and one more who is before the tenant now.
-local function of_others(job, name, own)
+-- Of the other tenants of a lane: each gets a turn for each of `own`, and one more who is before the tenant now. `most` of
+-- them are looked at; the others are as those.
+local function of_others(job, name, own, most)
   local key = LANE_TENANTS .. name
   local rank, before = redis.call('ZRANK', key, job.owner) or redis.call('ZCARD', key), 0
-  local owners = redis.call('ZRANGE', key, 0, MOST_TENANTS - 1)
+  local owners = redis.call('ZRANGE', key, 0, most - 1)
   if not owners[1] then return 0 end
   for i, waiting in ipairs(redis.call('HMGET', SHARES .. LLM, unpack(owners))) do
     if owners[i] ~= job.owner then
       before = before + math.min(tonumber(waiting or 0) or 0, own + (i <= rank and 1 or 0))
     end
   end
-  return before + (redis.call('ZCARD', key) - #owners) * own
+  return math.floor(before * math.max(1, redis.call('ZCARD', key) / #owners))
 end
 
 -- About all that wait in a lane.
@@ -37,8 +38,8 @@ local function waiting_in(name)
 end
 
 -- In a lane: those that were handed back, those of its tenant, a fair share of those of others; before an idle job all
--- that are not. nil: it is in none.
-function places.in_lane(job)
+-- that are not. nil: it is in none. `most`: so many tenants are looked at.
+function places.in_lane(job, most)
   local name = lanes.of(job)
   local before = job.priority == IDLE and waiting_in(lanes.beside(name)) or 0
   local first = redis.call('ZRANK', LANE_FIRST .. name, job.id)
@@ -53,7 +54,7 @@ function places.in_lane(job)
     end
   end
   local waiting = tonumber(redis.call('HGET', COUNTS .. LLM, QUEUED) or '') or 1
-  local ahead = before + redis.call('ZCARD', LANE_FIRST .. name) + own + of_others(job, name, own)
+  local ahead = before + redis.call('ZCARD', LANE_FIRST .. name) + own + of_others(job, name, own, most or MOST_TENANTS)
   return math.max(0, math.min(ahead, waiting - 1))
 end
 
@@ -69,11 +70,9 @@ local function place_in_list(job, list)
   return low
 end
 
-function places.in_rq(job)
-  local queue, turns = rq_queue(job), {}
+local function ahead_in_rq(queue, place)
+  local turns, ahead = {}, place
   for priority, name in pairs(RQ_NAMES) do turns[name] = TURNS[priority] end
-  local place = place_in_list(job, RQ_QUEUE .. queue)
-  local ahead = place
   for _, name in ipairs(rq_queues()) do
     if name ~= queue then
       local length = redis.call('LLEN', RQ_QUEUE .. name)
@@ -81,4 +80,15 @@ function places.in_rq(job)
     end
   end
   return ahead
+end
+
+function places.in_rq(job)
+  local queue = rq_queue(job)
+  return ahead_in_rq(queue, place_in_list(job, RQ_QUEUE .. queue))
+end
+
+-- The same of a job that has just come, and so is the last one of its list.
+function places.last_in_rq(job)
+  local queue = rq_queue(job)
+  return ahead_in_rq(queue, redis.call('LLEN', RQ_QUEUE .. queue) - 1)
 end

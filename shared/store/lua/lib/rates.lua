@@ -88,6 +88,17 @@ function Rate:charge()
   return math.min(self.n * math.min(math.max(share, LEAST_SHARE), MOST_SHARE), self.limit)
 end
 
+function Rate:note_size()
+  local mean = self:get('_mean')
+  self:set('_mean', mean > 0 and mean + LEARN * (self.n - mean) or self.n)
+end
+
+-- What those that started lately reserved, as a multiple of what this one does: for who estimates a wait.
+function Rate:usual_size()
+  local mean = self:get('_mean')
+  return mean > 0 and self.n > 0 and mean / self.n or 1
+end
+
 -- Nothing is known yet of what is used.
 function Rate:cold() return self.kind == 'tpm' and self:get('_settled:' .. self.sort) < COLD end
 
@@ -117,6 +128,7 @@ function Rate:take(now)
   self:send(now, self.n)
   if self.kind == 'rpm' then self.level.used.rpm = (self.level.used.rpm or 0) + 1 end
   self:keep_from_idle(now, charge)
+  if self.kind == 'tpm' then self:note_size() end
   return {whole(charge * 1000), whole(self:get('_sent')), self:cold() and whole(self:get('_tat') + 1) or '0'}
 end
 

@@ -1,0 +1,60 @@
+"""The estimate of a submission's start: by the limits and the place in the lane, against what then happens."""
+
+import json
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tandem.shared.limits.model import Limits
+from tandem.shared.runtime.redis_client import client
+from tandem.shared.store.executor import Book
+from tandem.shared.store.keys import LimitKey
+from tandem.shared.tasks.spec import Priority
+from tests.support.jobs import get
+from tests.support.limits.claims import Work, models
+from tests.support.limits.limiter_script import SECOND, START, Clocked
+from tests.support.limits.traffic import Traffic
+
+
+@pytest.fixture
+def clocked(valkey: str) -> Iterator[Clocked]:
+    with client(valkey) as connection:
+        yield Clocked(connection)
+
+
+@pytest.mark.parametrize("who", ["ann", "bob"])
+@pytest.mark.parametrize("priority", [Priority.NORMAL, Priority.IDLE])
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(rpm=120), Limits(tpm=24_000), Limits(concurrency=4), Limits(rpm=240, tpm=24_000, concurrency=50)],
+    ids=["requests", "tokens", "slots", "all"],
+)
+def test_what_is_told_at_submit_is_when_it_starts(
+    clocked: Clocked, limits: Limits, priority: Priority, who: str
+) -> None:
+    """A hundred jobs of all sizes wait already, of `ann`."""
+    limited = models(limits)
+    clocked.client.set(LimitKey.LIMIT_MODELS, json.dumps(limited))
+    traffic, draw = Traffic(clocked, limited, seed=1), random.Random(5)  # noqa: S311
+
+    def work(owner: str, priority: Priority) -> Work:
+        size = draw.randint(50, 350)
+        return Work(owner=owner, priority=priority, tokens=2 * size, used=size)
+
+    traffic.put(*[work("ann", Priority.NORMAL) for _ in range(100)])
+    told: dict[str, float] = {}
+
+    def come() -> None:
+        for _ in range(8):
+            [job_id] = traffic.put(work(who, priority))
+            estimate = get(Book(clocked.client), job_id).estimated_start
+            assert estimate is not None
+            told[job_id] = estimate.timestamp() - clocked.now / SECOND
+
+    traffic.at(START + 10 * SECOND, come)
+    traffic.run(seconds=400, took=lambda r: r.uniform(1.0, 3.0))
+    began = {one.job: (one.at - START) / SECOND - 10 for one in traffic.started}
+    pairs = [(round(told[job_id], 1), round(began[job_id], 1)) for job_id in told]
+    wrong = [(said, true) for said, true in pairs if not true / 1.5 - 1 <= said <= true * 1.5 + 1]
+    assert not wrong, pairs
