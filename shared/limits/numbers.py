@@ -40,6 +40,7 @@ NUMBERS = {
     "SAMPLES": 50,  # settlements that the mean of what reservations use is taken over
     "LEAST_SHARE": 0.1,
     "MOST_SHARE": 10,
+    "MOST_UNCHARGED": 2,  # minutes' limits: what all on its way may use beyond what it was charged
     "COLD": 3,  # settlements until that mean is trusted
     "CHECK_US": CHECK_US,  # between two looks whether the holder of a reservation lives
     "FIRST_PARK_US": _us(seconds=1),  # where the provider does not say how long; doubled each time

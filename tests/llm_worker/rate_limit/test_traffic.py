@@ -13,7 +13,7 @@ from tandem.shared.limits.model import Limits
 from tandem.shared.runtime.redis_client import Client, client
 from tandem.shared.store.keys import LimitKey
 from tests.support.limits.claims import Work, models
-from tests.support.limits.limiter_script import SECOND, START, Clocked
+from tests.support.limits.limiter_script import SECOND, START, Clocked, scope
 from tests.support.limits.traffic import Traffic
 
 ONE = Work()
@@ -88,6 +88,36 @@ def test_tokens_are_used_up_however_generous_the_reservations(
     used = sum(one.tokens for one in traffic.started)
     assert traffic.most_in_a_minute(lambda tokens: tokens) <= limit * 1.02
     assert used >= limit * 80 / 60 * least
+
+
+def test_what_others_used_little_of_may_exceed_the_limit_by_twice_at_most(clocked: Clocked) -> None:
+    limit, reserved = 60_000, 20_000
+    for n in range(60):  # a tenth is charged from now on, the least that there is
+        clocked.acquire(scope(tpm=limit), f"modest{n}", reserved)
+        clocked.settle(f"modest{n}", 10)
+        clocked.now += 60 * SECOND
+    traffic = Traffic(clocked, models(Limits(tpm=limit)), seed=9)
+    traffic.put(*[Work(tokens=reserved, used=reserved)] * 100)
+    traffic.run(seconds=240, took=lambda _: 30)
+    assert traffic.most_in_a_minute(lambda tokens: tokens) <= limit * 3
+    used = sum(one.tokens for one in traffic.started)
+    assert limit * 4 * 0.7 <= used <= limit * (4 + 2)
+
+
+@pytest.mark.parametrize(("took", "share"), [(10, 0.15), (20, 0.25), (90, 0.5)])
+def test_tokens_are_used_up_by_answers_that_take_long(clocked: Clocked, took: int, share: float) -> None:
+    limit = 600_000
+    for n in range(10):
+        clocked.acquire(scope(tpm=limit), f"before{n}", 4000)
+        clocked.settle(f"before{n}", int(4000 * share))
+    clocked.now += 60 * SECOND
+    traffic = Traffic(clocked, models(Limits(tpm=limit)), seed=10, places=1000)
+    jobs = int(limit * (took + 120) / 60 / 4000 / share * 1.1)
+    traffic.put(*[Work(tokens=4000, used=int(4000 * share))] * jobs)
+    traffic.run(seconds=120, took=lambda r: r.uniform(0.5 * took, 1.5 * took))
+    used = sum(one.tokens for one in traffic.started)
+    assert traffic.most_in_a_minute(lambda tokens: tokens) <= limit * 1.02
+    assert used >= limit * 2 * 0.98
 
 
 def test_slots_are_never_more_than_there_are_and_they_are_used(clocked: Clocked) -> None:

@@ -89,7 +89,7 @@ class Traffic:
             self._begin(worker)
         for second in dying:
             self.at(START + second * SECOND, self._die)
-        end = START + int(seconds * SECOND)
+        end = self.clocked.now + int(seconds * SECOND)
         while self._events and self._events[0][0] < end:
             time, _, what = heapq.heappop(self._events)
             if back := next((until for since, until in self._away if since <= time < until), None):

@@ -102,11 +102,42 @@ end
 -- Nothing is known yet of what is used.
 function Rate:cold() return self.kind == 'tpm' and self:get('_settled:' .. self.sort) < COLD end
 
+-- What is on its way may use more than it was charged, each request up to all that it has reserved. Shares that were
+-- learned of others must not be trusted without bound, so the sum of that is bounded: a minute gets
+-- MOST_UNCHARGED + 1 limits at worst, and settlements make up for it afterwards. It can't be foreseen when some of it
+-- is settled. Where nothing has started for a minute that one is over, and a new sum begins.
+function Rate:uncharged(charge) return math.max(0, self.n - charge) end
+
+function Rate:fits(charge, ahead)
+  local more = self:uncharged(charge) * (ahead + 1)
+  if more == 0 or self:get('_uncharged') + more <= MOST_UNCHARGED * self.limit then return true end
+  return limits.now() - self:get('_uncharged_at') > MINUTE_US
+end
+
+function Rate:take_uncharged(now, charge)
+  local more = self:uncharged(charge)
+  if more == 0 then return end
+  if now - self:get('_uncharged_at') > MINUTE_US then
+    self:set('_uncharged', 0)
+    self:set('_uncharged_since', now)
+  end
+  self:set('_uncharged', self:get('_uncharged') + more)
+  self:set('_uncharged_at', now)
+end
+
+-- It is settled, or its run is dead.
+function Rate:end_uncharged(taken, at)
+  local since = self:get('_uncharged_since')
+  if since == 0 or at < since then return end
+  self:set('_uncharged', math.max(0, self:get('_uncharged') - self:uncharged(tonumber(taken[1]) / 1000)))
+end
+
 -- When it may start with `ahead` others of its size before it.
 function Rate:start(now, ahead)
   local charge = self:charge()
   local at = self:get('_tat') + self:span(ahead * charge - self.slack)
   if self.is_idle then at = math.max(at, self:get('_idle') + self:span(ahead * charge / IDLE_SHARE - self.slack)) end
+  if not self:fits(charge, ahead) then at = math.max(at, limits.now() + LONGEST_LOOK_US) end
   local theirs = self:get('_theirs_limit')
   if theirs > 0 then  -- the provider's own bucket must hold the whole request
     local most = self.is_idle and IDLE_SHARE * theirs or theirs
@@ -125,6 +156,7 @@ function Rate:take(now)
   local tat, charge = math.max(self:get('_tat'), now), self:charge()
   if self:get('_limit') ~= self.limit then self:set('_limit', self.limit) end
   self:set('_tat', tat + self:span(charge))
+  self:take_uncharged(now, charge)
   self:send(now, self.n)
   if self.kind == 'rpm' then self.level.used.rpm = (self.level.used.rpm or 0) + 1 end
   self:keep_from_idle(now, charge)

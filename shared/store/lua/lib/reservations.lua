@@ -31,10 +31,13 @@ local function release(ticket, r, requests, tokens, known)
     local taken = r.taken[gate.key]
     if gate.kind == 'concurrency' then
       gate:release(now, ticket, known and r.at)
-    elseif taken and requests then
-      gate:settle(taken, gate.kind == 'tpm' and tokens or requests)
-      if known and gate.kind == 'tpm' then gate:learn(tokens) end
-      if requests == 0 then gate:send(now, -gate.n) end
+    elseif taken then
+      gate:end_uncharged(taken, r.at)
+      if requests then
+        gate:settle(taken, gate.kind == 'tpm' and tokens or requests)
+        if known and gate.kind == 'tpm' then gate:learn(tokens) end
+        if requests == 0 then gate:send(now, -gate.n) end
+      end
     end
     limits.open(gate.level)
   end
