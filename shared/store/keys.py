@@ -36,7 +36,6 @@ class Key(StrEnum):
     LANES = "tandem:lanes"
     IDLE_LANES = "tandem:lanes:idle"
     LANE_JOBS = "tandem:lane:jobs:"
-    LANE_FIRST = "tandem:lane:first:"
     LANE_TENANTS = "tandem:lane:tenants:"
     LANE_TIME = "tandem:lane:time"
     ORIGINS = "tandem:origins"

@@ -217,8 +217,7 @@ def _unfinished(space: Space) -> Iterator[str]:
 
 def _lanes(space: Space) -> Iterator[str]:
     """Each waiting job of the asyncio pool stands in one place: a lane, or among the scheduled ones or the suspects."""
-    names = (*space.named("tandem:lane:jobs:"), *space.named("tandem:lane:first:"))
-    lanes = Counter(id_ for name in names for id_ in space.scores(name))
+    lanes = Counter(id_ for name in space.named("tandem:lane:jobs:") for id_ in space.scores(name))
     later, suspects = space.scores("tandem:later:llm"), space.scores("tandem:suspects:llm")
     places = lanes + Counter([*later, *suspects])
     yield from (f"lanes: name {id_} {n} times" for id_, n in places.items() if n > 1)

@@ -111,13 +111,13 @@ local function take(lane)
     lanes.serve(lane, leased.owner, tag, admitted.tokens)
   elseif why == 'no room' and is_parked and is_shared(lane) then
     -- The others in this lane ask other models.
-    redis.call('ZREM', key or LANE_FIRST .. lane.name, id)
+    redis.call('ZREM', key, id)
     redis.call('ZADD', LATER, now + wait / 1000, id)
   elseif why == 'no room' then
     lane.opens = math.min(wait / 1000, LANE_BLIND_MS)
     return false
   else
-    redis.call('ZREM', key or LANE_FIRST .. lane.name, id)
+    redis.call('ZREM', key, id)
     if why == NEWER then redis.call('ZADD', LATER, now + LEASE_MS, id) end
     if why == NOT_IN_BOOK then
       for _, arq_list in pairs(ARQ_QUEUES) do redis.call('ZREM', arq_list, id) end

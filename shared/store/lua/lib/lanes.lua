@@ -2,7 +2,8 @@
 -- by start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queueing", 1996): a tenant's tag is the virtual time
 -- at which its next job starts; the lowest is served, and moves on by the job's cost over the tenant's weight. Virtual
 -- time is the tag of what was served last, so a newcomer starts there, behind nobody's backlog.
--- Priority orders a tenant's own jobs. What is handed back goes first. Nothing here walks over tenants or jobs.
+-- Priority orders a tenant's own jobs, and what was handed back goes before those: before its own tenant's only, or who
+-- is handed back again and again would get every turn. Nothing here walks over tenants or jobs.
 -- Idle jobs stand in lanes of their own, which a claim looks at last: one beside each lane that has some.
 
 local lanes = {}
@@ -20,14 +21,19 @@ end
 -- The lane beside which an idle one is.
 function lanes.beside(name) return string.sub(name, #IDLE_LANE + 1) end
 
+local FRONT = 'front'  -- instead of a priority
+
 local function jobs_of(priority, owner, name) return LANE_JOBS .. priority .. ':' .. owner .. ':' .. name end
 lanes.jobs_of = jobs_of
+
+-- Where those of a tenant wait that were handed back.
+function lanes.front_of(owner, name) return jobs_of(FRONT, owner, name) end
 
 -- A job waits, ready since then; `front`: it was handed back.
 function lanes.put(job, ready, now)
   local name = lanes.of(job)
   if job.front then
-    redis.call('ZADD', LANE_FIRST .. name, job.created_at, job.id)
+    redis.call('ZADD', lanes.front_of(job.owner, name), job.created_at, job.id)
   else
     redis.call('ZADD', jobs_of(job.priority, job.owner, name), ready, job.id)
   end
@@ -44,13 +50,14 @@ end
 function lanes.remove(job)
   local name = lanes.of(job)
   if redis.call('ZREM', jobs_of(job.priority, job.owner, name), job.id) == 0 then
-    redis.call('ZREM', LANE_FIRST .. name, job.id)
+    redis.call('ZREM', lanes.front_of(job.owner, name), job.id)
   end
 end
 
 function lanes.holds(job)
   local name = lanes.of(job)
-  return redis.call('ZSCORE', jobs_of(job.priority, job.owner, name), job.id) or redis.call('ZSCORE', LANE_FIRST .. name, job.id)
+  return redis.call('ZSCORE', jobs_of(job.priority, job.owner, name), job.id)
+    or redis.call('ZSCORE', lanes.front_of(job.owner, name), job.id)
 end
 
 -- A run of a job has ended: its tenant pays for the tokens that it really used instead of the forecast. What comes back
@@ -78,7 +85,7 @@ end
 local function rotate(list)
   if #list < 2 then return list end
   weyl()
-  served = served + 1  -- also where nobody's turn comes, as what was handed back has none
+  served = served + 1
   local first, rotated = math.floor(weyl() * #list), {}
   for i = 1, #list do rotated[i] = list[(first + i - 1) % #list + 1] end
   return rotated
@@ -106,35 +113,37 @@ function lanes.keep_served()
   if served then redis.call('SET', TURN .. LLM, served % 1000000) end
 end
 
--- The next job of a lane and, unless it was handed back, the tenant whose turn it is, its tag and the key of the job;
--- nil if nobody waits.
-function lanes.head(lane)
-  if not lane.has_no_first then
-    local first = redis.call('ZRANGE', LANE_FIRST .. lane.name, 0, 0)[1]
-    if first then return first end
-    lane.has_no_first = true
+-- A tenant's next job and its key; nil if it waits for nothing.
+local function head_of(owner, lane)
+  local key = lanes.front_of(owner, lane.name)
+  local id = redis.call('ZRANGE', key, 0, 0)[1]
+  if id then return id, key end
+  for _, priority in ipairs(lane.is_idle and {IDLE} or next_order()) do
+    key = jobs_of(priority, owner, lane.name)
+    id = redis.call('ZRANGE', key, 0, 0)[1]
+    if id then return id, key end
   end
+end
+
+-- The next job of a lane, the tenant whose turn it is, its tag and the key of the job; nil if nobody waits.
+function lanes.head(lane)
   for _ = 1, STEP do
     local owner, tag = unpack(redis.call('ZRANGE', LANE_TENANTS .. lane.name, 0, 0, 'WITHSCORES'))
     if not owner then
       lane.is_empty = true
       return nil
     end
-    for _, priority in ipairs(lane.is_idle and {IDLE} or next_order()) do
-      local key = jobs_of(priority, owner, lane.name)
-      local id = redis.call('ZRANGE', key, 0, 0)[1]
-      if id then return id, owner, tonumber(tag), key end
-    end
+    local id, key = head_of(owner, lane)
+    if id then return id, owner, tonumber(tag), key end
     redis.call('ZREM', LANE_TENANTS .. lane.name, owner)  -- it waits for nothing
     lane.time = math.max(lane.time or 0, tonumber(tag))
   end
   return nil  -- there may be more behind them: it stays due
 end
 
--- A tenant was served: virtual time is its tag, and the next of its jobs starts later by what this one costs. Without a
--- tag it was not its turn, as its job had been handed back.
+-- A tenant was served: virtual time is its tag, and the next of its jobs starts later by what this one costs.
 function lanes.serve(lane, owner, tag, cost)
-  lane.time = math.max(lane.time or 0, tag or 0)
+  lane.time = math.max(lane.time or 0, tag)
   redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', cost, owner)
 end
 

@@ -32,30 +32,39 @@ local function waiting_in(name)
   local key, sum = LANE_TENANTS .. name, 0
   local owners = redis.call('ZRANGE', key, 0, MOST_COUNTED - 1)
   for _, owner in ipairs(owners) do
+    sum = sum + redis.call('ZCARD', lanes.front_of(owner, name))
     for priority in pairs(TURNS) do sum = sum + redis.call('ZCARD', lanes.jobs_of(priority, owner, name)) end
   end
-  return redis.call('ZCARD', LANE_FIRST .. name) + math.ceil(sum * redis.call('ZCARD', key) / math.max(#owners, 1))
+  return math.ceil(sum * redis.call('ZCARD', key) / math.max(#owners, 1))
 end
 
--- In a lane: those that were handed back, those of its tenant, a fair share of those of others; before an idle job all
--- that are not. nil: it is in none. `most`: so many tenants are looked at.
-function places.in_lane(job, most)
-  local name = lanes.of(job)
-  local before = job.priority == IDLE and waiting_in(lanes.beside(name)) or 0
-  local first = redis.call('ZRANK', LANE_FIRST .. name, job.id)
-  if first then return before + first end
+-- Of a tenant's own jobs in a lane: those that were handed back, then those of its priority, and of others by their
+-- turns. nil: it is in none.
+local function of_tenant(job, name)
+  local front = lanes.front_of(job.owner, name)
+  local rank = redis.call('ZRANK', front, job.id)
+  if rank then return rank end
   local place = redis.call('ZRANK', lanes.jobs_of(job.priority, job.owner, name), job.id)
   if not place then return nil end
-  local own = place
+  local own = redis.call('ZCARD', front) + place
   for priority, turns in pairs(TURNS) do
     if priority ~= job.priority then
       local length = redis.call('ZCARD', lanes.jobs_of(priority, job.owner, name))
       own = own + passing(length, turns, place, TURNS[job.priority])
     end
   end
+  return own
+end
+
+-- In a lane: those of its tenant, and a fair share of those of others; before an idle job all that are not. nil: it is
+-- in none. `most`: so many tenants are looked at.
+function places.in_lane(job, most)
+  local name = lanes.of(job)
+  local before = job.priority == IDLE and waiting_in(lanes.beside(name)) or 0
+  local own = of_tenant(job, name)
+  if not own then return nil end
   local waiting = tonumber(redis.call('HGET', COUNTS .. LLM, QUEUED) or '') or 1
-  local ahead = before + redis.call('ZCARD', LANE_FIRST .. name) + own + of_others(job, name, own, most or MOST_TENANTS)
-  return math.max(0, math.min(ahead, waiting - 1))
+  return math.max(0, math.min(before + own + of_others(job, name, own, most or MOST_TENANTS), waiting - 1))
 end
 
 -- Where a job is in a list of RQ's: looked for by bisection, then one by one nearby; what is not found there is nearly
