@@ -41,6 +41,7 @@ NUMBERS = {
     "LEAST_SHARE": 0.1,
     "MOST_SHARE": 10,
     "MOST_UNCHARGED": 2,  # minutes' limits: what all on its way may use beyond what it was charged
+    "THEIRS_KEPT_US": _us(minutes=2),  # what a provider's headers said of its limits
     "COLD": 3,  # settlements until that mean is trusted
     "CHECK_US": CHECK_US,  # between two looks whether the holder of a reservation lives
     "FIRST_PARK_US": _us(seconds=1),  # where the provider does not say how long; doubled each time

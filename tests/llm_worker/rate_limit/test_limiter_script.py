@@ -223,6 +223,22 @@ def test_what_the_provider_says_is_left_lowers_the_bucket(clocked: Clocked) -> N
     assert clocked.now + answer[1] - came == pytest.approx(29.5 * SECOND, rel=0.05)
 
 
+def test_what_a_provider_said_once_is_forgotten(clocked: Clocked) -> None:
+    limit = scope(rpm=600)
+    clocked.acquire(limit, "told")
+    clocked.settle("told", 1, rpm=(1, 0))  # one a minute, and no word of it ever after
+    came = clocked.now
+    while clocked.acquire(limit, "next", waited=clocked.now - came)[0] == 0:
+        clocked.now += SECOND // 2
+    assert clocked.now - came == pytest.approx(60 * SECOND, abs=SECOND)
+    clocked.settle("next", 1)
+    clocked.now += 61 * SECOND
+    for n in range(100):
+        assert clocked.acquire(limit, f"later{n}") == [1, 0]
+        clocked.settle(f"later{n}", 1)
+        clocked.now += SECOND // 10
+
+
 def test_what_limits_do_is_counted(clocked: Clocked, redis: Client) -> None:
     both = Scope("a|b", "m", Limits(rpm=60, concurrency=5), Limits(tpm=10**7))
     clocked.acquire(both, "one", 100)

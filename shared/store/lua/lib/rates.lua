@@ -138,7 +138,7 @@ function Rate:start(now, ahead)
   local at = self:get('_tat') + self:span(ahead * charge - self.slack)
   if self.is_idle then at = math.max(at, self:get('_idle') + self:span(ahead * charge / IDLE_SHARE - self.slack)) end
   if not self:fits(charge, ahead) then at = math.max(at, limits.now() + LONGEST_LOOK_US) end
-  local theirs = self:get('_theirs_limit')
+  local theirs = self:theirs()
   if theirs > 0 then  -- the provider's own bucket must hold the whole request
     local most = self.is_idle and IDLE_SHARE * theirs or theirs
     at = math.max(at, self:get('_theirs') - (most - math.min(self.n * (ahead + 1), most)) * MINUTE_US / theirs)
@@ -184,11 +184,16 @@ function Rate:learn(used)
   self.level.used.tpm = (self.level.used.tpm or 0) + used
 end
 
--- The provider's own bucket, once its headers have told of it. All that is sent is counted, so that what a header
--- says, which is as old as its request, can be brought up to date.
+-- The limit of the provider's own bucket; 0 unless its headers have told of it lately, as it may not hold any more.
+function Rate:theirs()
+  if limits.now() - self:get('_theirs_seen') > THEIRS_KEPT_US then return 0 end
+  return self:get('_theirs_limit')
+end
+
+-- All that is sent is counted, so that what a header says, which is as old as its request, can be brought up to date.
 function Rate:send(now, n)
   self:set('_sent', self:get('_sent') + n)
-  local theirs = self:get('_theirs_limit')
+  local theirs = self:theirs()
   if theirs > 0 then self:set('_theirs', math.max(self:get('_theirs'), now) + n * MINUTE_US / theirs) end
 end
 
@@ -197,6 +202,7 @@ function Rate:observe(now, at, taken, limit, remaining)
   if at < self:get('_theirs_at') then return end  -- a later request has answered before
   local since = self:get('_sent') - tonumber(taken[2])
   self:set('_theirs_at', at)
+  self:set('_theirs_seen', now)
   self:set('_theirs_limit', limit)
   self:set('_theirs', at + (limit - math.min(remaining, limit) + since) * MINUTE_US / limit)
 end
