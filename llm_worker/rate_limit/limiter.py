@@ -17,7 +17,7 @@ from tandem.llm_worker.rate_limit.tickets import LATE, Tickets
 from tandem.llm_worker.rate_limit.time_limit import standing_still
 from tandem.shared.errors import Snooze
 from tandem.shared.limits.model import RequestTooLarge, Scope, Seen
-from tandem.shared.limits.numbers import BUSY, DOWN, PARKED_REASON, US
+from tandem.shared.limits.numbers import BUSY, DOWN, PARK_LOOK_US, PARKED_REASON, US
 from tandem.shared.runtime.redis_client import AsyncClient
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.limits.operations import Granted, Operation, Parked, TooLarge, Waiting
@@ -26,6 +26,7 @@ log = logging.getLogger("tandem.limiter")
 
 IN_PLACE = timedelta(seconds=1)  # a longer park gives a job back that has asked nothing yet
 PATIENCE = timedelta(hours=1)  # in mid-attempt: giving the job back would throw away what it has
+PARK_LOOK = PARK_LOOK_US * US  # who waits for the end of a park keeps its place in line by coming so often
 CLOSING = 2.0  # seconds for what is not settled when the process ends
 
 
@@ -83,6 +84,8 @@ class Limiter:
 
         """
         if not scope.limited and not self.parks.knows(scope.name):
+            if why:
+                self._leave(scope, ticket)  # the park is over, and its line
             return Grant(None, tokens)
         operation: Operation = {"op": "acquire", "ticket": ticket, "tokens": tokens, "sort": sort}
         operation |= {"waited": waited // US, "why": why, "levels": scope.levels(), "scope": scope.name}
@@ -125,7 +128,7 @@ class Limiter:
 
     def _leave(self, scope: Scope, ticket: str) -> None:
         self._held.discard(ticket)
-        self._batch.post({"op": "leave", "ticket": ticket, "levels": scope.levels()})
+        self._batch.post({"op": "leave", "ticket": ticket, "levels": scope.levels(), "scope": scope.name})
 
     async def park(self, scope: Scope, delay: timedelta | None) -> timedelta:
         """Keep every worker from this provider's model for `delay`; answers how long it is parked now.
@@ -233,7 +236,7 @@ class Limiter:
         try:
             with standing_still():
                 if isinstance(place, Wait) and place.reason == PARKED_REASON:
-                    await self.parks.lifted(scope.name, place.delay)
+                    await self.parks.lifted(scope.name, min(place.delay, PARK_LOOK))
                 else:
                     await asyncio.sleep(place.delay.total_seconds())
         except asyncio.CancelledError:

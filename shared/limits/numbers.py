@@ -11,6 +11,7 @@ def _us(**duration: float) -> int:
 
 CHECK_US = _us(seconds=3)
 IDLE_SHARE = 0.8  # of a limit, and of a worker's places while others wait: what idle jobs may use up
+PARK_LOOK_US = _us(seconds=10)
 # Why something is parked, and news: of a failure that parks nothing yet, and of the end of a park.
 BUSY, DOWN, FAILED_ONCE, FREE = "busy", "down", "failed", "free"
 PARKED_REASON = "parked"
@@ -35,6 +36,8 @@ NUMBERS = {
     "SHORTEST_US": _us(milliseconds=20),  # between two looks of who waits
     "LONGEST_LOOK_US": _us(milliseconds=500),
     "LINE_STALE_US": _us(seconds=2),  # who waits has gone when it has not come for so long
+    "PARK_LOOK_US": PARK_LOOK_US,  # who waits in place for the end of a park shows so often that it does
+    "LINE_KEPT_MS": 60_000,  # after somebody has come to it
     "SLOT_HASTE": 0.8,  # of the mean time to one's turn
     "LEARN": 0.1,  # weight of the newest in a mean
     "SAMPLES": 50,  # settlements that the mean of what reservations use is taken over

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from tandem.shared.limits.model import Limits, Scope
+from tandem.shared.limits.numbers import PARK_LOOK_US
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store.keys import LimitKey
+from tandem.shared.store.limits.operations import lift
 from tests.support.limits.claims import Work, claim, models, store
 from tests.support.limits.limiter_script import SECOND, Clocked, scope
 
@@ -124,6 +126,35 @@ def test_a_line_before_another_limit_holds_nobody_else_up(clocked: Clocked) -> N
     assert clocked.acquire(both, "a")[0] == 1
     assert clocked.acquire(both, "b")[2] == "p:m concurrency"
     assert clocked.acquire(Scope("p", "other", Limits(rpm=6000)), "c")[0] == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(rpm=60), Limits(concurrency=1)], ids=["none", "rate", "slot"])
+def test_who_waits_out_a_park_goes_before_what_has_not_begun(clocked: Clocked, limits: Limits) -> None:
+    """Each claim comes a moment before: to the probe, again and again, and to the first start after the park."""
+    begun, since = Scope("p", "m", limits), clocked.now
+    clocked.park(begun, 30 * SECOND)
+    clocked.call_all(store([Work().job() for _ in range(20)]))
+    for _ in range(3):
+        clocked.now += 10 * SECOND
+        assert clocked.call(claim(10, models(limits))).leases == []
+        answer = clocked.acquire(begun, "begun", waited=clocked.now - since, why="parked")
+    assert answer[0] == 1
+    assert clocked.call(claim(10, models(limits))).leases == []
+    clocked.settle("begun", 1)
+    clocked.now += SECOND
+    assert clocked.call(claim(10, models(limits))).leases != []
+
+
+def test_who_died_in_a_park_holds_the_others_up_for_seconds_only(clocked: Clocked) -> None:
+    one = scope(rpm=600)
+    clocked.park(one, 60 * SECOND)
+    assert clocked.acquire(one, "dead")[2] == "parked"
+    clocked.call_all(store([Work().job() for _ in range(20)]))
+    assert clocked.call(lift(one.name)) is True
+    lifted = clocked.now
+    while not clocked.call(claim(10, models(Limits(rpm=600)))).leases:
+        clocked.now += SECOND // 10
+    assert clocked.now - lifted <= PARK_LOOK_US + GONE + SECOND
 
 
 def test_who_has_gone_does_not_block(clocked: Clocked) -> None:

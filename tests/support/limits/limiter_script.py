@@ -78,7 +78,7 @@ class Clocked:
         self.run(operation)
 
     def leave(self, scope: Scope, name: str) -> None:
-        self.run({"op": "leave", "ticket": f"{name}:1:0", "levels": scope.levels()})
+        self.run({"op": "leave", "ticket": f"{name}:1:0", "levels": scope.levels(), "scope": scope.name})
 
     def park(self, scope: Scope, delay: int | None = None) -> int:
         operation: dict[str, Any] = {"op": "park", "scope": scope.name, "label": scope.label}

@@ -33,6 +33,7 @@ function admittance.of(lane, job)
   local now, binding = limits.now(), nil
   start = start or now
   if start > now then return nil, start - now, true end  -- closed, or enough are trying it: none is granted ahead
+  if lines.length(route.scope) > 0 then return nil, NEAR_US, true end  -- those who waited for its end, having begun
   for _, gate in ipairs(list) do
     if gate.n > gate.limit then  -- its attempt says so, or splits it
       return {scope = route.scope, levels = {}, tokens = tokens, sort = sort}

@@ -1,5 +1,6 @@
 -- Lines: later requests of a job that has begun wait in place, before all new starts, one line for each level that makes
--- them wait, by the time since when they wait. Who has not come for LINE_STALE_US has gone.
+-- them wait, by the time since when they wait; for the end of a park, in that of the model. Who has not come for
+-- LINE_STALE_US, or so long after it was to come, has gone.
 
 local lines = {}
 local pruned = {}
@@ -28,15 +29,18 @@ function lines.ahead(name, ticket, since)
     or redis.call('ZCOUNT', LIMIT_LINE .. name, '-inf', '(' .. whole(since))
 end
 
-function lines.join(name, ticket, since)
+-- `away`: so long it need not come, in us.
+function lines.join(name, ticket, since, away)
   redis.call('ZADD', LIMIT_LINE .. name, 'NX', whole(since), ticket)
-  redis.call('ZADD', LIMIT_WAITERS, limits.now(), ticket)
+  redis.call('ZADD', LIMIT_WAITERS, limits.now() + away, ticket)
+  for _, key in ipairs({LIMIT_LINE .. name, LIMIT_WAITERS}) do redis.call('PEXPIRE', key, LINE_KEPT_MS) end
 end
 
--- It waits for another level alone: it must hold up nobody here.
+-- It waits for something else alone: it must hold up nobody here.
 function lines.step_out(name, ticket) redis.call('ZREM', LIMIT_LINE .. name, ticket) end
 
 function lines.leave(request, ticket)
   if redis.call('ZREM', LIMIT_WAITERS, ticket) == 0 then return end
   for _, spec in ipairs(request.levels) do redis.call('ZREM', LIMIT_LINE .. spec.name, ticket) end
+  if request.scope then redis.call('ZREM', LIMIT_LINE .. request.scope, ticket) end
 end

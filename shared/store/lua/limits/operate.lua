@@ -1,6 +1,6 @@
 -- Does `operations` in their order; answers a list with an answer to each. Each may be repeated when its answer got lost.
 --   acquire  ticket, waited (us), tokens, sort, levels, scope  -> Granted, Waiting or TooLarge
---   leave    ticket, levels: it waits no more                  -> Done
+--   leave    ticket, levels, scope: it waits no more           -> Done
 --   settle   ticket, tokens? (none: nothing was sent), seen?   -> Done
 --   answered scope                                             -> Done
 --   park     scope, label, delay? (us; none: longer each time) -> Parked
@@ -17,13 +17,18 @@ local function tally_wait(op)
 end
 
 local function wait(op, list, starts, start, why)
-  local waits = {}
+  local is_parked = why == PARKED_REASON
+  local longest = is_parked and math.huge or LONGEST_LOOK_US  -- news tell of the end of a park
+  local delay = math.min(math.max(start - NEAR_US / 2 - now, SHORTEST_US), longest)
+  local waits = {[op.scope] = is_parked}
   for i, gate in ipairs(list) do waits[gate.level.name] = waits[gate.level.name] or starts[i] > now end
   for name, here in pairs(waits) do
-    if here then lines.join(name, op.ticket, now - op.waited) else lines.step_out(name, op.ticket) end
+    if here then
+      lines.join(name, op.ticket, now - op.waited, is_parked and math.min(delay, PARK_LOOK_US) or 0)
+    else
+      lines.step_out(name, op.ticket)
+    end
   end
-  local longest = why == PARKED_REASON and math.huge or LONGEST_LOOK_US  -- news tell of the end of a park
-  local delay = math.min(math.max(start - NEAR_US / 2 - now, SHORTEST_US), longest)
   return Waiting{delay = math.ceil(delay), reason = why}
 end
 
