@@ -38,6 +38,7 @@ NUMBERS = {
     "LINE_STALE_US": _us(seconds=2),  # who waits has gone when it has not come for so long
     "PARK_LOOK_US": PARK_LOOK_US,  # who waits in place for the end of a park shows so often that it does
     "LINE_KEPT_MS": 60_000,  # after somebody has come to it
+    "LEVEL_KEPT_MS": 86_400_000,  # after its last request: the settings may not name it any more
     "SLOT_HASTE": 0.8,  # of the mean time to one's turn
     "LEARN": 0.1,  # weight of the newest in a mean
     "SAMPLES": 50,  # settlements that the mean of what reservations use is taken over
@@ -62,5 +63,7 @@ NUMBERS = {
     "IDLE_MEMORY_US": round(_us(minutes=1) * (1 / IDLE_SHARE - 1)),  # what a minute of full use sets idle ones back
     "LANE_BLIND_MS": 1000,  # at most until a lane that can't start anything is looked at again
     "MOST_PAID": 10**6,  # tokens of a run that its tenant pays for in turns, whatever a provider says
+    "AWAY_MS": 10_000,  # until a job that has left its lane for a park is looked at again; longer where many wait:
+    "AWAY_EACH_MS": 10,  # a hundred looks a second at most
     "PLAIN_COST": 300,  # tokens of a job without a forecast
 }

@@ -199,7 +199,7 @@ def disclaim(queue: str, claim: Claim, *, worker: str) -> Call[int]:
     return _disclaim(queue=queue, worker=worker, claim=claim.claim)
 
 
-@script("jobs/disclaim")
+@script("jobs/disclaim", library=CLAIM_LLM)
 def _disclaim(*, queue: str, worker: str, claim: str) -> int: ...
 
 

@@ -15,7 +15,7 @@ from tandem.shared.store import commands, leases, queues
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key, LimitKey
 from tandem.shared.store.leases import Lease
-from tandem.shared.store.limits.operations import operate
+from tandem.shared.store.limits.operations import lift, operate
 from tandem.shared.store.queues import QueueName
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import TTL, get
@@ -122,6 +122,15 @@ def test_a_claim_whose_answer_is_lost_is_asked_again_and_charged_once(clocked: C
         assert lease.granted == "p:m"
     assert float(level(clocked)[b"rpm_tat"]) - clocked.now == pytest.approx(10 * SECOND, rel=0.01)
     assert clocked.client.zcard(LimitKey.LIMIT_HELD + "p") == 1
+
+
+def test_a_claim_that_is_disclaimed_gives_back_what_it_was_charged(clocked: Clocked) -> None:
+    put(clocked, *[WORK] * 20)
+    call = claim(100, models(Limits(rpm=6, concurrency=1)))
+    assert len(clocked.call(call).leases) == 1
+    assert clocked.call(leases.disclaim("llm", call, worker="w")) == 1
+    assert float(level(clocked)[b"rpm_tat"]) <= clocked.now
+    assert clocked.client.zcard(LimitKey.LIMIT_HELD + "p") == 0
 
 
 @pytest.mark.parametrize("limited", [ONE_A_SECOND, SLOT], ids=["rate", "slot"])
@@ -236,6 +245,31 @@ def test_while_a_park_is_near_its_end_nobody_starts(clocked: Clocked) -> None:
     clocked.park(FREE, SECOND)
     clocked.now += SECOND - SECOND // 50
     assert take(clocked, models(Limits(rpm=60_000))) == []
+
+
+def test_the_end_of_a_park_by_hand_brings_back_who_left_a_shared_lane_for_it(clocked: Clocked) -> None:
+    clocked.call_all(store([replace(WORK.job(), lane="1 ~ odd")]))
+    clocked.park(Scope("p", "odd"), 600 * SECOND)
+    assert take(clocked, models(Limits())) == []
+    assert clocked.call(lift("p:odd")) is True
+    lifted = clocked.now
+    while not take(clocked, models(Limits())):
+        clocked.now += SECOND
+    assert clocked.now - lifted <= 11 * SECOND
+
+
+def test_what_no_settings_name_any_more_leaves_no_keys_for_ever(clocked: Clocked) -> None:
+    limited = models(Limits(rpm=60), m=ModelConfig(rpm=6))
+    put(clocked, *[WORK] * 5)
+    take(clocked, limited)
+    clocked.acquire(Scope("p", "m", Limits(rpm=60), Limits(rpm=6)), "later")
+    clocked.now += SECOND
+    take(clocked, limited)
+    take(clocked, limited)
+    for kind in ("level", "line", "waiters", "stalled"):
+        keys = cast("list[bytes]", clocked.client.keys(f"tandem:limit:{kind}*"))
+        assert keys
+        assert all(cast("int", clocked.client.pttl(key)) > 0 for key in keys)
 
 
 def test_a_park_of_one_model_holds_no_other_up(clocked: Clocked) -> None:

@@ -110,9 +110,10 @@ local function take(lane)
     note(leased, admitted)
     lanes.serve(lane, leased.owner, tag, admitted.tokens)
   elseif why == 'no room' and is_parked and is_shared(lane) then
-    -- The others in this lane ask other models.
+    -- The others in this lane ask other models. An admin may end the park before its time.
     redis.call('ZREM', key, id)
-    redis.call('ZADD', LATER, now + wait / 1000, id)
+    local longest = math.max(AWAY_MS, AWAY_EACH_MS * redis.call('ZCARD', LATER))
+    redis.call('ZADD', LATER, now + math.min(wait / 1000, longest), id)
   elseif why == 'no room' then
     lane.opens = math.min(wait / 1000, LANE_BLIND_MS)
     return false

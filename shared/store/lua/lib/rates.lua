@@ -38,7 +38,10 @@ local function level(spec)
 end
 
 -- A lane can't start anything for a level's sake: it is looked at again as soon as that has given something back.
-function limits.stall(l, lane) redis.call('ZADD', LIMIT_STALLED .. l.name, limits.now(), lane) end
+function limits.stall(l, lane)
+  redis.call('ZADD', LIMIT_STALLED .. l.name, limits.now(), lane)
+  redis.call('PEXPIRE', LIMIT_STALLED .. l.name, LINE_KEPT_MS)
+end
 
 function limits.open(l)
   if l.is_open then return end
@@ -58,7 +61,10 @@ function limits.save()
       flat[#flat + 1] = field
       flat[#flat + 1] = string.format('%.3f', l.values[field])
     end
-    if flat[1] then redis.call('HSET', LIMIT_LEVEL .. l.name, unpack(flat)) end
+    if flat[1] then
+      redis.call('HSET', LIMIT_LEVEL .. l.name, unpack(flat))
+      redis.call('PEXPIRE', LIMIT_LEVEL .. l.name, LEVEL_KEPT_MS)
+    end
     for kind, limit in pairs(l.shown or {}) do redis.call('HSET', METRICS, 'limit|' .. name .. '|' .. kind, limit) end
     for kind, n in pairs(l.used) do tally('limit_used|' .. name .. '|' .. kind, n) end
     if l.held then redis.call('HSET', METRICS, 'limit_held|' .. name .. '|concurrency', redis.call('ZCARD', LIMIT_HELD .. l.name)) end
