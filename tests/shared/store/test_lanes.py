@@ -130,15 +130,18 @@ def test_what_was_handed_back_is_the_first_of_its_tenant_and_the_oldest_of_it(cl
 
 
 def test_who_is_handed_back_again_and_again_gets_no_more_turns(clocked: Clocked) -> None:
-    put(clocked, *[Work(owner="eve")] * 60)
-    hand_back(clocked, *take(clocked, 60))
-    put(clocked, *[Work(owner="ann")] * 60)
+    put(clocked, *[Work(owner="bob", tokens=500)] * 60)
+    hand_back(clocked, *(lease for _ in range(3) for lease in take(clocked, 20)))
+    put(clocked, *[Work(owner="cy", tokens=300, used=300)] * 60)
     served: Counter[str] = Counter()
-    for _ in range(30):
+    for _ in range(40):
         [lease] = take(clocked)
         served[lease.owner] += 1
-        hand_back(clocked, lease)
-    assert served["ann"] == pytest.approx(15, abs=1)
+        if lease.owner == "bob":
+            hand_back(clocked, lease)
+        else:
+            clocked.call(succeeded(lease, 300))
+    assert served["cy"] == pytest.approx(20, abs=1)
 
 
 def test_lanes_take_turns(clocked: Clocked) -> None:

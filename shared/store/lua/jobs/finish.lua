@@ -23,7 +23,7 @@ spend('usage_output', 'output_tokens', output_tokens)
 spend('usage_requests', 'requests', requests)
 spend('usage_estimated', 'estimated_tokens', estimated_tokens)
 if job.queue == LLM and (holds or f[2] == token) then  -- or of a run that was cancelled
-  lanes.settle(job, (input_tokens or 0) + (output_tokens or 0))
+  lanes.settle(job, (input_tokens or 0) + (output_tokens or 0), holds and not LEGAL[RUNNING][ending])
 end
 if not holds then
   -- A retry has waited for the end of the run that was cancelled.

@@ -61,10 +61,12 @@ function lanes.holds(job)
 end
 
 -- A run of a job has ended: its tenant pays for the tokens that it really used instead of the forecast. What comes back
--- is no credit: nobody's tag goes behind virtual time.
-function lanes.settle(job, used)
+-- is no credit: nobody's tag goes behind virtual time. `waits_again`: the run was a turn all the same, which costs
+-- something, or who is handed back again and again would have all of them for nothing.
+function lanes.settle(job, used, waits_again)
   local name, cost = lanes.of(job)
   used = math.min(used, MOST_PAID)
+  if waits_again then used = math.max(used, math.min(cost, TURN_COST)) end
   if used == cost then return end
   local key = LANE_TENANTS .. name
   local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', used - cost, job.owner) or nil)
