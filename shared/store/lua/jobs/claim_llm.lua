@@ -8,7 +8,8 @@ for _, undone in ipairs(undo_unanswered_claim(LLM, worker, claim, now)) do
 end
 
 -- Jobs of dead workers first: back to the front of their queue, or fenced off.
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, STEP)) do
+local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, MOVED_A_CLAIM)
+for _, id in ipairs(expired) do
   local job = load_job(id)
   if not job or job.status ~= RUNNING then
     redis.call('ZREM', LEASES, id)
@@ -26,7 +27,7 @@ if redis.call('ZCARD', LIMIT_CHECKS) > 0 then limits.reap() end
 local leases, unknown, first_token = {}, {}, nil
 
 -- Scheduled ones whose time has come go to their lanes.
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', LATER, '-inf', now, 'LIMIT', 0, STEP)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', LATER, '-inf', now, 'LIMIT', 0, MOVED_A_CLAIM)) do
   redis.call('ZREM', LATER, id)
   local job = load_job(id)
   if job and job.status == SCHEDULED then
@@ -154,6 +155,7 @@ if first_token then note_claim(worker, claim, first_token) end
 if #leases < limit then redis.call('DEL', WAKEUP .. LLM) end
 
 local next_due
+if #expired == MOVED_A_CLAIM then next_due = 0 end  -- there may be more
 local function look_at_head(key)
   local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
   local wait = head[2] and math.max(0, tonumber(head[2]) - now)
