@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,10 +73,17 @@ def test_a_worker_that_is_told_to_stop_ends(workers: Pool, network: Proxy, queue
 # --- the connections there are go dead, silently
 
 
+def is_held(workers: Pool, job_id: str) -> bool:
+    """Say whether a worker has said that it runs a job: it has heard of its claim."""
+    connection: Any = workers.book.client
+    running = [connection.hget(key, "running") or b"" for key in connection.scan_iter("tandem:worker:*")]
+    return any(job_id.encode() in ids for ids in running)
+
+
 def start_job(workers: Pool, network: Proxy, queue: str, seconds: float = LONG) -> tuple[Process, str]:
     """Start a worker that runs a job when its connections go dead."""
     worker, job_id = start(workers, network, queue), put(workers, queue, seconds)
-    until(lambda: workers.job(job_id).status is Status.RUNNING, what="the claim")
+    until(lambda: is_held(workers, job_id), what="a renewal of its lease")
     network.strand()
     return worker, job_id
 

@@ -117,21 +117,26 @@ async def test_a_worker_killed_in_the_middle_of_a_stream(valkey: str, book: Book
     ports = [free_port(), free_port()]
     urls = [f"http://127.0.0.1:{port}" for port in ports]
     pieces = [*(chunk(f"{n} ") for n in range(30)), chunk("", finish="stop"), "data: [DONE]\n\n"]
-    slowly = Pieces(*pieces, pause=0.1)
+    broken_off = Pieces(*pieces[:30], pause=0.1, hangs=True)  # until its worker is killed
     async with AsyncExitStack() as stack:
         stub = await stack.enter_async_context(serve_stub())
-        stub.script(slowly)
+        stub.script(broken_off, Pieces(*pieces, pause=0.1))
         client = await stack.enter_async_context(connections())
         for port in ports:
             stack.enter_context(gateway(valkey, tmp_path, port))
         env = {"REDIS_URL": valkey, "OPENAI_BASE_URL": stub.url, "RUN_DIR": str(tmp_path)}
-        first = stack.enter_context(running("tandem.llm_worker", env=env, log=tmp_path / "first.log", says="ready"))
+        # Both are there from the beginning: if nobody calls while one starts, that looks like an outage of Redis.
+        workers = [
+            stack.enter_context(running("tandem.llm_worker", env=env, log=tmp_path / f"{name}.log", says="ready"))
+            for name in ("one", "other")
+        ]
         job = put(book, stream=True)
         watchers = [Watcher(urls, job, restless=restless) for restless in (True, True, False)]
         watching = [asyncio.create_task(watcher.run(client)) for watcher in watchers]
-        await _until(lambda: all([event.kind for event in watcher.seen].count("delta") >= 5 for watcher in watchers))
+        await _until(lambda: all([event.kind for event in watcher.seen].count("delta") >= 3 for watcher in watchers))
+        holder = str(book.client.hget(f"tandem:job:{job}", "worker"))
+        [first] = [worker for worker in workers if f"-{worker.popen.pid}-" in holder]
         first.popen.kill()
-        stack.enter_context(running("tandem.llm_worker", env=env, log=tmp_path / "second.log", says="ready"))
         async with asyncio.timeout(60):
             await asyncio.gather(*watching)
     assert all(whole(watcher.seen) and watcher.seen == watchers[0].seen for watcher in watchers)

@@ -14,7 +14,7 @@ from typing import cast
 import pytest
 
 from tandem.llm_worker.rate_limit.limiter import PATIENCE, Grant, Limiter, Wait
-from tandem.llm_worker.rate_limit.tickets import Tickets
+from tandem.llm_worker.rate_limit.tickets import LATE, Tickets
 from tandem.shared.errors import Snooze
 from tandem.shared.limits.model import Limits, RequestTooLarge, Scope, seen
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
@@ -148,11 +148,15 @@ async def test_a_start_that_a_stopped_process_slept_through_is_not_made_up_for(
     async def granted() -> int:
         return int(await cast("Awaitable[bytes | None]", redis.hget(Key.METRICS, "limit_used|p|rpm")) or 0)
 
+    start = time.monotonic() + 1  # of the second one, at the latest
     waiting = asyncio.create_task(second())
     async with asyncio.timeout(30):
         while await granted() < 2:  # noqa: ASYNC110 - another process's state has no event
             await asyncio.sleep(0.01)
-    time.sleep(3)  # noqa: ASYNC251 - the process is stopped
+    # Answers come in order: it has heard when it starts.
+    await limiter.acquire(Scope("q", "m", Limits(rpm=60)), ticket="3", tokens=0)
+    # The process is stopped: no other code of this loop runs meanwhile.
+    until(lambda: time.monotonic() > start + LATE, what="a time when that start has passed")
     await waiting
     assert await granted() >= 3  # it has asked again
 
@@ -193,13 +197,13 @@ async def test_too_many_tokens_are_refused_with_the_numbers(limiters: Open) -> N
     assert (refused.value.type, refused.value.retryable) == ("request_too_large", False)
 
 
-async def test_it_waits_for_redis(own_valkey: Valkey) -> None:
+async def test_it_waits_for_redis(own_valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None:
     clients = async_client(own_valkey.url), async_client(own_valkey.url, timeout=None)
     limiter = Limiter.open(AsyncBook(clients[0]), clients[1])
     assert isinstance(await limiter.acquire(ONE, ticket="1", tokens=0), Grant)
     own_valkey.kill()
     asking = asyncio.create_task(limiter.acquire(Scope("q", "m", Limits(rpm=60)), ticket="2", tokens=0))
-    await asyncio.sleep(0)
+    await eventually(lambda: "operate waits for Redis" in caplog.text)
     await asyncio.to_thread(own_valkey.start)
     async with asyncio.timeout(20):
         assert isinstance(await asking, Grant)

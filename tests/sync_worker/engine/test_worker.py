@@ -122,13 +122,15 @@ def test_a_task_that_only_newer_workers_know_waits_for_one(toys: Pool, request: 
 
 def test_redis_may_go_and_come_back_while_a_job_runs(own_valkey: Valkey, tmp_path: Path) -> None:
     """And stay away beyond the job's time limit, which is for the work."""
+    limit = 3
     with pool(own_valkey.url, tmp_path) as toys:
         worker = toys.start("default")
-        job_id = toys.enqueue("slow", 1, str(tmp_path), job_timeout=3)
+        job_id = toys.enqueue("slow", 1, str(tmp_path), job_timeout=limit)
         until(lambda: toys.marks("ran"), what="the run")
+        began = time.monotonic()
         own_valkey.kill()
         worker.until_says("finish waits for Redis")
-        time.sleep(4)  # the limit and more
+        until(lambda: time.monotonic() > began + limit + 1, what="the end of its time limit")
         own_valkey.start()
         job = toys.ended(job_id)
         assert (job.status, job.attempt, job.result) == (Status.SUCCEEDED, 1, 1)
