@@ -12,11 +12,12 @@ from tests.chaos.run import run
 pytestmark = pytest.mark.slow
 
 JOBS = 300
-# In 25 s chance may leave these without an occasion, and these alone; long runs ask for their samples.
-RARE = ("what has a delay or run_at begins", "what always fails is tried", "a cancel stops the work", "limited-by-")
+# Chance may leave these without an occasion: others must wait just when a job is handed back, and what always fails
+# must be hit by nothing in all its attempts. Long runs have them.
+RARE = ("sync: handed back", "what always fails is tried")
 
 
-@pytest.mark.timeout(240)  # the load and ten faults take 25 s, what they hit has to recover
+@pytest.mark.timeout(240)  # the load takes 30 s, what it and the faults leave a minute
 def test_nothing_is_lost_or_doubled_whatever_dies(tmp_path: Path) -> None:
     lines: list[str] = []
     plan = make(1, jobs=JOBS, rate=12, every=2.2)

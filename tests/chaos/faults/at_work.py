@@ -9,6 +9,7 @@ from typing import Any
 from tests.chaos.plan.model import GOODBYE, LEAVES_LATE
 
 MARKED = 0.8  # seconds in which a mail that was taken is written down
+KILLED = 0.4  # seconds in which a process is found and killed, before it ends
 
 
 class AtWork:
@@ -50,7 +51,7 @@ class Leaving:
         for entry in self._log.entries():
             if LEAVES_LATE in entry["to"]:
                 self._taken[entry["job"]] = entry["at"]
-        return frozenset(job for job, at in self._taken.items() if MARKED <= time.time() - at <= GOODBYE - MARKED)
+        return frozenset(job for job, at in self._taken.items() if MARKED <= time.time() - at <= GOODBYE - KILLED)
 
 
 class _Growing:

@@ -43,7 +43,7 @@ def within(facts: Facts) -> Iterator[Row]:
                 measured=shown,
                 faults=[f"{shown}, the last one at {over[0] - facts.began:.0f} s"] if over else [],
                 samples=len(asked),
-                least=facts.least(50, 2_000),
+                least=facts.least(40, 2_000),
             )
 
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from tests.chaos.mutants.groups import groups
 from tests.chaos.mutants.mutant import CONTROL, Group, Mutant, Verdict, copy, judge, mutants
 
-RUN = ["--seed", "1", "--jobs", "300", "--rate", "12", "--every", "2.2", "--deadline", "100"]
+RUN = ["--seed", "1", "--jobs", "300", "--rate", "12", "--every", "2.2", "--deadline", "120"]
 AT_ONCE = max(2, os.cpu_count() or 2)  # runs side by side: once their processes are up they wait most of the time
-DEADLINE = 300.0  # seconds for a run with all that is around it
+DEADLINE = 400.0  # seconds for a run with all that is around it
 Run = Callable[[Group], Awaitable[Verdict]]
 
 

@@ -187,14 +187,14 @@ async def test_without_a_control_all_run_again_and_without_a_second_one_nothing_
 # --- a run leaves nothing behind
 
 HANGS = """
-import signal, subprocess, sys, time
+import signal, subprocess, sys
 from pathlib import Path
 signal.signal(signal.SIGTERM, signal.SIG_IGN if {deaf} else lambda *_: sys.exit(child.kill()))
-child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
 Path("pid.new").write_text(str(child.pid))
 Path("pid.new").rename("pid")
 while True:
-    time.sleep(600)
+    signal.pause()
 """
 
 
@@ -223,6 +223,6 @@ def alive(pid: int) -> bool:
 
 async def test_a_run_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     (tmp_path / "tests/chaos").mkdir(parents=True)
-    (tmp_path / "tests/chaos/__main__.py").write_text("import time; time.sleep(600)")
+    (tmp_path / "tests/chaos/__main__.py").write_text("import signal; signal.pause()")
     verdict = await judge(tmp_path, [], seconds=0.1)
     assert (verdict.faults, verdict.output.strip()) == ({}, "stopped after 0.1 s")

@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from tests.chaos.outside import lines
 from tests.chaos.outside.records import Transaction
 from tests.chaos.outside.serving import main
-from tests.chaos.plan.model import GOODBYE, LEAVES_LATE
+from tests.chaos.plan.model import GOODBYE, GREYLISTS, LEAVES_LATE
 
 # Per cent. "cut": closed before the answer, and not taken; "lost": taken, but the answer never arrives.
 ANSWERS = {"250": 91.0, "4xx": 3.0, "5xx": 1.0, "cut": 2.5, "lost": 2.5}
@@ -38,13 +38,13 @@ class MailServer:
         self._chance = random.Random(seed)  # noqa: S311 - the same faults for the same seed
         self._number = 0
         self._late = WeakSet[Session]()  # that have handed over such a mail
+        self._known: set[str] = set()  # jobs that were told to try again
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        answer = self._chance.choices(list(ANSWERS), list(ANSWERS.values()))[0]
-        if LEAVES_LATE in envelope.rcpt_tos:
-            answer = "250"
-            self._late.add(session)
         mail = message_from_bytes(envelope.original_content or b"", policy=default)
+        answer = self._answer(envelope.rcpt_tos, str(mail["X-Tandem-Job"]))
+        if LEAVES_LATE in envelope.rcpt_tos:
+            self._late.add(session)
         self._number += 1
         self._log.write(
             number=self._number,
@@ -59,6 +59,13 @@ class MailServer:
         if answer not in SAID and isinstance(server.transport, asyncio.WriteTransport):
             server.transport.abort()
         return SAID.get(answer, SAID["4xx"])
+
+    def _answer(self, to: list[str], job: str) -> str:
+        drawn = self._chance.choices(list(ANSWERS), list(ANSWERS.values()))[0]
+        if GREYLISTS in to and job not in self._known:
+            self._known.add(job)
+            return "4xx"
+        return "250" if {GREYLISTS, LEAVES_LATE} & set(to) else drawn
 
     async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         if session in self._late:

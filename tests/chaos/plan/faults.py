@@ -24,6 +24,7 @@ PROCESSES = [
     (11, Role.SYNC, Act.STOP, (8, 11)),
     (3, Role.SYNC, Act.STOP, (0.5, 3)),
     (14, Role.HORSE, Act.KILL, (0, 0)),
+    (5, Role.SENDER, Act.KILL, (0, 0)),
     (8, Role.SUPERVISOR, Act.KILL, (0.1, 1)),
     (7, Role.GATEWAY, Act.KILL, (0.1, 1)),
     (4, Role.GATEWAY, Act.RESTART, (0, 0.5)),
@@ -53,12 +54,14 @@ ALWAYS = [
     (Role.HORSE, Act.KILL, 0.0, 1),
     (Role.LLM, Act.STOP, 9.0, 0),
     (Role.GATEWAY, Act.KILL, 0.2, 0),
+    (Role.SENDER, Act.KILL, 0.0, 0),
     (Role.SYNC, Act.KILL, 0.3, 2),
     (Role.LLM, Act.RESTART, 0.0, 2),
     (Role.GATEWAY, Act.RESTART, 0.0, 1),
     (Role.SYNC, Act.RESTART, 0.0, 1),
     (Role.LLM, Act.STOP, 9.0, 1),
     (Role.SUPERVISOR, Act.KILL, 0.3, 2),
+    (Role.SENDER, Act.KILL, 0.0, 0),  # the first one may meet an outage, in which no mail is marked
     (Role.CLOCK, Act.KILL, 0.2, 0),
     (Role.LLM, Act.RESTART, 0.0, 2),
 ]

@@ -6,16 +6,15 @@ from dataclasses import replace
 from functools import partial
 
 from tests.chaos.outside.provider import PARKED
+from tests.chaos.plan.certain import CALM, calm, limited, share, with_certain
 from tests.chaos.plan.faults import faults_of
 from tests.chaos.plan.model import SLOW, Act, Fault, Limit, Plan, Role, Submission
 from tests.chaos.plan.submissions import (
     RPM,
     SHARES,
     TPM,
-    answered,
     journal,
     lasting_mail,
-    later,
     poison,
     rush,
     slow_chat,
@@ -26,17 +25,12 @@ from tests.chaos.plan.submissions import (
 # the faults are over.
 LIMIT, LIMIT_SHORT, SHORT = 0.95, 0.6, 2_000
 TOKENS = 45  # of a request to the model that tokens limit, on average: what the provider says
-POISONS = (3, 2000)  # in the sync pool: at least so many, and one for so many jobs
-LLM_POISONS = (3, 4000)  # likewise, besides those that make suspects
-LONG_SYNC = (3, 1000)  # sync jobs longer than a lease, likewise
-CERTAIN = (2, 200)  # of each kind of wish, likewise
-STREAMED = (6, 200)  # streamed and watched in peace, likewise
-HOPELESS = (2, 400)  # jobs that are always answered 500, likewise: they take long
+STREAMED = (6, 200)  # streamed and watched in peace: at least so many, and one for so many jobs
 OTHERS = (4, 200)  # jobs of another owner, with keys that are used already, likewise
 SOON, COMPANY = 0.4, 6  # seconds after a job that is answered 429 others come for its model, so many
 REPEATED = (6, 200)  # of the first ones: as many are submitted again when all is over, likewise
 LONG_WORK = 6  # slow chats that are under way when an LLM worker is hit
-MAILS = 2  # that are being sent when the process of one is killed
+MAILS = 3  # that are being sent when the process of one is killed
 SUSPECTS = 12  # slow chats beside the poison that makes them suspects
 # Seconds from a poison to the work of its neighbours in processes of their own: two crashes, and a lease after each.
 ISOLATED = 13.0
@@ -46,22 +40,24 @@ SHORT_STOP, LEASE = 3.0, 6.0
 SYNC_ROLES = {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
 # Jobs of the rush, more than can begin at once: each second one is urgent.
 RUSH = {"chat": 240, "journal": 24}
-LATER = 10.0  # seconds that a job waits for its time
-CANCELLED = 4.0  # seconds that a sync job would last that is cancelled after one
 SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")
 
 
 def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
-    """Plan `jobs` submissions, about `rate` a second, and a fault about `every` so many seconds meanwhile."""
+    """Plan `jobs` submissions, about `rate` a second, and a fault about `every` so many seconds meanwhile.
+
+    The last ones come when the faults are over.
+    """
     chance = random.Random(seed)  # noqa: S311 - a plan that anyone can have again
     submissions, at = [], 0.0
-    for number in range(jobs):
+    for number in range(jobs - CALM):
         at += chance.expovariate(rate)
         submissions.append(submission(chance, seed, number, at))
     faults = faults_of(random.Random(seed), at, every)  # noqa: S311 - whatever is submitted meanwhile
     submissions = _with_work_to_hit(submissions, faults)
-    submissions = _with_company(_with_streams(_with_certain(chance, submissions)))
+    submissions = _with_company(_with_streams(with_certain(chance, submissions)))
     submissions = _with_keys_used_again(chance, submissions)
+    submissions += calm(seed, jobs - CALM, max(fault.at + fault.seconds for fault in faults))
     passed = LIMIT if jobs >= SHORT else LIMIT_SHORT
     by_requests, by_tokens = (round(passed * _demand(rate, kind)) for kind in ("chat rpm", "chat tpm"))
     limits = {RPM: Limit(rpm=by_requests), TPM: Limit(rpm=2 * by_tokens, tpm=TOKENS * by_tokens)}
@@ -76,41 +72,6 @@ def _rush(seed: int, jobs: int) -> list[Submission]:
 def _demand(rate: float, kind: str) -> float:
     """Give the requests a minute that are asked for."""
     return 60 * rate * SHARES[kind] / sum(SHARES.values())
-
-
-def _with_certain(chance: random.Random, submissions: list[Submission]) -> list[Submission]:
-    """Have some of all that a short run would have by chance only: poison, long sync jobs, each kind of wish."""
-    changes: list[tuple[tuple[int, int], Callable[[Submission], Submission]]] = [
-        (LLM_POISONS, lambda job: poison(job, "async")),
-        (POISONS, lambda job: poison(job, "sync")),
-        (LONG_SYNC, journal),
-        (CERTAIN, lambda job: replace(slow_chat(job), cancel=1.0, begun=True, retry=True)),
-        (CERTAIN, partial(answered, wish="first limited")),
-        (CERTAIN, lambda job: replace(journal(job, CANCELLED), cancel=1.0, begun=True)),
-        *((CERTAIN, partial(_late, by=by)) for by in ("delay", "run_at") for _ in range(2)),
-        (CERTAIN, lambda job: replace(job, query={"delay": "20"}, cancel=0.5, retry=False)),  # while it waits
-        (CERTAIN, lambda job: replace(slow_chat(job), watch=True, query={"stream": "true"})),
-        (CERTAIN, lambda job: replace(slow_chat(job), query={"expires_in": "30"})),  # begun in time
-        (
-            CERTAIN,
-            lambda job: replace(job, query={"delay": "3", "expires_in": "1"}, cancel=None, follow=True, retry=True),
-        ),
-        (CERTAIN, partial(answered, wish="first limited")),
-        (CERTAIN, partial(answered, wish="first error")),
-        (HOPELESS, partial(answered, wish="always error")),
-    ]
-    jobs = len(submissions)
-    counts = [_share(jobs, often) for often, _ in changes]
-    free = [i for i in range(jobs // 10, jobs * 7 // 10) if "priority" not in submissions[i].query]
-    places = sorted(
-        chance.sample(free, sum(counts))
-    )  # taken from the end: poison comes last, and hits others' hits least
-    changed = list(submissions)
-    for count, (_, change) in zip(counts, changes, strict=True):
-        for _ in range(count):
-            place = places.pop()
-            changed[place] = change(changed[place])
-    return changed
 
 
 def _with_company(submissions: list[Submission]) -> list[Submission]:
@@ -132,35 +93,22 @@ def _ordinary(job: Submission) -> bool:
     return job.body == plain and not (job.query or job.watch or job.cancel or job.late)
 
 
-def _share(jobs: int, often: tuple[int, int]) -> int:
-    """Give how many of the jobs: at least so many, and one for so many."""
-    least, share = often
-    return max(least, jobs // share)
-
-
 def _with_keys_used_again(chance: random.Random, submissions: list[Submission]) -> list[Submission]:
     """Have another owner use keys of jobs just before, and some of the first jobs be submitted again at the end."""
     changed, jobs = list(submissions), len(submissions)
     plain = [
         place for place in range(1, jobs) if "cleanup" not in {submissions[place - 1].task, submissions[place].task}
     ]
-    for place in chance.sample(plain, _share(jobs, OTHERS)):
+    for place in chance.sample(plain, share(jobs, OTHERS)):
         changed[place] = replace(changed[place], owner="bob", key=changed[place - 1].marker)
-    for place in chance.sample(range(jobs // 7), _share(jobs, REPEATED)):
+    for place in chance.sample(range(jobs // 7), share(jobs, REPEATED)):
         changed[place] = replace(changed[place], late=True)
     return changed
 
 
-def _late(job: Submission, *, by: str) -> Submission:
-    """Make a chat that begins later."""
-    body = {"messages": [{"role": "user", "content": job.marker}]}
-    return Submission(job.at, job.marker, "chat", body, later(job.at, LATER, by=by))
-
-
 def _with_streams(submissions: list[Submission]) -> list[Submission]:
     """Stream the last ones that wait for a limit: mostly until all faults are over, so that nothing breaks them."""
-    least, share = STREAMED
-    changed, count = list(submissions), max(least, len(submissions) // share)
+    changed, count = list(submissions), share(len(submissions), STREAMED)
     waiting = [i for i, job in enumerate(submissions) if job.body.get("model") == RPM and "priority" not in job.query]
     for place in waiting[-count:]:
         was = submissions[place]
@@ -177,7 +125,7 @@ def _with_work_to_hit(submissions: list[Submission], faults: list[Fault]) -> lis
     changed = list(submissions)
     for fault in faults:
         if fault.role is Role.ISOLATION:
-            near = _before(changed, fault.at - ISOLATED)[: SUSPECTS + 1]
+            near = sorted(_before(changed, fault.at - ISOLATED)[: SUSPECTS + 1])
             for place in near[:-1]:
                 changed[place] = slow_chat(changed[place])
             for place in near[-1:]:
@@ -200,9 +148,10 @@ def _work(fault: Fault) -> tuple[int, Callable[[Submission], Submission]]:
 
 
 def _before(submissions: list[Submission], moment: float) -> list[int]:
-    """Give the places of what is submitted just before, and has no part in something else."""
+    """Give the places of what is submitted just before, and has no part in something else; last what a limit keeps."""
     near = [i for i, job in enumerate(submissions) if moment - 1.5 < job.at < moment - 0.3]
-    return [i for i in near if "priority" not in submissions[i].query]
+    near = [i for i in near if "priority" not in submissions[i].query]
+    return sorted(near, key=lambda i: limited(submissions[i]))
 
 
 def _lasts(fault: Fault) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 SLOW = 8.0  # seconds that a slow answer takes, and a long sync job: longer than a lease
 
+GREYLISTS = "greylists@example.com"  # who sends to this address is told to try again, the first time
 LEAVES_LATE = "late@example.com"  # who sends to this address is answered late when it says goodbye
 GOODBYE = 2.5  # seconds; a sender waits three
 

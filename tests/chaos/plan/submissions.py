@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from tests.chaos.plan.model import LEAVES_LATE, SLOW, Submission
+from tests.chaos.plan.model import GREYLISTS, LEAVES_LATE, SLOW, Submission
 
 RPM, TPM = "limited-by-requests", "limited-by-tokens"  # models
 SHORT = 0.2  # seconds of a journal task in the rush
@@ -112,6 +112,12 @@ def answered(was: Submission, wish: str) -> Submission:
 def lasting_mail(was: Submission) -> Submission:
     """Make a mail job that goes on for a while when its mail is taken, at once."""
     body = {**body_of("email", was.marker), "to": [LEAVES_LATE]}
+    return Submission(was.at, was.marker, "email", body, {"priority": "high"}, follow=True)
+
+
+def greylisted(was: Submission) -> Submission:
+    """Make a mail job whose mail is refused for now, the first time."""
+    body = {**body_of("email", was.marker), "to": [GREYLISTS]}
     return Submission(was.at, was.marker, "email", body, {"priority": "high"}, follow=True)
 
 

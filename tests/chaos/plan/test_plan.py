@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.judge.recovery import CAUSES
 from tests.chaos.outside.provider import PARKED
 from tests.chaos.plan.make import ISOLATED, make
-from tests.chaos.plan.model import SLOW, Act, Plan, Role
+from tests.chaos.plan.model import GREYLISTS, LEAVES_LATE, SLOW, Act, Plan, Role
 
 SPARE = 1.25  # of the hits, some tell nothing
 LEASE = 6.0
@@ -44,11 +44,34 @@ def test_a_stopped_sync_worker_has_work_for_longer_than_a_lease(plan: Plan) -> N
     assert all(any(stop - 1.5 < at < stop for at in long) for stop in stops)
 
 
+def test_a_mail_is_being_sent_when_the_process_of_one_is_killed(plan: Plan) -> None:
+    kills = [fault.at for fault in plan.faults if fault.role is Role.SENDER]
+    late = [job.at for job in plan.submissions if job.body.get("to") == [LEAVES_LATE]]
+    assert len(kills) >= 3
+    assert all(any(kill - 1.5 < at < kill for at in late) for kill in kills)
+
+
+def test_each_wish_comes_once_more_when_the_faults_are_over() -> None:
+    plan = make(1, jobs=300, rate=12, every=2.2)
+    over = max(fault.at + fault.seconds for fault in plan.faults)
+    calm = [job for job in plan.submissions if job.at > over]
+    kinds = {
+        "run_at": [job for job in calm if "run_at" in job.query and "webhook_url" in job.query],
+        "delay": [job for job in calm if "delay" in job.query and "webhook_url" in job.query],
+        "cancelled at work": [job for job in calm if job.begun and job.task == "chat"],
+        "cancelled sync work": [job for job in calm if job.begun and job.task == "journal"],
+        "cancelled while it waits": [job for job in calm if job.cancel and not job.begun],
+        "hopeless": [job for job in calm if job.fails],
+        "greylisted": [job for job in calm if job.body.get("to") == [GREYLISTS]],
+    }
+    assert {kind: len(found) for kind, found in kinds.items() if len(found) < 2} == {}
+
+
 @pytest.mark.parametrize("jobs", [300, 20_000])
 def test_each_wish_is_there_however_short_the_run(jobs: int) -> None:
     plan = make(1, jobs=jobs, rate=12 if jobs == 300 else 45, every=3)
     least = 2 if jobs == 300 else 20
-    of_others = [job for job in plan.submissions if job.owner == "bob"]
+    of_others = [job for job in plan.submissions if job.owner == "bob" and job.key]
     keys = {job.marker for job in plan.submissions}
     assert all(job.key in keys for job in of_others)
     kinds = {
@@ -59,6 +82,7 @@ def test_each_wish_is_there_however_short_the_run(jobs: int) -> None:
         "cancelled at work": [job for job in plan.submissions if job.begun and job.task == "journal"],
         "hopeless": [job for job in plan.submissions if job.fails],
         "429 first": [job for job in plan.submissions if "first limited" in str(job.body)],
+        "greylisted": [job for job in plan.submissions if job.body.get("to") == [GREYLISTS]],
         "500 first": [job for job in plan.submissions if "first error" in str(job.body)],
     }
     assert {kind: len(found) for kind, found in kinds.items() if len(found) < least} == {}
