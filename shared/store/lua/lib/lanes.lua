@@ -129,7 +129,7 @@ end
 
 -- The next job of a lane, the tenant whose turn it is, its tag and the key of the job; nil if nobody waits.
 function lanes.head(lane)
-  for _ = 1, STEP do
+  for _ = 1, MOVED_A_CLAIM do
     local owner, tag = unpack(redis.call('ZRANGE', LANE_TENANTS .. lane.name, 0, 0, 'WITHSCORES'))
     if not owner then
       lane.is_empty = true
