@@ -32,7 +32,7 @@ DANGERS: list[tuple[tuple[int, int], Change]] = [
     ((3, 1000), journal),  # longer than a lease
 ]
 WISHES: list[tuple[tuple[int, int], Change]] = [
-    (SOME, lambda job: replace(slow_chat(job), cancel=1.0, begun=True, retry=True)),
+    (SOME, lambda job: replace(slow_chat(job), cancel=3.0, begun=True, retry=True)),
     (SOME, partial(answered, wish="first limited")),
     (SOME, lambda job: replace(journal(job, CANCELLED), cancel=1.0, begun=True)),
     (SOME, partial(_late, by="delay")),
