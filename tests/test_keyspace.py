@@ -60,8 +60,8 @@ def busy(book: Book) -> Any:
     return book.client
 
 
-def waiting(client: Any, queue: str) -> bytes:
-    found: bytes = client.lindex(queue, 0)
+def waiting(client: Any) -> bytes:
+    found: bytes = client.zrange("tandem:waiting:sync", 0, 0)[0]
     return found
 
 
@@ -77,9 +77,11 @@ BREAKS: dict[str, tuple[Callable[[Any], object], str]] = {
     "events of nobody": (lambda c: c.xadd("tandem:events:x", {"a": "b"}), "tandem:events:x: its job has no record"),
     "a hash of nobody": (lambda c: c.hset("rq:job:x", "a", "b"), "rq:job:x: its job has no record, and no queue"),
     "a mortal queue": (lambda c: c.expire("arq:queue", 99), "arq:queue: has a time to live"),
-    "a mortal job": (lambda c: c.expire(b"rq:job:" + waiting(c, "rq:queue:sync"), 99), "but its job is queued"),
-    "a lost entry": (lambda c: c.lpop("rq:queue:sync"), "rq:queue:sync: does not name"),
-    "a double entry": (lambda c: c.rpush("rq:queue:sync", waiting(c, "rq:queue:sync")), "2 times"),
+    "a mortal job": (lambda c: c.expire(b"rq:job:" + waiting(c), 99), "but its job is queued"),
+    "a lost entry": (lambda c: c.zpopmin("tandem:waiting:sync"), "tandem:waiting:sync: does not name"),
+    "a lost place": (lambda c: c.zpopmin("tandem:lane:jobs:normal:ann:~sync"), "the sync lane: does not name"),
+    "a double place": (lambda c: c.zadd("tandem:lane:jobs:front:ann:~sync", {waiting(c): 1}), "2 times"),
+    "an entry of RQ's": (lambda c: c.rpush("rq:queue:sync", waiting(c)), "rq:queue:sync: names"),
     "a dead lease": (lambda c: c.zadd("tandem:leases:llm", {"x": 1}), "leases:llm: names x"),
     "a lost lease": (lambda c: c.delete("rq:wip:sync"), "rq:wip:sync: does not name"),
     "a lost id": (lambda c: c.delete("arq:queue"), "arq:queue: does not name"),

@@ -62,10 +62,11 @@ NUMBERS = {
     "IDLE_LANE": "~idle ",  # before a lane's name: where its idle jobs wait
     "IDLE_SHARE": IDLE_SHARE,
     "IDLE_MEMORY_US": round(_us(minutes=1) * (1 / IDLE_SHARE - 1)),  # what a minute of full use sets idle ones back
+    "SYNC_LANE": "~sync",  # of the whole forking pool
     "LANE_BLIND_MS": 1000,  # at most until a lane that can't start anything is looked at again
-    "MOST_PAID": 10**6,  # tokens of a run that its tenant pays for in turns, whatever a provider says
+    "MOST_PAID": 10**6,  # tokens of a run that its tenant pays for in turns, whatever a provider says; or ms
     "AWAY_MS": 10_000,  # until a job that has left its lane for a park is looked at again; longer where many wait:
     "AWAY_EACH_MS": 10,  # a hundred looks a second at most
-    "TURN_COST": 300,  # tokens that a run costs at least that did not end its job, if it was forecast to cost so many
+    "TURN_COST": 300,  # tokens, or ms, that a run costs at least that did not end its job, if it was forecast to cost so many
     "PLAIN_COST": 300,  # tokens of a job without a forecast
 }

@@ -38,6 +38,8 @@ class Key(StrEnum):
     LANE_JOBS = "tandem:lane:jobs:"
     LANE_TENANTS = "tandem:lane:tenants:"
     LANE_TIME = "tandem:lane:time"
+    WAITING_IN = "tandem:waiting:"  # of the forking pool, by queue: the dashboard's list
+    DURATIONS = "tandem:durations"
     ORIGINS = "tandem:origins"
     SENT = "tandem:sent:"
     LOCK = "tandem:lock:"

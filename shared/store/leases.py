@@ -13,7 +13,7 @@ from uuid import uuid4
 from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import CLAIM, CLAIM_LLM, LEASE, RECORDS, Call, Ending, script
+from tandem.shared.store.scripts import CLAIM_LLM, LEASE, RECORDS, SETTLING, Call, Ending, script
 from tandem.shared.store.signature import Answer, Foreign
 
 HOST = socket.gethostname()
@@ -134,13 +134,7 @@ NO_MODELS: Mapping[str, Any] = {"known": {}, "provider": "", "levels": []}
 
 
 def claim_llm(
-    *,
-    worker: str,
-    limit: int,
-    ttl: timedelta,
-    suspects: int = 0,
-    idle: int = 0,
-    models: Mapping[str, Any] = NO_MODELS,
+    *, worker: str, limit: int, ttl: timedelta, suspects: int = 0, idle: int = 0, models: Mapping[str, Any] = NO_MODELS
 ) -> Claim:
     """Claim up to `limit` jobs of the asyncio pool that may start now; `suspects` of them may be suspects.
 
@@ -151,14 +145,7 @@ def claim_llm(
     """
     claim = uuid4().hex
     call = _claim_llm(
-        worker=worker,
-        lease=LEASE,
-        ttl=ttl,
-        limit=limit,
-        suspects=suspects,
-        idle=idle,
-        claim=claim,
-        models=dict(models),
+        worker=worker, lease=LEASE, ttl=ttl, limit=limit, suspects=suspects, idle=idle, claim=claim, models=dict(models)
     )
     return _named(call, claim)
 
@@ -186,7 +173,7 @@ def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Cl
     return _named(_claim_sync(worker=worker, lease=LEASE, ttl=ttl, claim=claim, origins=queues), claim)
 
 
-@script("jobs/claim_sync", library=CLAIM)
+@script("jobs/claim_sync", library=SETTLING)
 def _claim_sync(*, worker: str, lease: timedelta, ttl: timedelta, claim: str, origins: Sequence[str]) -> Claimed: ...
 
 
@@ -278,7 +265,7 @@ def _end(
     )
 
 
-@script("jobs/finish")
+@script("jobs/finish", library=SETTLING)
 def _finish(
     *,
     id: str,

@@ -54,6 +54,9 @@ LONGEST_DELAY = timedelta(days=366)  # of an attempt; plain RQ may ask for a yea
 # What few jobs are, or are for long: these have an index each. Queued and succeeded ones are found in that of all jobs.
 RARE = frozenset(Status) - {Status.QUEUED, Status.SUCCEEDED}
 STEP = 200  # entries that a duty of the clock, or of another round, handles at most: it must block nobody
+ADOPTED_AT_ONCE = 5  # jobs of a queue of plain RQ
+PLAIN_RQ = "external "  # and the queue: who takes turns for it
+UNKNOWN_DURATION = timedelta(seconds=1)  # of a run of a sync task, until one has ended
 SEARCH_TIME = timedelta(milliseconds=5)  # of searches through long lists in one call
 # Of the histograms in /metrics, in ms.
 BOUNDS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000)
@@ -96,6 +99,9 @@ CONSTANTS = {
     "MOST_USAGE": MOST_USAGE,
     "LONGEST_DELAY_MS": LONGEST_DELAY,
     "STEP": STEP,
+    "ADOPTED_AT_ONCE": ADOPTED_AT_ONCE,
+    "PLAIN_RQ": PLAIN_RQ,
+    "UNKNOWN_DURATION_MS": UNKNOWN_DURATION,
     "SEARCH_SECONDS": SEARCH_TIME.total_seconds(),
     "BOUNDS": BOUNDS,
     **NUMBERS,
@@ -105,7 +111,7 @@ RECORDS = ("time", "records", "events")
 ENGINES = (*RECORDS, "lanes", "arq", "rq", "engines")
 DELIVERING = (*RECORDS, "webhooks")
 TRANSITION = (*ENGINES, "webhooks", "transitions")
-CLAIM = (*TRANSITION, "priorities")
+SETTLING = (*TRANSITION, "durations")  # what sync runs take
 LIMITS = (*RECORDS, "rates", "parks", "lines", "reservations")
 LANE_LIMITS = ("rates", "parks", "lines", "reservations", "admittance")
 CLAIM_LLM = (*TRANSITION, *LANE_LIMITS)

@@ -8,14 +8,31 @@ from typing import cast
 from redis.exceptions import RedisError, ResponseError
 
 from tandem.shared.config.settings import Settings
+from tandem.shared.errors import StoreUnavailable
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key, RqKey
-from tandem.shared.store.leases import Unknown
+from tandem.shared.store.leases import Claimed, Unknown
 from tandem.shared.tasks.spec import Priority, Queue
 from tandem.sync_worker.compat_rq.jobs import Refused, RqCall, rq_result
 
 log = logging.getLogger("tandem.sync_worker")
+
+
+def adopt_all(book: Book, settings: Settings, claimed: Claimed) -> None:
+    """Adopt or refuse what a claim found beside its lease.
+
+    Raises:
+        StoreUnavailable: there is no lease. One that is there is run; the clock sees to the rest.
+
+    """
+    try:
+        for entry in claimed.unknown:
+            adopt(book, settings, entry)
+    except StoreUnavailable as error:
+        if not claimed.leases:
+            raise
+        log.warning("jobs of plain RQ are left to the clock: %s", error)
 
 
 def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:

@@ -103,10 +103,32 @@ class ShownJob(Job):
 
 
 class ShownQueue(Queue):
-    """A queue of RQ's whose jobs are ShownJobs; without a name, the queue that this platform uses most."""
+    """A queue of RQ's whose jobs are ShownJobs; without a name, the queue that this platform uses most.
+
+    The job book's own index says which jobs wait there. Behind them stands what RQ's list has beside: jobs of plain RQ
+    that nobody has taken in yet.
+    """
 
     def __init__(self, name: str = DEFAULT_QUEUE, connection: Any = None, **_options: Any) -> None:
         super().__init__(name, connection=connection, job_class=ShownJob, serializer=JSONSerializer)
+
+    @property
+    def count(self) -> int:
+        return self._waiting + super().count
+
+    @property
+    def _waiting(self) -> int:
+        waiting: Any = self.connection.zcard(Key.WAITING_IN + self.name)
+        return int(waiting)
+
+    def get_job_ids(self, offset: int = 0, length: int = -1) -> list[str]:
+        if length == 0:
+            return []
+        last = offset + length - 1 if length > 0 else -1
+        ids: Any = self.connection.zrange(Key.WAITING_IN + self.name, offset, last)
+        left = length - len(ids) if length > 0 else -1
+        own = [job_id.decode(errors="replace") for job_id in ids]
+        return [*own, *super().get_job_ids(max(0, offset - self._waiting), left)]
 
     def fetch_job(self, job_id: str) -> Job | None:
         try:

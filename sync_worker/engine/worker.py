@@ -34,7 +34,7 @@ from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import RQ_NAMES, Key
 from tandem.shared.store.leases import Claim, Claimed, Lease
 from tandem.shared.tasks.spec import RetryPolicy
-from tandem.sync_worker.compat_rq.adopt import adopt
+from tandem.sync_worker.compat_rq.adopt import adopt_all
 from tandem.sync_worker.engine.attempt import attempt, over_memory
 from tandem.sync_worker.engine.horse import Horse
 from tandem.sync_worker.engine.lease_end import LeaseEnd
@@ -126,8 +126,7 @@ class SyncWorker(RqWorker):
     def _claim(self) -> Lease | None:
         while True:
             claimed = self._claim_once()
-            for entry in claimed.unknown:
-                adopt(self.book, self.settings, entry)
+            adopt_all(self.book, self.settings, claimed)
             if claimed.leases or not claimed.unknown:
                 return claimed.leases[0] if claimed.leases else None
 

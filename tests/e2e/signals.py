@@ -123,7 +123,7 @@ def run(url: str, folder: Path, *, terms: int, kills: int, seed: int = 1) -> tup
 
 def _submit(book: Book, tally: Tally, chance: random.Random) -> None:
     connection: Any = book.client
-    waiting = sum(connection.llen(f"rq:queue:{name}") for name in RQ_NAMES.values())
+    waiting = sum(connection.zcard(f"tandem:waiting:{name}") for name in RQ_NAMES.values())
     for _ in range(WAITING - waiting):
         options = Options(priority=chance.choice(PRIORITIES))
         job = submission(SPEC, PAYLOAD, owner="ann", request_id="r", options=options)

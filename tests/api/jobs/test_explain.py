@@ -245,11 +245,12 @@ for i = first, last do
   redis.call('ZADD', 'tandem:lane:jobs:normal:' .. owner .. ':' .. lane, i, id)
   redis.call('ZADD', 'tandem:lane:tenants:' .. lane, i % 10000, owner)
   redis.call('HINCRBY', 'tandem:share:llm', owner, 1)
-  redis.call('RPUSH', 'rq:queue:sync', id)
+  redis.call('ZADD', 'tandem:lane:jobs:normal:flood:~sync', 1000 + i, id)
   redis.call('HSET', 'tandem:job:' .. id, 'ready_at', 1000 + i, 'status', 'queued', 'queue', 'sync', 'task', 'email',
-    'owner', owner, 'priority', 'normal', 'attempt', 0, 'created_at', i)
+    'owner', 'flood', 'priority', 'normal', 'attempt', 0, 'created_at', i)
 end
 redis.call('HSET', 'tandem:queue:llm', 'queued', last)
+redis.call('HSET', 'tandem:queue:sync', 'queued', last)
 """
 
 

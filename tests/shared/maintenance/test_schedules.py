@@ -147,7 +147,8 @@ def test_what_no_list_leads_to_is_put_back(book: Book, tmp_path: Path, queue: st
         "arq:queue",
         "arq:queue:high",
         "tandem:leases:llm",
-        "rq:queue:sync",
+        "tandem:waiting:sync",
+        "tandem:lane:jobs:normal:ann:~sync",
         "rq:wip:sync-high",
         "rq:scheduled:sync",
     )

@@ -137,7 +137,7 @@ class Life(RuleBasedStateMachine):
             places = []
             for name in RQ_NAMES.values():
                 places += [member.split(b":")[0] for member in connection.zrange(f"rq:wip:{name}", 0, -1)]
-                places += connection.lrange(f"rq:queue:{name}", 0, -1)
+                places += connection.zrange(f"tandem:waiting:{name}", 0, -1)
                 places += connection.zrange(f"rq:scheduled:{name}", 0, -1)
         assert connection.zcard("tandem:failed:" + self.queue) == sum(
             get(self.book, job_id).status is Status.FAILED for job_id in self.last

@@ -39,6 +39,7 @@ from tests.support.jobs import (
     succeed,
     tick,
 )
+from tests.support.keyspace.problems import assert_keyspace
 
 ANN = ApiKey("ann", Role.USER, "a-key-0123456789")
 BOB = ApiKey("bob", Role.USER, "b-key-0123456789")
@@ -200,29 +201,15 @@ def test_a_job_that_was_handed_back_began_in_time(book: Book, queue: str) -> Non
     assert [again.id for again in claim(book, queue)] == [job_id]
 
 
-def test_expired_jobs_are_not_searched_for_in_the_list_they_came_from(book: Book) -> None:
-    """Else a hundred thousand of them block Redis for minutes."""
-    for _ in range(5):
-        book.client.hset(f"tandem:job:{put(book, 'email', expires_in=timedelta(hours=1))}", "expires_at", "1")
-    searched = calls_of(book, "lrem")
-    assert claim(book, "sync") == []
-    assert calls_of(book, "lrem") == searched
-
-
-def calls_of(book: Book, command: str) -> int:
-    """How often the server has run a command."""
-    stats: Any = book.client.info("commandstats")
-    return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
-
-
-def test_cancelled_jobs_leave_their_list_from_either_end(book: Book) -> None:
+def test_cancelled_jobs_leave_their_queue(book: Book) -> None:
     ids = [put(book, "email") for _ in range(20)]
     for n, job_id in enumerate(ids):
         book.client.hset(f"tandem:job:{job_id}", "ready_at", str(n + 1))
     for n in (0, 9, 10, 11, 19):
         assert book.run(commands.cancel(ids[n], ttl=TTL)) is Status.QUEUED
     left = [job_id for n, job_id in enumerate(ids) if n not in {0, 9, 10, 11, 19}]
-    assert [entry.decode() for entry in book.client.lrange("rq:queue:sync", 0, -1)] == left  # type: ignore[union-attr]
+    assert [entry.decode() for entry in book.client.zrange("tandem:waiting:sync", 0, -1)] == left  # type: ignore[union-attr]
+    assert_keyspace(book.client)
 
 
 def test_the_dead_are_trimmed_behind_old_jobs_that_live_on(book: Book) -> None:

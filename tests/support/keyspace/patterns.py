@@ -90,6 +90,8 @@ PATTERNS = [
     Pattern("tandem:lane:jobs:<name>", "zset"),
     Pattern("tandem:lane:tenants:<lane>", "zset"),
     Pattern("tandem:lane:time", "hash"),
+    Pattern("tandem:waiting:<name>", "zset"),
+    Pattern("tandem:durations", "hash"),
     Pattern("tandem:limit:level:<name>", "hash", Life.TTL),
     Pattern("tandem:limit:slots:<name>", "zset"),
     Pattern("tandem:limit:line:<name>", "zset", Life.TTL),

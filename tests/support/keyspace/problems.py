@@ -18,6 +18,7 @@ ARQ_QUEUES = {
     "idle": "arq:queue:idle",
 }
 RQ_QUEUES = {"high": "sync-high", "normal": "sync", "low": "sync-low", "idle": "sync-idle"}
+SYNC_LANE = "~sync"
 RQ_REGISTRIES = ("finished", "failed", "canceled")
 WAITING = ("queued", "scheduled")
 RARE = ("scheduled", "running", "failed", "cancelled", "expired")
@@ -204,20 +205,31 @@ def _unfinished(space: Space) -> Iterator[str]:
         shown = own - {id_ for id_ in space.of("llm", "running") if space.records[id_].get("native") != "arq"}
         yield from _compare(key, set(space.scores(key)) - foreign, shown)
     yield from _lanes(space)
-    names = {name.split(":")[2] for kind in ("queue", "scheduled", "wip") for name in space.named(f"rq:{kind}:")}
+    names = {
+        name.split(":")[2]
+        for prefix in ("rq:queue:", "rq:scheduled:", "rq:wip:", "tandem:waiting:")
+        for name in space.named(prefix)
+    }
     for name in sorted(names | set(RQ_QUEUES.values())):
         own = {id_ for id_ in space.of("sync", *WAITING, "running") if _rq_queue(space.records[id_]) == name}
         queued, waits = space.items(f"rq:queue:{name}"), space.scores(f"rq:scheduled:{name}")
         running = [member.rpartition(":")[0] for member in space.scores(f"rq:wip:{name}")]
         yield from (f"rq:queue:{name}: names {id_} {n} times" for id_, n in Counter(queued).items() if n > 1)
-        yield from _compare(f"rq:queue:{name}", set(queued) - foreign, own & space.of("sync", "queued"))
+        yield from _compare(f"rq:queue:{name}", set(queued) - foreign, set())
+        shown = set(space.scores(f"tandem:waiting:{name}"))
+        yield from _compare(f"tandem:waiting:{name}", shown, own & space.of("sync", "queued"))
         yield from _compare(f"rq:scheduled:{name}", set(waits) - foreign, own & space.of("sync", "scheduled"))
         yield from _compare(f"rq:wip:{name}", set(running), own & space.of("sync", "running"))
 
 
 def _lanes(space: Space) -> Iterator[str]:
-    """Each waiting job of the asyncio pool stands in one place: a lane, or among the scheduled ones or the suspects."""
-    lanes = Counter(id_ for name in space.named("tandem:lane:jobs:") for id_ in space.scores(name))
+    """Each waiting job stands in one place: a lane, or among the scheduled ones or the suspects."""
+    named = space.named("tandem:lane:jobs:")
+    ours = Counter(id_ for name in named if name.endswith(SYNC_LANE) for id_ in space.scores(name))
+    yield from (f"the sync lane: names {id_} {n} times" for id_, n in ours.items() if n > 1)
+    yield from _compare("the sync lane", set(ours), space.of("sync", "queued"))
+    names = [name for name in named if not name.endswith(SYNC_LANE)]
+    lanes = Counter(id_ for name in names for id_ in space.scores(name))
     later, suspects = space.scores("tandem:later:llm"), space.scores("tandem:suspects:llm")
     places = lanes + Counter([*later, *suspects])
     yield from (f"lanes: name {id_} {n} times" for id_, n in places.items() if n > 1)
@@ -228,8 +240,6 @@ def _lanes(space: Space) -> Iterator[str]:
 
 
 def _rq_queue(job: Record) -> str:
-    if "front" in job and job["priority"] != "idle":
-        return RQ_QUEUES["high"]
     return job.get("origin") or RQ_QUEUES[job["priority"]]
 
 

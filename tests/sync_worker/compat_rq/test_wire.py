@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from rq import Queue
 from rq.job import Job as RqJob
 from rq.registry import FailedJobRegistry, FinishedJobRegistry, ScheduledJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
@@ -15,6 +14,7 @@ from tandem.shared.jobs.retry import Fail, RetryIn
 from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import Book
 from tandem.shared.tasks.registry import load
+from tandem.sync_worker.dashboard.shown import ShownQueue
 from tests.support.jobs import FAILURE, TTL, claim, put, succeed
 from tests.support.processes import until
 
@@ -43,11 +43,12 @@ def test_the_wire_format_is_rqs(book: Book) -> None:
 
 @pytest.fixture
 def rq(book: Book) -> Any:
-    """RQ's own view: (ids waiting, status of a job, ids in each registry)."""
+    """RQ's own view (ids waiting as the dashboard's queue has them, status of a job, ids in each registry)."""
 
     class View:
         def waiting(self) -> list[str]:
-            return Queue("sync", connection=book.client, serializer=JSONSerializer).job_ids
+            found: list[str] = ShownQueue("sync", connection=book.client).get_job_ids()
+            return found
 
         def status(self, job_id: str) -> str:
             job = RqJob.fetch(job_id, connection=book.client, serializer=JSONSerializer)

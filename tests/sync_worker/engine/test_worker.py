@@ -113,7 +113,7 @@ def test_a_task_that_only_newer_workers_know_waits_for_one(toys: Pool, request: 
     age_unknown(toys.book, job_id, UNKNOWN_FOR)
     connection: Any = toys.book.client
     connection.zrem("rq:scheduled:sync", job_id)
-    connection.rpush("rq:queue:sync", job_id)  # as the clock does
+    connection.rpush("rq:queue:sync", job_id)  # as an older version's clock did
     job = toys.ended(job_id)
     assert (job.error or {})["type"] == "unknown_task"
     assert (job.attempt, job.attempts[0]["type"], job.error["retryable"]) == (1, "unknown_task", False)  # type: ignore[index]

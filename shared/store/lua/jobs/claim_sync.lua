@@ -1,6 +1,6 @@
 -- Claim the next job of the forking pool; `origins` are queues of plain RQ that this worker serves as well. `claim` names
 -- this call.
-local now, unknown = now_ms(), {}
+local now, unknown, serves, MOST_LOOKS = now_ms(), {}, {}, 100
 undo_unanswered_claim(SYNC, worker, claim, now)
 if is_paused(SYNC) then return Claimed{leases = {}, unknown = {}} end
 
@@ -14,33 +14,87 @@ end
 -- Out of the way of the others: the clock puts it back, unless it is seen to before.
 local function set_aside(id, name) redis.call('ZADD', ADOPTING, now + LEASE_MS, name .. ' ' .. id) end
 
--- Queues of plain RQ have a turn of their own, the first of each five, and each of them in its turn.
-local priorities, turn = next_priorities(SYNC)
-local names = {}
-for _, priority in ipairs(priorities) do names[#names + 1] = RQ_NAMES[priority] end
-for i = 0, #origins - 1 do
-  local origin = origins[(math.floor(turn / 5) + i) % #origins + 1]
-  redis.call('SADD', ORIGINS, origin)
-  table.insert(names, turn % 5 == 1 and i + 1 or #names + 1, origin)
-end
-names[#names + 1] = RQ_NAMES[IDLE]
-for _, name in ipairs(names) do
-  local id = redis.call('LPOP', RQ_QUEUE .. name)
-  while id do
-    local leased, why = claim_job(id, worker, claim, now, lease, ttl)
-    if leased then
-      note_claim(worker, claim, leased.token)
-      return Claimed{leases = {Lease(leased)}, unknown = unknown}
-    end
-    if why == NEWER then
-      set_aside(id, name)
-    elseif why == NOT_IN_BOOK or is_anew(id, why) then
-      set_aside(id, name)  -- until it is adopted or refused
-      unknown[#unknown + 1] = Unknown{raw = id, queue = name}
-      if #unknown >= 20 then return Claimed{leases = {}, unknown = unknown} end
-    end
-    id = redis.call('LPOP', RQ_QUEUE .. name)
+-- A job of ours in a list of RQ's: an older version of this one enqueued it so.
+local function take_in(job)
+  if rq.holds(job) then return end
+  if job.status == SCHEDULED then
+    requeue(job, nil, now, now, job.front)
+  else
+    rq.enqueue(job, math.min(now, tonumber(job.ready_at or now)), now)
   end
 end
-redis.call('DEL', WAKEUP .. SYNC)
-return Claimed{leases = {}, unknown = unknown}
+
+-- RQ's lists hold jobs of its own clients. A few at a time are given to the worker to adopt, when none is left in the
+-- lane that this was done with: so one waits there when its turn comes, and the others stay with RQ.
+local function look_at_list(name)
+  local list, room = RQ_QUEUE .. name, nil
+  serves[name] = true
+  for _ = 1, MOST_LOOKS do
+    local id = redis.call('LINDEX', list, 0)
+    if not id then return end
+    local job = load_job(id)
+    local is_foreign = job and is_anew(id, job.status) or not job and why_not_loaded(id) == NOT_IN_BOOK
+    if is_foreign then
+      local line = lanes.jobs_of(NORMAL, lanes.tenant({origin = name}), SYNC_LANE)
+      room = room or redis.call('EXISTS', line) == 0 and ADOPTED_AT_ONCE or 0
+      if room == 0 then return end
+      room = room - 1
+      unknown[#unknown + 1] = Unknown{raw = id, queue = name}
+    end
+    redis.call('LPOP', list)
+    if is_foreign or not job then set_aside(id, name) end
+    if job and WAITING[job.status] then take_in(job) end
+  end
+end
+
+for _, priority in ipairs(PRIORITIES) do look_at_list(RQ_NAMES[priority]) end
+for _, origin in ipairs(origins) do
+  redis.call('SADD', ORIGINS, origin)
+  look_at_list(origin)
+end
+
+lanes.pool = SYNC
+
+local function passes(tenant)
+  local origin = string.match(tenant, '^' .. PLAIN_RQ .. '(.*)$')
+  return origin and not serves[origin]
+end
+
+local function take(lane)
+  local id, tenant, tag, key = lanes.head(lane)
+  if not id then return nil end
+  local leased, why = claim_job(id, worker, claim, now, lease, ttl)
+  if leased then
+    local cost = durations.expected(leased)
+    redis.call('HSET', job_key(id), 'charged', cost)
+    lanes.serve(lane, tenant, tag, cost)
+    return leased
+  end
+  redis.call('ZREM', key, id)
+  for _, name in ipairs(rq_queues()) do redis.call('ZREM', WAITING_IN .. name, id) end
+  if why == NEWER then set_aside(id, RQ_NAMES[NORMAL]) end
+end
+
+-- The lease of a lane's next job, or nil and whether nobody waits there for this worker.
+local function take_from(name, is_idle)
+  local time = tonumber(redis.call('HGET', LANE_TIME, name) or 0)
+  local lane, leased = {name = name, is_idle = is_idle, passes = passes, time = time}, nil
+  for _ = 1, MOST_LOOKS do
+    leased = take(lane)
+    if leased or lane.is_over then break end
+  end
+  lanes.keep_time(lane)
+  return leased, lane.is_over
+end
+
+local leased, is_over = take_from(SYNC_LANE)
+if not leased and is_over then leased, is_over = take_from(IDLE_LANE .. SYNC_LANE, true) end
+lanes.keep_served()
+if leased then
+  note_claim(worker, claim, leased.token)
+elseif is_over then
+  redis.call('DEL', WAKEUP .. SYNC)
+else
+  wake(SYNC)  -- there is more to look at
+end
+return Claimed{leases = {leased and Lease(leased)}, unknown = unknown}

@@ -97,11 +97,7 @@ local FEW_TENANTS = 10  -- a submission must be quick
 -- When a job would start that has just come to a pool in which so many wait, in ms; nil: nobody can say.
 function estimates.start(job, waiting, now)
   local answer, ahead = {}, 0
-  if waiting > 0 and job.queue == LLM then
-    ahead = places.in_lane(job, FEW_TENANTS)
-  elseif waiting > 0 then
-    ahead = places.last_in_rq(job)
-  end
+  if waiting > 0 then ahead = places.in_lane(job, FEW_TENANTS) end
   estimates.look(answer, job, ahead, now)
   return answer.estimated_start
 end

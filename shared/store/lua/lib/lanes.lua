@@ -1,4 +1,5 @@
--- Lanes: the waiting jobs of the asyncio pool by what limits them, the model that they name. In each, tenants take turns
+-- Lanes: the waiting jobs by what limits them. In the asyncio pool that is the model that they name; the forking pool is
+-- one lane. In each, tenants take turns
 -- by start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queueing", 1996): a tenant's tag is the virtual time
 -- at which its next job starts; the lowest is served, and moves on by the job's cost over the tenant's weight. Virtual
 -- time is the tag of what was served last, so a newcomer starts there, behind nobody's backlog.
@@ -6,36 +7,40 @@
 -- is handed back again and again would get every turn. Nothing here walks over tenants or jobs.
 -- Idle jobs stand in lanes of their own, which a claim looks at last: one beside each lane that has some.
 
-local lanes = {}
+local lanes = {pool = LLM}  -- the one whose turns are counted
 
--- The lane of a job, what its first request costs in tokens (its forecast at submission), that request's sort, and its
--- model. All models that the settings do not name share a lane: jobs may name any, and must not get a turn by each.
+-- The lane of a job and what it costs: in the forking pool what was charged for its run, in ms; else its first request's
+-- tokens (the forecast at submission), then that request's sort and its model. All models that the settings do not name
+-- share a lane: jobs may name any, and must not get a turn by each.
 function lanes.of(job)
+  local beside = job.priority == IDLE and IDLE_LANE or ''
+  if job.queue == SYNC then return beside .. SYNC_LANE, tonumber(job.charged) or 0 end
   local tokens, sort, shared, model = string.match(job.lane or '', '^(%d+) ([^%s~]*)(~?) (.*)$')
   model = model or ''
-  local name = shared == '~' and SHARED_LANE or model
-  if job.priority == IDLE then name = IDLE_LANE .. name end
-  return name, tonumber(tokens) or PLAIN_COST, sort or '', model
+  return beside .. (shared == '~' and SHARED_LANE or model), tonumber(tokens) or PLAIN_COST, sort or '', model
 end
 
 -- The lane beside which an idle one is.
 function lanes.beside(name) return string.sub(name, #IDLE_LANE + 1) end
 
+-- Who takes turns: owners, and each queue of plain RQ, as not every worker serves it.
+function lanes.tenant(job) return job.origin and PLAIN_RQ .. job.origin or job.owner end
+
 local FRONT = 'front'  -- instead of a priority
 
-local function jobs_of(priority, owner, name) return LANE_JOBS .. priority .. ':' .. owner .. ':' .. name end
+local function jobs_of(priority, tenant, name) return LANE_JOBS .. priority .. ':' .. tenant .. ':' .. name end
 lanes.jobs_of = jobs_of
 
 -- Where those of a tenant wait that were handed back.
-function lanes.front_of(owner, name) return jobs_of(FRONT, owner, name) end
+function lanes.front_of(tenant, name) return jobs_of(FRONT, tenant, name) end
 
 -- A job waits, ready since then; `front`: it was handed back.
 function lanes.put(job, ready, now)
   local name = lanes.of(job)
   if job.front then
-    redis.call('ZADD', lanes.front_of(job.owner, name), job.created_at, job.id)
+    redis.call('ZADD', lanes.front_of(lanes.tenant(job), name), job.created_at, job.id)
   else
-    redis.call('ZADD', jobs_of(job.priority, job.owner, name), ready, job.id)
+    redis.call('ZADD', jobs_of(job.priority, lanes.tenant(job), name), ready, job.id)
   end
   lanes.show(job, now)
 end
@@ -43,25 +48,25 @@ end
 -- That a job waits: its tenant stands in its lane, and the lane among those that are looked at.
 function lanes.show(job, now)
   local name = lanes.of(job)
-  redis.call('ZADD', LANE_TENANTS .. name, 'NX', redis.call('HGET', LANE_TIME, name) or 0, job.owner)
-  redis.call('ZADD', job.priority == IDLE and IDLE_LANES or LANES, 'NX', now, name)
+  redis.call('ZADD', LANE_TENANTS .. name, 'NX', redis.call('HGET', LANE_TIME, name) or 0, lanes.tenant(job))
+  if job.queue == LLM then redis.call('ZADD', job.priority == IDLE and IDLE_LANES or LANES, 'NX', now, name) end
 end
 
 function lanes.remove(job)
   local name = lanes.of(job)
-  if redis.call('ZREM', jobs_of(job.priority, job.owner, name), job.id) == 0 then
-    redis.call('ZREM', lanes.front_of(job.owner, name), job.id)
+  if redis.call('ZREM', jobs_of(job.priority, lanes.tenant(job), name), job.id) == 0 then
+    redis.call('ZREM', lanes.front_of(lanes.tenant(job), name), job.id)
   end
 end
 
 function lanes.holds(job)
   local name = lanes.of(job)
-  return redis.call('ZSCORE', jobs_of(job.priority, job.owner, name), job.id)
-    or redis.call('ZSCORE', lanes.front_of(job.owner, name), job.id)
+  return redis.call('ZSCORE', jobs_of(job.priority, lanes.tenant(job), name), job.id)
+    or redis.call('ZSCORE', lanes.front_of(lanes.tenant(job), name), job.id)
 end
 
--- A run of a job has ended: its tenant pays for the tokens that it really used instead of the forecast. What comes back
--- is no credit: nobody's tag goes behind virtual time. `waits_again`: the run was a turn all the same, which costs
+-- A run of a job has ended: its tenant pays for the tokens, or the time, that it really used and not the forecast. What
+-- comes back is no credit: nobody's tag goes behind virtual time. `waits_again`: the run was a turn all the same, which costs
 -- something, or who is handed back again and again would have all of them for nothing.
 function lanes.settle(job, used, waits_again)
   local name, cost = lanes.of(job)
@@ -69,17 +74,17 @@ function lanes.settle(job, used, waits_again)
   if waits_again then used = math.max(used, math.min(cost, TURN_COST)) end
   if used == cost then return end
   local key = LANE_TENANTS .. name
-  local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', used - cost, job.owner) or nil)
+  local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', used - cost, lanes.tenant(job)) or nil)
   if not tag or used > cost then return end
   local time = tonumber(redis.call('HGET', LANE_TIME, name) or 0)
-  if tag < time then redis.call('ZADD', key, 'XX', time, job.owner) end
+  if tag < time then redis.call('ZADD', key, 'XX', time, lanes.tenant(job)) end
 end
 
 -- Which priority is looked at first: of 20 turns high has 16, normal 3, low 1, spread evenly for any tenant, whichever
 -- turns it has (a Weyl sequence).
 local served
 local function weyl()
-  served = served or tonumber(peek('GET', TURN .. LLM) or '') or 0
+  served = served or tonumber(peek('GET', TURN .. lanes.pool) or '') or 0
   return served * 0.6180339887498949 % 1
 end
 
@@ -112,52 +117,69 @@ local function next_order()
 end
 
 function lanes.keep_served()
-  if served then redis.call('SET', TURN .. LLM, served % 1000000) end
+  if served then redis.call('SET', TURN .. lanes.pool, served % 1000000) end
 end
 
 -- A tenant's next job and its key; nil if it waits for nothing.
-local function head_of(owner, lane)
-  local key = lanes.front_of(owner, lane.name)
+local function head_of(tenant, lane)
+  local key = lanes.front_of(tenant, lane.name)
   local id = redis.call('ZRANGE', key, 0, 0)[1]
   if id then return id, key end
   for _, priority in ipairs(lane.is_idle and {IDLE} or next_order()) do
-    key = jobs_of(priority, owner, lane.name)
+    key = jobs_of(priority, tenant, lane.name)
     id = redis.call('ZRANGE', key, 0, 0)[1]
     if id then return id, key end
+  end
+end
+
+-- The tenant whose turn it is, and its tag. `lane.passes` says whom this worker can't serve: few queues of plain RQ.
+local function next_tenant(lane)
+  local rank = 0
+  while true do
+    local tenant, tag = unpack(redis.call('ZRANGE', LANE_TENANTS .. lane.name, rank, rank, 'WITHSCORES'))
+    if not tenant then
+      lane.is_over, lane.is_empty = true, rank == 0
+      return nil
+    end
+    if not (lane.passes and lane.passes(tenant)) then return tenant, tonumber(tag) end
+    rank = rank + 1
   end
 end
 
 -- The next job of a lane, the tenant whose turn it is, its tag and the key of the job; nil if nobody waits.
 function lanes.head(lane)
   for _ = 1, MOVED_A_CLAIM do
-    local owner, tag = unpack(redis.call('ZRANGE', LANE_TENANTS .. lane.name, 0, 0, 'WITHSCORES'))
-    if not owner then
-      lane.is_empty = true
-      return nil
-    end
-    local id, key = head_of(owner, lane)
-    if id then return id, owner, tonumber(tag), key end
-    redis.call('ZREM', LANE_TENANTS .. lane.name, owner)  -- it waits for nothing
-    lane.time = math.max(lane.time or 0, tonumber(tag))
+    local tenant, tag = next_tenant(lane)
+    if not tenant then return nil end
+    local id, key = head_of(tenant, lane)
+    if id then return id, tenant, tag, key end
+    redis.call('ZREM', LANE_TENANTS .. lane.name, tenant)  -- it waits for nothing
+    lane.time = math.max(lane.time or 0, tag)
   end
   return nil  -- there may be more behind them: it stays due
 end
 
--- A tenant was served: virtual time is its tag, and the next of its jobs starts later by what this one costs.
-function lanes.serve(lane, owner, tag, cost)
+-- A tenant was served: virtual time is its tag, and the next of its jobs starts later by what this one costs. Whom nobody
+-- could serve for a while has saved up nothing.
+function lanes.serve(lane, tenant, tag, cost)
   lane.time = math.max(lane.time or 0, tag)
-  redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', cost, owner)
+  redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', lane.time - tag + cost, tenant)
+end
+
+function lanes.keep_time(lane)
+  if lane.is_empty then  -- no tenant has a tag: time may begin anew
+    redis.call('HDEL', LANE_TIME, lane.name)
+  elseif lane.time and lane.time > tonumber(redis.call('HGET', LANE_TIME, lane.name) or 0) then
+    redis.call('HSET', LANE_TIME, lane.name, string.format('%.3f', lane.time))
+  end
 end
 
 -- A claim leaves a lane: to be looked at again once it opens, at the next claim, or when somebody waits there again.
 function lanes.leave(lane, now)
-  if lane.is_empty then  -- and no tenant has a tag: time may begin anew
-    redis.call('HDEL', LANE_TIME, lane.name)
+  lanes.keep_time(lane)
+  if lane.is_empty then
     redis.call('ZREM', lane.set, lane.name)
-    return
+  else
+    redis.call('ZADD', lane.set, lane.opens and now + lane.opens or now, lane.name)
   end
-  if lane.time and lane.time > tonumber(redis.call('HGET', LANE_TIME, lane.name) or 0) then
-    redis.call('HSET', LANE_TIME, lane.name, string.format('%.3f', lane.time))
-  end
-  redis.call('ZADD', lane.set, lane.opens and now + lane.opens or now, lane.name)
 end

@@ -4,9 +4,7 @@
 local places = {}
 
 local TURNS = {[HIGH] = 16, [NORMAL] = 3, [LOW] = 1, [IDLE] = 0}  -- of 20
-local TURNS_OF_ORIGIN = 5  -- one in five, beside those
 local MOST_TENANTS, MOST_COUNTED = 100, 10
-local NEARBY = 200  -- jobs that may have become ready in one millisecond
 
 -- How many of a list of that length are served before the one at `place`, counted from 0, of a list that gets `own` turns
 -- where it gets `turns`; all of it if that has none.
@@ -16,11 +14,12 @@ local function passing(length, turns, place, own) return math.min(length, math.f
 -- them are looked at; the others are as those.
 local function of_others(job, name, own, most)
   local key = LANE_TENANTS .. name
-  local rank, before = redis.call('ZRANK', key, job.owner) or redis.call('ZCARD', key), 0
-  local owners = redis.call('ZRANGE', key, 0, most - 1)
+  local rank, before = redis.call('ZRANK', key, lanes.tenant(job)) or redis.call('ZCARD', key), 0
+  local tenants, owners = redis.call('ZRANGE', key, 0, most - 1), {}
+  for i, tenant in ipairs(tenants) do owners[i] = string.match(tenant, '^%S*') end  -- of plain RQ without the queue
   if not owners[1] then return 0 end
-  for i, waiting in ipairs(redis.call('HMGET', SHARES .. LLM, unpack(owners))) do
-    if owners[i] ~= job.owner then
+  for i, waiting in ipairs(redis.call('HMGET', SHARES .. job.queue, unpack(owners))) do
+    if tenants[i] ~= lanes.tenant(job) then
       before = before + math.min(tonumber(waiting or 0) or 0, own + (i <= rank and 1 or 0))
     end
   end
@@ -41,15 +40,16 @@ end
 -- Of a tenant's own jobs in a lane: those that were handed back, then those of its priority, and of others by their
 -- turns. nil: it is in none.
 local function of_tenant(job, name)
-  local front = lanes.front_of(job.owner, name)
+  local tenant = lanes.tenant(job)
+  local front = lanes.front_of(tenant, name)
   local rank = redis.call('ZRANK', front, job.id)
   if rank then return rank end
-  local place = redis.call('ZRANK', lanes.jobs_of(job.priority, job.owner, name), job.id)
+  local place = redis.call('ZRANK', lanes.jobs_of(job.priority, tenant, name), job.id)
   if not place then return nil end
   local own = redis.call('ZCARD', front) + place
   for priority, turns in pairs(TURNS) do
     if priority ~= job.priority then
-      local length = redis.call('ZCARD', lanes.jobs_of(priority, job.owner, name))
+      local length = redis.call('ZCARD', lanes.jobs_of(priority, tenant, name))
       own = own + passing(length, turns, place, TURNS[job.priority])
     end
   end
@@ -63,41 +63,6 @@ function places.in_lane(job, most)
   local before = job.priority == IDLE and waiting_in(lanes.beside(name)) or 0
   local own = of_tenant(job, name)
   if not own then return nil end
-  local waiting = tonumber(redis.call('HGET', COUNTS .. LLM, QUEUED) or '') or 1
+  local waiting = tonumber(redis.call('HGET', COUNTS .. job.queue, QUEUED) or '') or 1
   return math.max(0, math.min(before + own + of_others(job, name, own, most or MOST_TENANTS), waiting - 1))
-end
-
--- Where a job is in a list of RQ's: looked for by bisection, then one by one nearby; what is not found there is nearly
--- there.
-local function place_in_list(job, list)
-  local low = place_in_rq_list(list, tonumber(job.ready_at or 0))
-  for _, start in ipairs({math.max(0, low - NEARBY), 0}) do  -- what was given back is at the head, whenever it was ready
-    for i, id in ipairs(redis.call('LRANGE', list, start, start + 2 * NEARBY)) do
-      if id == job.id then return start + i - 1 end
-    end
-  end
-  return low
-end
-
-local function ahead_in_rq(queue, place)
-  local turns, ahead = {}, place
-  for priority, name in pairs(RQ_NAMES) do turns[name] = TURNS[priority] end
-  for _, name in ipairs(rq_queues()) do
-    if name ~= queue then
-      local length = redis.call('LLEN', RQ_QUEUE .. name)
-      ahead = ahead + passing(length, turns[name] or TURNS_OF_ORIGIN, place, turns[queue] or TURNS_OF_ORIGIN)
-    end
-  end
-  return ahead
-end
-
-function places.in_rq(job)
-  local queue = rq_queue(job)
-  return ahead_in_rq(queue, place_in_list(job, RQ_QUEUE .. queue))
-end
-
--- The same of a job that has just come, and so is the last one of its list.
-function places.last_in_rq(job)
-  local queue = rq_queue(job)
-  return ahead_in_rq(queue, redis.call('LLEN', RQ_QUEUE .. queue) - 1)
 end

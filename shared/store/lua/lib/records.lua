@@ -3,7 +3,7 @@
 local function job_key(id) return JOB .. id end
 
 local FIELDS = {'status', 'queue', 'task', 'owner', 'priority', 'token', 'worker', 'attempt', 'created_at', 'started_at',
-  'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front', 'idempotency', 'lane', 'give_up_at', 'sent', 'locks'}
+  'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front', 'idempotency', 'lane', 'give_up_at', 'sent', 'locks', 'charged'}
 
 local NOT_IN_BOOK, NEWER = 'not in the book', 'newer'
 
@@ -39,7 +39,7 @@ local function load_job(id)
   local is_ours = (job.queue == LLM or job.queue == SYNC) and job.task and job.owner and job.attempt and job.created_at
     and (job.priority == NORMAL or job.priority == HIGH or job.priority == LOW or job.priority == IDLE) and LEGAL[job.status]
   if not is_ours then return nil end
-  for _, name in ipairs({'started_at', 'ready_at', 'expires_at', 'give_up_at', 'crashes'}) do
+  for _, name in ipairs({'started_at', 'ready_at', 'expires_at', 'give_up_at', 'crashes', 'charged'}) do
     if not is_count(job[name]) then job[name] = nil end
   end
   for _, name in ipairs({'attempt', 'created_at'}) do

@@ -151,7 +151,6 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
   local key, job = job_key(id), load_job(id)
   if not job then return nil, why_not_loaded(id) end
   if not WAITING[job.status] then return nil, job.status end
-  job.popped = true  -- RQ's list has it no more: nothing to search
   local over = end_overdue(job, now, ttl)
   if over then return nil, over end
   local f = redis.call('HMGET', key, 'payload', 'request_id', 'max_attempts', 'stream', 'throttled')
@@ -215,7 +214,7 @@ local function undo_unanswered_claim(queue, worker, claim, now)
     local job = load_job(id)
     if job and job.status == RUNNING and job.worker == worker and number_of(job.token) > fence then
       unbegin(job)
-      if queue == LLM then lanes.settle(job, 0) end
+      lanes.settle(job, 0)
       requeue(job, job.token, now, now, true)
       undone[#undone + 1] = {id = id, token = job.token}
     end
@@ -245,7 +244,7 @@ local function give_back_expired(job, now, ttl)
   elseif crashed(job, false, now, ttl) then
     return false
   end
-  if job.queue == LLM then lanes.settle(job, 0) end
+  lanes.settle(job, 0)
   requeue(job, job.token, now, now, true)
   return true
 end

@@ -6,36 +6,6 @@ local now, found = now_ms(), 0
 -- A job that has just been changed is not looked at: it is somebody's work under way.
 local function is_settled(job) return now - (job.ready_at or job.created_at) > LEASE_MS end
 
--- What has been read of RQ's lists in this call, as sets of ids. Neighbours in the index are mostly neighbours in their
--- list as well, so that one look there does for many.
-local listed, STRETCH = {}, 200
-
-local function look(list, start)
-  for _, id in ipairs(redis.call('LRANGE', list, start, start + STRETCH - 1)) do listed[list][id] = true end
-end
-
--- Near where it should be by its time, or at the head, as what was given back. Else it is searched for: the list may be
--- in another order, since Redis's clock went back. In a longer list than that an id may then be twice, and claims pass
--- over the second.
-local MOST_SEARCHED = 100000
-
-local function is_in_rq_list(job)
-  local list = RQ_QUEUE .. rq_queue(job)
-  if not listed[list] then
-    listed[list] = {}
-    look(list, 0)
-  end
-  if listed[list][job.id] then return true end
-  look(list, place_in_rq_list(list, tonumber(job.ready_at or 0)))
-  return listed[list][job.id] or redis.call('LPOS', list, job.id, 'RANK', -1, 'MAXLEN', MOST_SEARCHED)
-end
-
-local function is_listed(job)
-  if job.queue == LLM then return arq.holds(job) end
-  if job.status == SCHEDULED then return redis.call('ZSCORE', RQ_SCHEDULED .. rq_queue(job), job.id) end
-  return is_in_rq_list(job)
-end
-
 local function has_lease(job)
   if job.queue == LLM then return redis.call('ZSCORE', LEASES, job.id) end
   return redis.call('ZSCORE', RQ_WIP .. rq_queue(job), rq_lease(job, job.token))
@@ -43,21 +13,20 @@ end
 
 local function put_back(job)
   local is_sync, due = job.queue == SYNC, math.max(now, job.ready_at or now)
+  if is_sync and job.status == QUEUED then due = now end  -- Redis's clock may have gone back
   if is_sync and job.status == SCHEDULED then due = math.max(due, now + 1) end  -- the clock's next step moves it
   engine[job.queue].revive(job, now)
-  engine[job.queue].enqueue(job, due, now, is_sync and job.front)
-  -- A list is in the order of these times.
-  if is_sync and job.status == QUEUED then redis.call('HSET', job_key(job.id), 'ready_at', now) end
+  engine[job.queue].enqueue(job, due, now)
   wake(job.queue)
 end
 
 local function recover(job)
   if WAITING[job.status] and end_overdue(job, now, ttl) then return 0 end
-  if WAITING[job.status] and is_settled(job) and not is_listed(job) then
+  if WAITING[job.status] and is_settled(job) and not engine[job.queue].holds(job) then
     put_back(job)
     return 1
   end
-  if job.queue == LLM and job.status == QUEUED then lanes.show(job, now) end
+  if job.status == QUEUED then lanes.show(job, now) end
   if job.status == RUNNING and not has_lease(job) then
     -- Without it nobody would notice that its worker died: let it run out now.
     if job.queue == LLM then

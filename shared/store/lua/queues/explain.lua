@@ -25,7 +25,7 @@ end
 local function explain_due()
   local rank = job.queue == LLM and redis.call('ZRANK', SUSPECTS, id)
   if rank then return explain_suspect(rank) end
-  local ahead = (job.queue == LLM and places.in_lane or places.in_rq)(job)
+  local ahead = places.in_lane(job)
   if not ahead and redis.call('ZSCORE', LATER, id) then ahead = 0 end  -- its model is parked
   estimates.look(answer, job, ahead, now)
 end

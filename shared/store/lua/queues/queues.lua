@@ -39,7 +39,7 @@ end
 if queue == LLM then
   for _, key in pairs(ARQ_QUEUES) do look_at(redis.call('ZRANGE', key, 0, 0)[1]) end
 else
-  for _, name in ipairs(rq_queues()) do look_at(redis.call('LINDEX', RQ_QUEUE .. name, 0)) end
+  for _, name in ipairs(rq_queues()) do look_at(redis.call('ZRANGE', WAITING_IN .. name, 0, 0)[1]) end
 end
 local f = redis.call('HMGET', COUNTS .. queue, QUEUED, SCHEDULED, RUNNING)
 state.waiting, state.scheduled, state.running = tonumber(f[1]) or 0, tonumber(f[2]) or 0, tonumber(f[3]) or 0
