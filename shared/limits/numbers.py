@@ -67,6 +67,6 @@ NUMBERS = {
     "MOST_PAID": 10**6,  # tokens of a run that its tenant pays for in turns, whatever a provider says; or ms
     "AWAY_MS": 10_000,  # until a job that has left its lane for a park is looked at again; longer where many wait:
     "AWAY_EACH_MS": 10,  # a hundred looks a second at most
-    "TURN_COST": 300,  # tokens, or ms, that a run costs at least that did not end its job, if it was forecast to cost so many
+    "TURN_COST": 300,  # tokens, or ms, that a run costs at least that did not end its job, if its forecast is as much
     "PLAIN_COST": 300,  # tokens of a job without a forecast
 }
