@@ -43,6 +43,11 @@ def spent(requests: int, tokens: int, estimated: int = 0, **more: Any) -> Case:
     return case(1, "chat", job=job(1, "chat", result={"text": "answer 1 to job-1-1."}, usage=usage), **more)
 
 
+def used(requests: int, *entries: tuple[str, float]) -> Any:
+    """Say what a chat has cost that succeeded after these failed attempts."""
+    return again(*entries, number=2, usage=Usage(requests=requests, output_tokens=10))
+
+
 def kept(days: float, **more: Any) -> Case:
     """A job that ended at 2 s and, looked at at 5 s, has as many days left since its end."""
     return case(1, "chat", ttl=Ttl(AT + 5, 86_400 * days - 3), **more)
@@ -113,7 +118,12 @@ WRONG: list[tuple[Judge, str, Facts]] = [
     (costs.usage, "too many tokens", facts(spent(1, 11))),
     (costs.usage, "too few tokens", facts(spent(1, 9))),
     (costs.usage, "nothing", facts(spent(0, 0))),
-    (costs.usage, "more though it was hit", facts(spent(2, 20, hits=[hit("SIGKILL", 1.1)]))),
+    (costs.usage, "more tokens though it was hit", facts(spent(2, 20, hits=[hit("SIGTERM", 4)]))),
+    (costs.usage, "more though its worker was killed", facts(spent(2, 10, hits=[hit("SIGKILL", 4)]))),
+    (costs.usage, "more though its request was read", facts(spent(2, 10, hits=[hit("SIGTERM", 1.1)]))),
+    (costs.usage, "two more of one hit", facts(spent(3, 10, hits=[hit("SIGTERM", 4)]))),
+    (costs.usage, "more of a failed attempt", facts(case(1, "chat", job=used(3, ("x", 1.3)), requests=TWICE))),
+    (costs.usage, "Redis was away before", facts(spent(2, 10), outages=Spans([(AT - 9, AT - 5)]))),
     (health.kept, "ten minutes", facts(kept(0.007))),
     (health.kept, "no time to live", facts(case(1, "chat", ttl=Ttl(AT + 5, -0.001)))),
     (health.kept, "for a year", facts(kept(365))),
@@ -148,6 +158,11 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
     (pauses.parked, "who got it was killed", busy(5, asked=4, deeds=[deed("SIGKILL", began=1.1)])),
     (costs.usage, "as the provider says", facts(spent(1, 10))),
     (costs.usage, "what was estimated stands apart", facts(spent(1, 17, estimated=7))),
+    (costs.usage, "told to stop, and unread", facts(spent(2, 10, hits=[hit("SIGTERM", 4)]))),
+    (costs.usage, "suspended, and unread", facts(spent(2, 10, hits=[hit("SIGSTOP", 4, ended=AT + 13)]))),
+    (costs.usage, "cancelled, and unread", facts(noted(spent(2, 10), cancel=wish(4)))),
+    (costs.usage, "starved, and unread", facts(case(1, "chat", job=used(2, ("worker_crash", 8))))),
+    (costs.usage, "Redis was away", facts(spent(2, 10), outages=AWAY)),
     (costs.usage, "a run was lost", facts(spent(0, 0, hits=[hit("SIGKILL", 1.1)]))),
     (health.kept, "a week", facts(kept(7))),
     (
