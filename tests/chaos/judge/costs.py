@@ -71,7 +71,7 @@ def _unread(facts: Facts, case: Case) -> int:
     ways = [(deed.began, deed.ended or deed.began) for deed in facts.deeds if deed.role in {"redis", "network"}]
     outages = sum(start <= max(case.changes) and end >= min(case.changes) for start, end in Spans([*facts.away, *ways]))
     cancel = case.notes.cancel
-    cancelled = cancel is not None and case.cancelled and not _read(case, cancel.sent, cancel.answered + CANCELLED)
+    cancelled = bool(cancel and case.cancelled and not _read(case, cancel.sent, cancel.answered + CANCELLED))
     # A worker that gets no time on a busy machine loses its leases.
     starved = max(0, crashes - sum(hit.burns for hit in case.hits))
     return told + outages + cancelled + starved
