@@ -65,7 +65,7 @@ def _unread(facts: Facts, case: Case) -> int:
     Who is killed says nothing of what it has cost.
     """
     assert case.job is not None
-    crashes = sum(entry["type"] == "worker_crash" for entry in case.job.attempts)
+    crashes = sum(bool(entry["type"] == "worker_crash") for entry in case.job.attempts)
     told = sum(hit.deed.kind in TAKEN and not _read(case, *_taken(facts, hit), by=hit.deed.target) for hit in case.hits)
     # Also what the driver did not see of it may have cost a lease.
     ways = [(deed.began, deed.ended or deed.began) for deed in facts.deeds if deed.role in {"redis", "network"}]
