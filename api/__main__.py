@@ -14,6 +14,7 @@ from tandem.api.server.protocol import BoundedProtocol
 from tandem.shared.config.settings import BAD_SETTING, SettingsError
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.bootstrap import leave, prepare
+from tandem.shared.runtime.command_line import take_no_options
 
 log = logging.getLogger("tandem.api")
 
@@ -40,6 +41,7 @@ class Server(uvicorn.Server):
 
 
 def main() -> None:
+    take_no_options("tandem.api", __doc__)
     settings = prepare()
     try:
         app = create_app(settings)

@@ -39,6 +39,7 @@ def _unknown(job: Job) -> Conflict:
     "/{job_id}/cancel",
     summary="Stop a job: one that waits at once, one that runs within 2 s.",
     response_model=AnyJob,
+    response_description="The job, cancelled.",
 )
 @raises(Conflict)
 async def cancel_job(job: VisibleJob, caller: Caller, book: TheBook, settings: TheSettings) -> Response:
@@ -55,6 +56,7 @@ async def cancel_job(job: VisibleJob, caller: Caller, book: TheBook, settings: T
     "/{job_id}/retry",
     summary="Run a failed, cancelled or expired job again, attempts from zero.",
     response_model=AnyJob,
+    response_description="The job, which waits again.",
 )
 @raises(Conflict)
 async def retry_job(job: VisibleJob, caller: Caller, book: TheBook, settings: TheSettings) -> Response:
@@ -70,6 +72,7 @@ async def retry_job(job: VisibleJob, caller: Caller, book: TheBook, settings: Th
     "/{job_id}",
     summary="Erase a finished job: its record, its events and its file.",
     status_code=204,
+    response_description="It is erased.",
 )
 @raises(Conflict)
 async def delete_job(job: VisibleJob, caller: Caller, book: TheBook, files: TheArtifacts) -> Response:
@@ -91,6 +94,7 @@ async def delete_job(job: VisibleJob, caller: Caller, book: TheBook, files: TheA
 @router.post(
     "/retry",
     summary="Run all jobs again that match, newest first, at most 1000 at a time.",
+    response_description="How many wait again.",
     dependencies=[Depends(require_admin)],
 )
 async def retry_jobs(

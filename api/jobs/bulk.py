@@ -39,10 +39,10 @@ class RetryFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    task: str | None = None
-    status: Literal["failed", "cancelled", "expired"] = "failed"
+    task: str | None = Field(default=None, description="Only jobs of this task.")
+    status: Literal["failed", "cancelled", "expired"] = Field(default="failed", description="How they ended.")
     since: Since | None = Field(default=None, description="Ended since then: ISO 8601, or so long ago: `24h`.")
-    limit: int = Field(default=MOST, ge=1, le=MOST)
+    limit: int = Field(default=MOST, ge=1, le=MOST, description="So many at most, the newest ones.")
 
 
 class Retried(BaseModel):

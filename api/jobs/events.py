@@ -63,7 +63,10 @@ class EventResponse(EventSourceResponse):
     ),
     response_class=EventResponse,
     responses={
-        200: {"content": {"text/event-stream": {"itemSchema": EVENT, "example": EXAMPLE}}},
+        200: {
+            "content": {"text/event-stream": {"itemSchema": EVENT, "example": EXAMPLE}},
+            "description": "The events, as they happen; the answer ends with the job.",
+        },
     },
 )
 @raises(BadRequest, NotFound, ServiceError)

@@ -31,7 +31,11 @@ class Explanation(BaseModel):
     estimated_start: Time | None = Field(description="When it would start, as it looks now; null: nobody can say.")
 
 
-@router.get("/{job_id}/explain", summary="Why a job waits, and when it would start.")
+@router.get(
+    "/{job_id}/explain",
+    summary="Why a job waits, and when it would start.",
+    response_description="The reason, as it is now.",
+)
 @raises(NotFound)
 async def explain_job(job: VisibleJob, book: TheBook) -> Explanation:
     explained = await book.run(explain(job.id))

@@ -8,10 +8,22 @@ from pydantic import Field
 
 MAX_WAIT = 60  # seconds
 
-JobId = Annotated[str, Path(max_length=100, pattern=r"^[A-Za-z0-9_-]+$", examples=["01K5XJ0Q7Z8S6V6N8E3C4D2A1B"])]
+JobId = Annotated[
+    str,
+    Path(
+        max_length=100,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        examples=["01K5XJ0Q7Z8S6V6N8E3C4D2A1B"],
+        description="The job's id.",
+    ),
+]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, allow_inf_nan=False, description="Seconds to wait for the job's end.")]
 Prefer = Annotated[
-    str | None, Field(description="`wait=N`: answer with the finished job if it ends within N seconds, at most 60.")
+    str | None,
+    Field(
+        description="`wait=N`: answer with the finished job if it ends within N seconds; more than 60 are 60, and"
+        " `Preference-Applied` says how many. A preference that can't be read is ignored (RFC 7240)."
+    ),
 ]
 WAIT = re.compile(r"(?:^|[;,])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[;,])", re.IGNORECASE)
 

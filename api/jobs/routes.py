@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from tandem.api.auth import job_token
 from tandem.api.auth.keys import Caller
@@ -43,8 +43,8 @@ router = APIRouter(prefix=JOBS, tags=["jobs"], route_class=ApiRoute)
 class JobToken(BaseModel):
     """A token and when it ends; it is no other key than the one that it was made with, for one job."""
 
-    token: str
-    expires_at: Time
+    token: str = Field(description="For `?token=` of the job's events and file.")
+    expires_at: Time = Field(description="When it ends; take a new one then.")
 
 
 @router.get(
@@ -52,18 +52,19 @@ class JobToken(BaseModel):
     summary="Jobs, newest first: an owner's own, for an admin all.",
     description=f"A result of more than {INLINE} bytes is left out, with `result_omitted: true`: the job has it.",
     response_model=JobPage,
+    response_description="A page of jobs, and the cursor of the next one.",
 )
 @raises(Forbidden)
 async def list_jobs(
     caller: Caller,
     book: TheBook,
     catalog: TheCatalog,
-    status: Status | None = None,
-    task: str | None = None,
-    queue: Queue | None = None,
-    owner: Annotated[str | None, Query(min_length=1, max_length=100, description="For admins.")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(max_length=500)] = None,
+    status: Annotated[Status | None, Query(description="Only jobs of this status.")] = None,
+    task: Annotated[str | None, Query(description="Only jobs of this task.")] = None,
+    queue: Annotated[Queue | None, Query(description="Only jobs of this pool.")] = None,
+    owner: Annotated[str | None, Query(min_length=1, max_length=100, description="One key's jobs; for admins.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Jobs on a page, at most.")] = 50,
+    cursor: Annotated[str | None, Query(max_length=500, description="`next` of the page before.")] = None,
 ) -> Response:
     if task is not None and task not in catalog:
         raise Invalid("query", "task", f"no such task: {task[:SHOWN]}")
@@ -112,7 +113,12 @@ async def _collect(book: AsyncBook, which: Filter, after: listing.Position, limi
     return Page(ids, after)
 
 
-@router.get("/{job_id}", summary="A job.", response_model=CallersJob)
+@router.get(
+    "/{job_id}",
+    summary="A job.",
+    response_model=CallersJob,
+    response_description="The job as it is now, or at the end of `wait`.",
+)
 @raises(NotFound)
 async def get_job(
     job_id: JobId,
@@ -135,6 +141,7 @@ async def get_job(
 @router.post(
     "/{job_id}/token",
     summary="A token for this job's events and file alone, as `?token=`: browsers' EventSource can send no key.",
+    response_description="The token.",
 )
 async def make_token(job: VisibleJob, caller: Caller, response: Response) -> JobToken:
     response.headers["Cache-Control"] = "no-store"
@@ -157,9 +164,11 @@ async def make_token(job: VisibleJob, caller: Caller, response: Response) -> Job
 async def get_file(
     job: WatchedJob,
     files: TheArtifacts,
-    range_: Annotated[str | None, Header(alias="Range")] = None,
-    if_range: Annotated[str | None, Header()] = None,
-    if_none_match: Annotated[str | None, Header()] = None,
+    range_: Annotated[str | None, Header(alias="Range", description="Only these bytes: `bytes=0-1023`.")] = None,
+    if_range: Annotated[
+        str | None, Header(description="An `ETag`: heed `Range` only if it is still this file.")
+    ] = None,
+    if_none_match: Annotated[str | None, Header(description="An `ETag`: 304 if it is still this file.")] = None,
 ) -> Response:
     if job.file is None:
         raise NotFound("the job has no file")

@@ -30,13 +30,19 @@ class ParkView(BaseModel):
 
 
 class ParkList(BaseModel):
-    parks: list[ParkView]
+    parks: list[ParkView] = Field(description="Those that are free again soonest first.")
 
 
-Name = Annotated[str, Path(min_length=1, max_length=1000, examples=["openai:gpt-5.4-mini"])]
+Name = Annotated[
+    str, Path(min_length=1, max_length=1000, examples=["openai:gpt-5.4-mini"], description="`provider:model`.")
+]
 
 
-@router.get("", summary="Models that take no requests for now, those that are free again soonest first.")
+@router.get(
+    "",
+    summary="Models that take no requests for now, those that are free again soonest first.",
+    response_description="What is parked.",
+)
 async def get_parks(book: TheBook) -> ParkList:
     parks = await book.run(list_parks())
     return ParkList(
@@ -44,7 +50,12 @@ async def get_parks(book: TheBook) -> ParkList:
     )
 
 
-@router.delete("/{name:path}", summary="End a park: its jobs start at once.", status_code=204)
+@router.delete(
+    "/{name:path}",
+    summary="End a park: its jobs start at once.",
+    status_code=204,
+    response_description="It takes requests again.",
+)
 @raises(NotFound)
 async def delete_park(name: Name, caller: Caller, book: TheBook) -> Response:
     if not await book.run(lift(name)):

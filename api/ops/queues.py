@@ -20,9 +20,9 @@ router = APIRouter(
 class WorkerView(BaseModel):
     """A worker by its last heartbeat."""
 
-    id: str
-    host: str
-    pid: int
+    id: str = Field(description="Its name, as its log says it when it is ready.")
+    host: str = Field(description="The machine that it runs on,")
+    pid: int = Field(description="and its process there.")
     heartbeat_age: float = Field(description="Seconds.")
     running: list[str] = Field(description="Ids of the jobs that it runs.")
 
@@ -30,19 +30,19 @@ class WorkerView(BaseModel):
 class QueueView(BaseModel):
     """A queue: what it holds and who works on it."""
 
-    name: str
-    waiting: int
-    scheduled: int
-    running: int
+    name: str = Field(description="`llm`, `sync` or `webhooks`.")
+    waiting: int = Field(description="Jobs that could start.")
+    scheduled: int = Field(description="Jobs whose start lies ahead.")
+    running: int = Field(description="Jobs that run.")
     failed: int = Field(description="Failed jobs that are kept.")
     oldest_age: float | None = Field(description="Seconds since the head of the queue was due; null if none is.")
     rate_per_minute: float = Field(description="Jobs that ended, over the last minute.")
-    paused: bool
-    workers: list[WorkerView]
+    paused: bool = Field(description="Nothing new starts.")
+    workers: list[WorkerView] = Field(description="By their heartbeats: one that was killed is listed for 15 s more.")
 
 
 class QueueList(BaseModel):
-    queues: list[QueueView]
+    queues: list[QueueView] = Field(description="All of them.")
 
 
 Name = Annotated[str, Path(max_length=100, examples=["llm"], description="`llm`, `sync` or `webhooks`.")]
@@ -58,18 +58,22 @@ async def _named(queue: Name) -> QueueName:
 TheQueue = Annotated[QueueName, Depends(_named)]
 
 
-@router.get("", summary="All queues and their workers.")
+@router.get("", summary="All queues and their workers.", response_description="What waits, and who works.")
 async def list_queues(book: TheBook) -> QueueList:
     return QueueList(queues=[_show(state) for state in await book.run_all([look(name) for name in QueueName])])
 
 
-@router.post("/{queue}/pause", summary="Let nothing new start: running jobs end, submissions are accepted.")
+@router.post(
+    "/{queue}/pause",
+    summary="Let nothing new start: running jobs end, submissions are accepted.",
+    response_description="The queue, paused.",
+)
 async def pause_queue(queue: TheQueue, book: TheBook) -> QueueView:
     await book.run(pause(queue, paused=True))
     return _show(await book.run(look(queue)))
 
 
-@router.post("/{queue}/resume", summary="Let jobs start again.")
+@router.post("/{queue}/resume", summary="Let jobs start again.", response_description="The queue, which goes on.")
 async def resume_queue(queue: TheQueue, book: TheBook) -> QueueView:
     await book.run(pause(queue, paused=False))
     return _show(await book.run(look(queue)))

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
@@ -22,18 +22,20 @@ BROKEN_OFF = "the request broke off"
 
 
 class FieldProblem(BaseModel):
-    field: str
-    message: str
+    """What is wrong with a field, a parameter or a header."""
+
+    field: str = Field(description="Where: a path in the body, `query.NAME` or `header.NAME`.")
+    message: str = Field(description="What.")
 
 
 class Problem(BaseModel):
     """RFC 9457; `errors` names the fields of a 422."""
 
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str | None = None
-    errors: list[FieldProblem] | None = None
+    type: str = Field(default="about:blank", description="Always this: the status says it all.")
+    title: str = Field(description="The status in words.")
+    status: int = Field(description="The HTTP status.")
+    detail: str | None = Field(default=None, description="What is wrong, of this request.")
+    errors: list[FieldProblem] | None = Field(default=None, description="Each field of a 422.")
 
 
 def describe(status: int) -> dict[str, Any]:

@@ -19,24 +19,24 @@ class TaskView(BaseModel):
 
     model_config = ConfigDict(serialize_by_alias=True)
 
-    name: str
-    queue: str
-    summary: str
-    method: str = "POST"
-    path: str
-    admin: bool
+    name: str = Field(description="What jobs have as their `task`.")
+    queue: str = Field(description="The pool that runs it: `llm` or `sync`.")
+    summary: str = Field(description="What it does.")
+    method: str = Field(default="POST", description="How to submit it,")
+    path: str = Field(description="and where.")
+    admin: bool = Field(description="It needs a key of role admin.")
     timeout: float = Field(description="Seconds one attempt may take.")
-    max_attempts: int
-    example: dict[str, Any]
+    max_attempts: int = Field(description="After so many that failed a job is `failed`.")
+    example: dict[str, Any] = Field(description="An input that works.")
     input: dict[str, Any] = Field(description="JSON Schema.")
     output: dict[str, Any] = Field(description="JSON Schema.")
 
 
 class TaskList(BaseModel):
-    tasks: list[TaskView]
+    tasks: list[TaskView] = Field(description="All of this gateway.")
 
 
-@router.get("/tasks", summary="The task catalogue.")
+@router.get("/tasks", summary="The task catalogue.", response_description="All tasks with their JSON Schemas.")
 async def list_tasks(_: Caller, catalog: TheCatalog) -> TaskList:
     return TaskList(tasks=[_describe(spec) for spec in catalog])
 

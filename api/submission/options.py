@@ -35,7 +35,12 @@ class SubmitOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     # Inline in OpenAPI, as the other options are.
-    priority: Annotated[Priority, WithJsonSchema({"type": "string", "enum": list(Priority)})] = Priority.NORMAL
+    priority: Annotated[Priority, WithJsonSchema({"type": "string", "enum": list(Priority)})] = Field(
+        default=Priority.NORMAL,
+        description="Of 20 of an owner's jobs that start, `high` are 16, `normal` 3 and `low` 1, as long as all three"
+        " wait. `idle` ones start when no others wait, and leave a fifth of each limit free: for what must never get in"
+        " the way. An idle job may wait for ever: give it an `expires_in` if it is worth nothing later.",
+    )
     run_at: Annotated[Moment, AfterValidator(_not_too_far)] | None = Field(
         default=None,
         description="Start then, not before. ISO 8601, UTC if it names no zone; the past is now, at most a year ahead.",

@@ -41,6 +41,7 @@ def routes(catalog: Catalog) -> Iterator[BaseRoute]:
             response_model=view,
             tags=[spec.queue.value],
             summary=f"A {spec.name} job with its typed result.",
+            response_description="The job as it is now, or at the end of `wait`.",
             operation_id=f"get_{spec.name}",
         )
 
@@ -63,6 +64,7 @@ class SubmitRoute(ApiRoute):
             response_model=view,
             tags=[spec.queue.value],
             summary=spec.summary,
+            response_description="The job is stored; it waits or runs. Its id leads to it.",
             operation_id=f"submit_{spec.name}",
             responses={
                 200: {

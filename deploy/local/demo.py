@@ -14,9 +14,10 @@ from typing import Any
 
 import httpx
 
-from tandem.deploy.local.run import nearby
+from tandem.deploy.local.run import URL_FILE, nearby, url_of
 from tandem.shared.config.api_keys import Role
 from tandem.shared.config.settings import Settings, SettingsError, load_or_exit
+from tandem.shared.runtime.command_line import take_no_options
 from tandem.shared.tasks.registry import load
 
 WAIT = 60  # seconds for one job
@@ -30,17 +31,23 @@ class DemoFailed(Exception):
 
 def main() -> None:
     settings = load_or_exit()
-    url = f"http://{settings.host}:{settings.port}"
     try:
-        if _answers(url):
+        if url := _running(settings):
             print(f"using the platform at {url}\n")
             _demonstrate(settings, url)
         else:
-            with _platform(url):
+            with _platform(url_of(settings)) as url:
                 _demonstrate(settings, url)
     except (DemoFailed, SettingsError, httpx.HTTPError) as error:
         print(f"\ndemo failed: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _running(settings: Settings) -> str | None:
+    """Find the platform of this RUN_DIR, whatever its port, or else one that the settings lead to."""
+    recorded = settings.run_dir / URL_FILE
+    known = [recorded.read_text().strip()] if recorded.exists() else []
+    return next((url for url in [*known, url_of(settings)] if _answers(url)), None)
 
 
 def _answers(url: str) -> bool:
@@ -51,11 +58,11 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def _platform(url: str) -> Iterator[None]:
-    """Start a platform, and stop it at the end."""
+def _platform(url: str) -> Iterator[str]:
+    """Start a platform, which will be at `url`, and stop it at the end."""
     print("no platform is running: starting one")
     command = [sys.executable, "-m", "tandem.deploy.local.run"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
     try:
         assert process.stdout  # noqa: S101 - a pipe was asked for
         lines = []
@@ -67,7 +74,7 @@ def _platform(url: str) -> Iterator[None]:
             raise DemoFailed("the platform did not start:\n" + "".join(lines[-10:]))
         _drain(process)
         print(f"started at {url}\n")
-        yield
+        yield url
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -171,4 +178,5 @@ def _save_mail(settings: Settings, job: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
+    take_no_options("tandem.deploy.local.demo", __doc__)
     main()

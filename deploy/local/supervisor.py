@@ -26,7 +26,7 @@ HEALTHY_AFTER = 10.0  # seconds after which a death counts as the first again
 CHUNK, LONGEST_LINE = 65_536, 8_192  # bytes of output
 KILL_AFTER = 5.0  # seconds beyond the grace time
 STOPPED = "stopped"  # asked to, before everything was up
-DEFAULTS = {"TANDEM_LOG_FORMAT": "console", "PYTHONUNBUFFERED": "1"}  # somebody reads along
+DEFAULTS = {"PYTHONUNBUFFERED": "1"}  # somebody reads along
 COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from tandem.shared.jobs.model import Job, Status, iso
 
@@ -18,24 +18,30 @@ Time = Annotated[datetime, PlainSerializer(iso, return_type=str)]
 
 
 class AttemptView(BaseModel):
-    attempt: int
-    type: str
-    message: str
-    at: str
+    """An attempt that failed."""
+
+    attempt: int = Field(description="Its number, from 1.")
+    type: str = Field(description="What went wrong, in one word: tables in docs/api.md and docs/providers.md.")
+    message: str = Field(description="The same for people; it holds nothing of the input.")
+    at: str = Field(description="When it failed.")
     trace: str | None = Field(default=None, description="For admins: where an error that nobody foresaw was raised.")
 
 
 class ErrorView(BaseModel):
-    type: str
-    message: str
-    retryable: bool
-    attempts: list[AttemptView] = []
+    """Why a job failed or has expired, or why its last attempt failed, while it waits for the next one."""
+
+    type: str = Field(description="What went wrong, in one word: tables in docs/api.md and docs/providers.md.")
+    message: str = Field(description="The same for people; it holds nothing of the input.")
+    retryable: bool = Field(description="Whether another attempt could help.")
+    attempts: list[AttemptView] = Field(default=[], description="The attempts that failed, the first one first.")
 
 
 class UsageView(BaseModel):
-    input_tokens: int
-    output_tokens: int
-    requests: int
+    """What the job cost at providers, over all its attempts; without what a run that died with its worker had used."""
+
+    input_tokens: int = Field(description="Tokens of prompts.")
+    output_tokens: int = Field(description="Tokens of answers.")
+    requests: int = Field(description="Requests that providers were sent.")
     estimated_tokens: int = Field(
         default=0,
         exclude_if=lambda tokens: not tokens,
@@ -44,44 +50,77 @@ class UsageView(BaseModel):
 
 
 class ProgressView(BaseModel):
-    done: int | float
-    total: int | float | None = None
-    message: str | None = None
+    """How far the run is, as its task tells."""
+
+    done: int | float = Field(description="Parts that are done.")
+    total: int | float | None = Field(default=None, description="Of how many; null: nobody knows.")
+    message: str | None = Field(default=None, description="What it is doing.")
+
+
+class DeliveryView(BaseModel):
+    """A webhook: one for each end of the job."""
+
+    id: str = Field(description="What the receiver finds in the header `webhook-id`, the same in every try.")
+    event: str = Field(description="`job.succeeded`, `job.failed`, `job.cancelled` or `job.expired`.")
+    url: str = Field(description="Who is called.")
+    status: str = Field(description="`pending`, `delivered`, or `failed`: given up.")
+    attempt: int = Field(description="Tries begun.")
+    at: str = Field(description="When the job ended.")
+    next_at: str | None = Field(default=None, description="When it is tried again; null: it is over, or is tried now.")
+    response_status: int | None = Field(default=None, description="HTTP status of the last try; null: no answer.")
+    error: str | None = Field(default=None, description="What went wrong in the last try.")
 
 
 class Links(BaseModel):
-    self: str
-    events: str
-    file: str | None = None
+    """Where more of the job is; paths on this gateway."""
+
+    self: str = Field(description="The job's own page.")
+    events: str = Field(description="What happens to it, as server-sent events.")
+    file: str | None = Field(default=None, description="The file that it made; null: none.")
 
 
 class JobView(BaseModel, Generic[R]):
     """A job. Times are UTC by Redis's clock."""
 
-    id: str
-    task: str
-    queue: str
-    status: Status | str = Field(description="A newer version may have others than these.")
-    priority: str
-    attempt: int = Field(description="Attempts begun, this one included.")
-    max_attempts: int
-    created_at: Time
-    run_at: Time | None = None
-    started_at: Time | None = None
-    finished_at: Time | None = None
-    progress: ProgressView | None = None
-    error: ErrorView | None = None
-    usage: UsageView | None = None
-    provider: str | None = None
+    # Also of the models that are made of it for each task.
+    model_config = ConfigDict(json_schema_extra={"description": "A job. Times are UTC by Redis's clock."})
+
+    id: str = Field(description="A ULID; of a schedule's job, the schedule's name and the due time.")
+    task: str = Field(description="The task's name, as in `GET /v1/tasks`.")
+    queue: str = Field(description="The pool that runs it: `llm` or `sync`.")
+    status: Status | str = Field(
+        description="`scheduled` (its time has not come), `queued`, `running`; and, for good, `succeeded`, `failed`,"
+        " `cancelled` or `expired`. A newer version may have others."
+    )
+    priority: str = Field(description="`high`, `normal`, `low` or `idle`.")
+    attempt: int = Field(description="Attempts begun, this one included. One that was given back does not count.")
+    max_attempts: int = Field(description="After so many that failed the job is `failed`.")
+    created_at: Time = Field(description="When it was submitted.")
+    run_at: Time | None = Field(
+        default=None,
+        description="While it is `scheduled`: when it may start, by `run_at` or `delay`, or be tried again.",
+    )
+    started_at: Time | None = Field(default=None, description="When its last attempt began.")
+    finished_at: Time | None = Field(default=None, description="When it ended, for good.")
+    progress: ProgressView | None = Field(default=None, description="How far it is; null: its task does not tell.")
+    error: ErrorView | None = Field(
+        default=None, description="Why it failed, or its last attempt did; null once it has succeeded."
+    )
+    usage: UsageView | None = Field(default=None, description="What it cost at providers so far.")
+    provider: str | None = Field(
+        default=None,
+        description="The provider that answered: its name in `TANDEM_CONFIG`; else `openai`, its host or `stand-in`.",
+    )
     estimated_start: Time | None = Field(
         default=None, description="While it waits: when it would start, as it looked at submit; null: nobody could say."
     )
-    deliveries: list[dict[str, Any]] = []
-    links: Links
+    deliveries: list[DeliveryView] = Field(default=[], description="Its webhooks.")
+    links: Links = Field(description="Where more of it is.")
     result_omitted: bool = Field(
         default=False, description="The result is too large to be carried here; `links.self` has it."
     )
-    result: R | None = None  # the last one: `render` puts it there
+    # The last one: `render` puts it there.
+    result: R | None = Field(default=None, description="What its task gave; null until it has succeeded.")
 
 
 AnyJob = JobView[Any]
@@ -95,8 +134,15 @@ class CallersJob(JobView[Any]):
 
 
 class JobPage(BaseModel):
-    jobs: list[CallersJob]
+    """A page of a listing."""
+
+    jobs: list[CallersJob] = Field(description="The newest first.")
     next: str | None = Field(description="Cursor of the next page; null at the end.")
+
+
+def message_id(delivery: str) -> str:
+    """Give a delivery's id as receivers know it."""
+    return f"msg_{delivery}"
 
 
 def links_of(url: str, *, file: bool) -> Links:
@@ -123,7 +169,7 @@ def show(job: Job, links: Links) -> AnyJob:
         usage=UsageView(**vars(job.usage)),
         provider=job.provider,
         estimated_start=job.estimated_start if job.waiting else None,
-        deliveries=job.deliveries,
+        deliveries=[DeliveryView(**{**entry, "id": message_id(entry["id"])}) for entry in job.deliveries],
         links=links,
         result_omitted=job.result_omitted,
     )

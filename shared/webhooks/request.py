@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from tandem.shared.errors import FinalError
 from tandem.shared.jobs.model import Job, iso
-from tandem.shared.jobs.view import links_of, render
+from tandem.shared.jobs.view import links_of, message_id, render
 from tandem.shared.net.resolver import refusal, resolve_soon
 from tandem.shared.net.ssrf import RefusedUrl, check_url
 from tandem.shared.store.deliveries import Delivery, Outcome, Verdict
@@ -73,7 +73,7 @@ def body(delivery: Delivery, job: Job) -> str:
 
 def headers(delivery: Delivery, content: str, secret: str) -> dict[str, str]:
     """Sign. The id is the delivery's, the same in every try, so that a receiver can drop a repeat."""
-    message, now = f"msg_{delivery.id}", datetime.now(UTC)
+    message, now = message_id(delivery.id), datetime.now(UTC)
     return {
         "Content-Type": "application/json",
         "User-Agent": "Tandem-Webhooks/1",

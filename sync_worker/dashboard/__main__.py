@@ -10,6 +10,7 @@ from a2wsgi import WSGIMiddleware
 from tandem.shared.config.settings import BAD_SETTING, Settings, SettingsError
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.bootstrap import leave, prepare
+from tandem.shared.runtime.command_line import take_no_options
 from tandem.shared.runtime.redis_client import async_client, client
 from tandem.shared.store.executor import AsyncBook
 from tandem.sync_worker.dashboard.guard import Guard
@@ -30,6 +31,7 @@ def create_app(settings: Settings) -> Guard:
 
 
 def main() -> None:
+    take_no_options("tandem.sync_worker.dashboard", __doc__)
     settings = prepare()
     try:
         app = create_app(settings)

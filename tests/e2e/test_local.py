@@ -46,7 +46,7 @@ def test_the_pasted_curl_line_works(shared_platform: Platform) -> None:
 
 
 def test_the_demo_succeeds_beside_it(shared_platform: Platform) -> None:
-    env = {**clean_environment(), **shared_platform.env}
+    env = {**clean_environment(), "RUN_DIR": str(shared_platform.folder)}  # no PORT: the folder names the address
     command = [sys.executable, "-m", "tandem.deploy.local.demo"]
     result = subprocess.run(command, capture_output=True, text=True, env=env, check=False, cwd=ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -119,6 +119,16 @@ def test_a_port_in_use_is_one_clear_line_and_leaves_nothing(tmp_path: Path, name
     assert process.output.splitlines() == [
         f"{name}={port} is in use on 127.0.0.1; stop what listens there or set {name}"
     ]
+
+
+def test_a_demo_that_can_start_no_platform_says_why(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        env = {**clean_environment(), "RUN_DIR": str(tmp_path), "PORT": port, "DASHBOARD_PORT": str(free_port())}
+        command = [sys.executable, "-m", "tandem.deploy.local.demo"]
+        result = subprocess.run(command, capture_output=True, text=True, env=env, check=False, cwd=ROOT)
+    assert result.returncode == 1
+    assert f"the platform did not start:\nPORT={port} is in use" in result.stderr
 
 
 def test_a_bad_setting_is_one_line_and_exit_2(tmp_path: Path) -> None:

@@ -21,21 +21,32 @@ RETRY = RetryPolicy(max_attempts=5, base=timedelta(seconds=1), cap=timedelta(min
 
 
 class Message(Input):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text
+    role: Literal["system", "developer", "user", "assistant"] = Field(description="Who says it.")
+    content: Text = Field(description="What is said.")
 
 
 class ChatInput(Input):
-    messages: list[Message] = Field(min_length=1)
-    model: ModelName | None = None
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    max_output_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
+    messages: list[Message] = Field(min_length=1, description="The conversation so far, the oldest message first.")
+    model: ModelName | None = Field(
+        default=None,
+        description="A model of `TANDEM_CONFIG`, or its name at the first provider; default: `TANDEM_MODEL`.",
+    )
+    temperature: float | None = Field(
+        default=None, ge=0, le=2, description="How freely the model chooses its words; default: the provider's."
+    )
+    max_output_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Of the answer, which is cut off there (`finish_reason` says so). Limits count with it:"
+        " the closer it is, the more jobs start.",
+    )
 
 
 class ChatOutput(Output):
-    text: str
-    model: str
-    finish_reason: str
+    text: str = Field(description="The answer.")
+    model: str = Field(description="The model that answered, as its provider names it.")
+    finish_reason: str = Field(description="Why it ended: `stop`, or `length` if it was cut off.")
 
 
 CHAT = TaskSpec(
@@ -54,10 +65,10 @@ CHAT = TaskSpec(
 
 
 class ScoreInput(Input):
-    text: Text
+    text: Text = Field(description="What to score.")
     rubric: Text | None = Field(default=None, description="What to score for; without it, overall quality.")
-    min: float = 0
-    max: float = 10
+    min: float = Field(default=0, description="The worst score.")
+    max: float = Field(default=10, description="The best score.")
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -68,7 +79,7 @@ class ScoreInput(Input):
 
 class ScoreOutput(Output):
     score: float = Field(description="Within min..max of the input.")
-    reason: str
+    reason: str = Field(description="The model's, in a sentence or two.")
 
 
 SCORE = TaskSpec(
@@ -88,13 +99,13 @@ SCORE = TaskSpec(
 
 
 class SummarizeInput(Input):
-    text: Text
-    max_words: int | None = Field(default=None, ge=5, le=10_000)
+    text: Text = Field(description="Of any length: what exceeds the model's window is split and merged.")
+    max_words: int | None = Field(default=None, ge=5, le=10_000, description="Of the summary; the model is asked to.")
     style: Text | None = Field(default=None, description='For example "bullet points" or "for a ten-year-old".')
 
 
 class SummarizeOutput(Output):
-    summary: str
+    summary: str = Field(description="Of the whole text.")
 
 
 SUMMARIZE = TaskSpec(
@@ -114,14 +125,19 @@ SUMMARIZE = TaskSpec(
 
 
 class EmbedInput(Input):
-    texts: list[Text] = Field(min_length=1, max_length=2048)
-    model: ModelName | None = None
-    dimensions: int | None = Field(default=None, ge=1, le=16_384)
+    texts: list[Text] = Field(min_length=1, max_length=2048, description="One vector is made of each.")
+    model: ModelName | None = Field(
+        default=None,
+        description="A model of `TANDEM_CONFIG`, or its name at the first provider; default: `TANDEM_EMBED_MODEL`.",
+    )
+    dimensions: int | None = Field(
+        default=None, ge=1, le=16_384, description="Of each vector, where the model can; default: the model's."
+    )
 
 
 class EmbedOutput(Output):
     embeddings: list[list[float]] = Field(description="One vector a text, in the order of the texts.")
-    dimensions: int
+    dimensions: int = Field(description="Of each vector.")
 
 
 EMBED = TaskSpec(
@@ -138,7 +154,7 @@ EMBED = TaskSpec(
 
 
 class ExtractInput(Input):
-    text: Text
+    text: Text = Field(description="Where the data stands.")
     json_schema: dict[str, Any] = Field(alias="schema", description="JSON Schema of the wanted data.")
 
     @field_validator("json_schema")

@@ -14,14 +14,16 @@ Addresses = Annotated[list[Email], Field(max_length=500)]
 
 
 class EmailInput(Input):
-    to: Annotated[list[Email], Field(min_length=1, max_length=500)]
-    cc: Addresses = []
-    bcc: Addresses = []
-    subject: str = Field(min_length=1, max_length=500, pattern=r"^[^\r\n\x00]*$")
-    text: str | None = Field(default=None, pattern=WITHOUT_NUL)
-    html: str | None = Field(default=None, pattern=WITHOUT_NUL)
+    to: list[Email] = Field(
+        min_length=1, max_length=500, description="Addresses; the name in `Ada <ada@example.com>` is dropped."
+    )
+    cc: Addresses = Field(default=[], description="Who gets a copy, for all to see.")
+    bcc: Addresses = Field(default=[], description="Who gets a copy that the others do not see.")
+    subject: str = Field(min_length=1, max_length=500, pattern=r"^[^\r\n\x00]*$", description="One line.")
+    text: str | None = Field(default=None, pattern=WITHOUT_NUL, description="The mail as plain text.")
+    html: str | None = Field(default=None, pattern=WITHOUT_NUL, description="The mail as HTML, beside `text` or alone.")
     template: str | None = Field(default=None, description="Name of a mail template, rendered with `context`.")
-    context: dict[str, Any] = {}
+    context: dict[str, Any] = Field(default={}, description="What the template shows.")
     attachments: list[str] = Field(default=[], max_length=20, description="Ids of jobs whose files to attach.")
 
     @model_validator(mode="after")
@@ -37,7 +39,7 @@ class EmailInput(Input):
 
 class EmailOutput(Output):
     message_id: str = Field(description="Derived from the job's id, so a receiver can drop a repeat.")
-    accepted: list[str]
+    accepted: list[str] = Field(description="Addresses that the server has taken the mail for.")
     rejected: dict[str, str] = Field(description="Address to the server's reason.")
 
 

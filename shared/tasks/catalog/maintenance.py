@@ -1,7 +1,7 @@
 """Maintenance: what only an operator may start."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
@@ -13,17 +13,21 @@ Kind = Literal["files", "records", "orphans"]
 
 class CleanupInput(Input):
     older_than: Duration = Field(description="`30m`, `12h`, `7d` or ISO 8601 such as `P7D`.")
-    what: Annotated[list[Kind], Field(min_length=1)] = ["files", "records", "orphans"]
-    dry_run: bool = False
+    what: list[Kind] = Field(
+        default=["files", "records", "orphans"],
+        min_length=1,
+        description="Artefacts of finished jobs, their records, and what has no record.",
+    )
+    dry_run: bool = Field(default=False, description="Count, and remove nothing.")
 
 
 class Removed(BaseModel):
-    count: int = 0
-    bytes: int = 0
+    count: int = Field(default=0, description="How many.")
+    bytes: int = Field(default=0, description="Their size.")
 
 
 class CleanupOutput(Output):
-    dry_run: bool
+    dry_run: bool = Field(description="Nothing was removed.")
     files: Removed | None = Field(default=None, description="Artefacts of finished jobs.")
     records: Removed | None = Field(default=None, description="Records of finished jobs.")
     orphans: Removed | None = Field(default=None, description="Artefacts and index entries without a record.")
@@ -43,12 +47,18 @@ CLEANUP = TaskSpec(
 
 
 class MigrateInput(Input):
-    revision: str = Field(default="head", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_+@.-]+$")
+    revision: str = Field(
+        default="head",
+        min_length=1,
+        max_length=100,
+        pattern=r"^[A-Za-z0-9_+@.-]+$",
+        description="As Alembic names it: `head`, `base`, an id, `+1` or `-1`. The way there may be a downgrade.",
+    )
 
 
 class MigrateOutput(Output):
     from_: str | None = Field(alias="from", description="Revision before; null on an empty database.")
-    to: str | None
+    to: str | None = Field(description="Revision now; null on an empty database.")
     applied: list[str] = Field(description="Revisions run, in order.")
 
 

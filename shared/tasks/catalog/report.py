@@ -43,10 +43,12 @@ class PdfVariant(StrEnum):
 class ReportInput(Input):
     template: str | None = Field(default=None, description="`invoice`, `table`, `article` or one of your own.")
     data: dict[str, Any] = Field(default={}, description="What the template shows.")
-    html: str | None = Field(default=None, min_length=1)
-    markdown: str | None = Field(default=None, min_length=1)
-    title: str | None = Field(default=None, min_length=1, max_length=300)
-    author: str | None = Field(default=None, min_length=1, max_length=300)
+    html: str | None = Field(default=None, min_length=1, description="A page of your own, with its style sheets.")
+    markdown: str | None = Field(default=None, min_length=1, description="A text, shown by the template `article`.")
+    title: str | None = Field(
+        default=None, min_length=1, max_length=300, description="In the PDF's properties; the file is named after it."
+    )
+    author: str | None = Field(default=None, min_length=1, max_length=300, description="In the PDF's properties.")
     language: str | None = Field(
         default=None, max_length=35, pattern=LANGUAGE, description="BCP 47, such as `de` or `pt-BR`; default: `en`."
     )
@@ -65,14 +67,14 @@ TO_BE_LINKED = ""  # a worker knows no URL: whoever shows the job puts the link 
 
 
 class ReportFile(BaseModel):
-    url: str
-    bytes: int
-    sha256: str
-    pages: int
+    url: str = Field(description="Where the gateway has it; the same as `links.file`.")
+    bytes: int = Field(description="Its size.")
+    sha256: str = Field(description="Of its content, in hexadecimal.")
+    pages: int = Field(description="How many it has.")
 
 
 class ReportOutput(Output):
-    file: ReportFile
+    file: ReportFile = Field(description="The PDF.")
     missing_characters: list[str] = Field(
         default=[], description="Characters that no font of the worker has: boxes in the PDF. A hundred at most."
     )

@@ -79,13 +79,16 @@ async def test_what_was_stored_can_be_shown(gateway: Gateway, worker: Book, resu
     assert (await _end(gateway, job_id))["result"] == json.loads(result)
 
 
+DELIVERY = {"id": "d", "event": "job.failed", "url": "https://a.example", "status": "failed", "attempt": 1, "at": ""}
+
+
 @pytest.mark.parametrize("field", ["progress", "error", "deliveries"])
 async def test_half_a_character_in_another_field_breaks_no_page(gateway: Gateway, worker: Book, field: str) -> None:
     job_id = await gateway.submit()
     values = {
         "progress": {"done": 1, "message": "\ud83d!"},
         "error": {"type": "t", "message": "\ud83d!", "retryable": False},
-        "deliveries": {"d": {"error": "\ud83d!"}},
+        "deliveries": {"d": {**DELIVERY, "error": "\ud83d!"}},
     }
     worker.client.hset(f"tandem:job:{job_id}", field, json.dumps(values[field]))
     answer = await gateway.ann.get(f"/v1/jobs/{job_id}")

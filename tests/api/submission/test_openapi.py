@@ -37,6 +37,35 @@ async def test_the_catalogue_lists_every_task(gateway: Gateway) -> None:
     assert extract["method"] == "POST"
 
 
+async def test_the_document_describes_all_that_it_names(gateway: Gateway) -> None:
+    """Each parameter, each field of inputs and answers, and what an answer is."""
+    document = (await gateway.nobody.get("/openapi.json")).json()
+    operations = {
+        f"{method} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    mute = {
+        f"{name}: {parameter['name']}"
+        for name, operation in operations.items()
+        for parameter in operation.get("parameters", ())
+        if not parameter.get("description")
+    }
+    mute |= {
+        f"{name}: {status}"
+        for name, operation in operations.items()
+        for status, response in operation["responses"].items()
+        if response["description"] in {"", "Successful Response"}
+    }
+    mute |= {
+        f"{name}.{field}"
+        for name, schema in document["components"]["schemas"].items()
+        for field, described in schema.get("properties", {}).items()
+        if not described.get("description")
+    }
+    assert mute == set()
+
+
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
 async def test_the_docs_need_no_key(gateway: Gateway, path: str) -> None:
     assert (await gateway.nobody.get(path)).status_code == 200

@@ -134,8 +134,14 @@ async def test_a_wrong_option_is_named_and_nothing_stored(
 async def test_a_webhook_is_kept_for_the_jobs_end(gateway: Gateway, book: Book) -> None:
     job = await ask(gateway, {"webhook_url": "https://8.8.8.8/hook?a=b"})
     finish(book, await asyncio.to_thread(claim_one, book))
-    [delivery] = (await gateway.ann.get(f"/v1/jobs/{job['id']}")).json()["deliveries"]
+    answer = await gateway.ann.get(f"/v1/jobs/{job['id']}")
+    [delivery] = answer.json()["deliveries"]
     assert (delivery["url"], delivery["status"]) == ("https://8.8.8.8/hook?a=b", "pending")
+    assert list(delivery) == DELIVERY, "in one order, and nothing is left out"
+    assert (delivery["id"], delivery["next_at"]) == (f"msg_{job['id']}-1", None)
+
+
+DELIVERY = ["id", "event", "url", "status", "attempt", "at", "next_at", "response_status", "error"]
 
 
 async def test_a_name_that_nobody_answers_for_holds_no_request_up(

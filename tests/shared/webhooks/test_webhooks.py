@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import Fail
-from tandem.shared.jobs.view import PUSHED
+from tandem.shared.jobs.view import PUSHED, message_id
 from tandem.shared.store import commands, leases, queues
 from tandem.shared.store.deliveries import Delivery, Outcome
 from tandem.shared.store.executor import Book
@@ -43,7 +43,7 @@ async def test_a_webhook_is_signed_and_holds_the_job(book: Book, receiver: Recei
     assert (sent["type"], sent["data"]["id"], sent["data"]["result"]) == ("job.succeeded", job_id, {"a": 1})
     assert sent["timestamp"] == sent["data"]["finished_at"]
     assert sent["data"]["links"]["self"] == f"/v1/jobs/{job_id}", "also of a job that was stored without its URL"
-    assert job_id in headers["webhook-id"]
+    assert headers["webhook-id"] == message_id(delivery["id"]), "as the job shows it"
     assert not list(book.client.scan_iter("tandem:delivery:*"))
 
 
