@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
 from tandem.shared.jobs.model import Job, Status, iso
 
@@ -15,6 +15,11 @@ NOTHING = "null}"  # how a job without a result ends
 NOT_LEFT_OUT: Mapping[str, Any] = {}
 UNTRACED: Mapping[str, Any] = {"error": {"attempts": {"__all__": {"trace"}}}}
 Time = Annotated[datetime, PlainSerializer(iso, return_type=str)]
+
+
+def message_id(delivery: str) -> str:
+    """Give a delivery's id as receivers know it."""
+    return f"msg_{delivery}"
 
 
 class AttemptView(BaseModel):
@@ -60,7 +65,9 @@ class ProgressView(BaseModel):
 class DeliveryView(BaseModel):
     """A webhook: one for each end of the job."""
 
-    id: str = Field(description="What the receiver finds in the header `webhook-id`, the same in every try.")
+    id: Annotated[str, AfterValidator(message_id)] = Field(
+        description="What the receiver finds in the header `webhook-id`, the same in every try."
+    )
     event: str = Field(description="`job.succeeded`, `job.failed`, `job.cancelled` or `job.expired`.")
     url: str = Field(description="Who is called.")
     status: str = Field(description="`pending`, `delivered`, or `failed`: given up.")
@@ -140,11 +147,6 @@ class JobPage(BaseModel):
     next: str | None = Field(description="Cursor of the next page; null at the end.")
 
 
-def message_id(delivery: str) -> str:
-    """Give a delivery's id as receivers know it."""
-    return f"msg_{delivery}"
-
-
 def links_of(url: str, *, file: bool) -> Links:
     """Make a job's links of its URL."""
     return Links(self=url, events=f"{url}/events", file=f"{url}/file" if file else None)
@@ -169,7 +171,7 @@ def show(job: Job, links: Links) -> AnyJob:
         usage=UsageView(**vars(job.usage)),
         provider=job.provider,
         estimated_start=job.estimated_start if job.waiting else None,
-        deliveries=[DeliveryView(**{**entry, "id": message_id(entry["id"])}) for entry in job.deliveries],
+        deliveries=[DeliveryView(**entry) for entry in job.deliveries],
         links=links,
         result_omitted=job.result_omitted,
     )

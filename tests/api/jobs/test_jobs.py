@@ -233,6 +233,7 @@ SPOILT: list[tuple[str, str | bytes]] = [
     ("created_at", "9" * 18),
     ("file", "{}"),
     ("deliveries", "[]"),
+    ("deliveries", '{"d": {}}'),
     ("task", b"\xff"),
 ]
 
