@@ -13,7 +13,7 @@ from uuid import uuid4
 from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import CLAIM_LLM, LEASE, RECORDS, SETTLING, Call, Ending, script
+from tandem.shared.store.scripts import CLAIM_LLM, LEASE, RECORDS, Call, Ending, script
 from tandem.shared.store.signature import Answer, Foreign
 
 HOST = socket.gethostname()
@@ -173,7 +173,7 @@ def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Cl
     return _named(_claim_sync(worker=worker, lease=LEASE, ttl=ttl, claim=claim, origins=queues), claim)
 
 
-@script("jobs/claim_sync", library=SETTLING)
+@script("jobs/claim_sync")
 def _claim_sync(*, worker: str, lease: timedelta, ttl: timedelta, claim: str, origins: Sequence[str]) -> Claimed: ...
 
 
@@ -265,7 +265,7 @@ def _end(
     )
 
 
-@script("jobs/finish", library=SETTLING)
+@script("jobs/finish")
 def _finish(
     *,
     id: str,

@@ -159,13 +159,38 @@ def test_a_claim_that_was_never_heard_of_costs_its_owner_nothing(clocked: Clocke
     assert after[lost.owner.encode()] == before[lost.owner.encode()]
 
 
-def test_a_cancelled_run_is_paid_for(clocked: Clocked) -> None:
-    put(clocked, *[job(owner) for owner in ("ann", "bob") for _ in range(20)])
-    held = take(clocked)
+def cancel(clocked: Clocked, held: Lease, then: str) -> None:
+    """Cancel a run, and retry or erase its job before the run has said that it ended."""
     clocked.call(commands.cancel(held.id, ttl=TTL))
-    clocked.now += 10 * SECOND
+    if then == "retry":
+        clocked.call(commands.retry(held.id))
+    if then == "erase":
+        clocked.call(commands.erase(held.id))
     clocked.call(leases.give_up(held, HandBack(NOTHING), usage=Usage(), ttl=TTL))
-    assert held.owner not in [run(clocked, 1.0).owner for _ in range(9)]
+
+
+THEN = pytest.mark.parametrize("then", ["nothing", "retry", "erase"])
+
+
+@THEN
+def test_a_cancelled_run_is_paid_for(clocked: Clocked, then: str) -> None:
+    put(clocked, *[job(owner) for owner in ("ann", "bob") for _ in range(30)])
+    held = take(clocked)
+    clocked.now += 20 * SECOND
+    cancel(clocked, held, then)
+    assert held.owner not in [run(clocked, 1.0).owner for _ in range(19)]
+    assert held.owner in [run(clocked, 1.0).owner for _ in range(3)]
+
+
+@THEN
+def test_a_cancelled_run_is_paid_for_by_what_it_took(clocked: Clocked, then: str) -> None:
+    clocked.client.hset(Key.DURATIONS, "email", "300000")
+    put(clocked, *[job(owner) for owner in ("ann", "bob") for _ in range(30)])
+    held = take(clocked)
+    clocked.now += SECOND
+    cancel(clocked, held, then)
+    clocked.client.hset(Key.DURATIONS, "email", "1000")
+    assert Counter(run(clocked, 1.0).owner for _ in range(20))[held.owner] >= 9
 
 
 def test_a_scheduled_job_waits_in_its_lane_once_it_is_due(clocked: Clocked) -> None:

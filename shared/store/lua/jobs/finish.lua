@@ -22,12 +22,11 @@ spend('usage_input', 'input_tokens', input_tokens)
 spend('usage_output', 'output_tokens', output_tokens)
 spend('usage_requests', 'requests', requests)
 spend('usage_estimated', 'estimated_tokens', estimated_tokens)
--- Or of a run that was cancelled.
-if job.queue == LLM and (holds or f[2] == token) then
-  lanes.settle(job, (input_tokens or 0) + (output_tokens or 0), holds and not LEGAL[RUNNING][ending])
-elseif job.queue == SYNC and (holds or f[2] == token and job.status == CANCELLED) then
-  local took = durations.of_run(job, now)
-  if took then lanes.settle(job, took, holds and not LEGAL[RUNNING][ending]) end
+local waits_again = holds and not LEGAL[RUNNING][ending]
+if job.queue == LLM and (holds or f[2] == token) then  -- or of a run that was cancelled
+  lanes.settle(job, (input_tokens or 0) + (output_tokens or 0), waits_again)
+elseif job.queue == SYNC and holds then
+  local took = durations.settle(job, now, waits_again)
   if took and (LEGAL[RUNNING][ending] or ending == RETRY) then durations.learn(job, took) end
 end
 if not holds then

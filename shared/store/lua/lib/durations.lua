@@ -7,10 +7,12 @@ local function learned(job) return tonumber(peek('HGET', DURATIONS, task_of(job)
 -- At least 1: who pays nothing would have every turn.
 function durations.expected(job) return math.max(1, math.floor(learned(job) or UNKNOWN_DURATION_MS)) end
 
--- How long the run of a job has lasted that ends now, as far as it is paid for.
-function durations.of_run(job, now)
+-- A run has ended at `ended`: its owner pays for what it took. Returns that, in ms, nil if nobody knows when it began.
+function durations.settle(job, ended, waits_again)
   if not job.started_at then return nil end
-  return math.max(1, math.min(now - job.started_at, MOST_PAID))
+  local took = math.max(1, math.min(ended - job.started_at, MOST_PAID))
+  lanes.settle(job, took, waits_again)
+  return took
 end
 
 function durations.learn(job, took)

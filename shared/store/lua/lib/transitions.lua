@@ -254,12 +254,15 @@ local function note_claim(worker, claim, first)
   redis.call('SET', ASKED .. worker, claim .. ' ' .. whole(number_of(first) - 1), 'PX', ASKED_KEPT_MS)
 end
 
--- Waiting or running: over at once. A worker that runs it finds its lease gone. Returns the status it had.
+-- Waiting or running: over at once. A worker that runs it finds its lease gone, within a second. What a run of the
+-- asyncio pool has used, it says itself; what one of the forking pool has taken is settled now, as the job may have been
+-- retried or erased by then. Returns the status it had.
 local function cancel_job(id, now, ttl)
   local job = load_job(id)
   if not job then return nil end
   if LEGAL[job.status][CANCELLED] then
     if job.token then redis.call('HSET', job_key(id), 'stopped', job.token) end
+    if job.queue == SYNC and job.status == RUNNING then durations.settle(job, now) end
     finish_job(job, CANCELLED, job.token, now, ttl)
   end
   return job.status
