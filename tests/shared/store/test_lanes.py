@@ -144,6 +144,18 @@ def test_who_is_handed_back_again_and_again_gets_no_more_turns(clocked: Clocked)
     assert served["cy"] == pytest.approx(20, abs=1)
 
 
+def test_a_run_whose_worker_dies_is_a_turn(clocked: Clocked) -> None:
+    put(clocked, *[Work(owner="bob", tokens=500)] * 10, *[Work(owner="cy", tokens=300)] * 10)
+    [lost] = [lease for lease in take(clocked, 2) if lease.owner == "bob"]
+    for _ in range(8):
+        clocked.now += SECOND
+        clocked.call(leases.renew("llm", [], worker="another"))
+    tags = dict(cast("Any", clocked.client.zrange(Key.LANE_TENANTS + "m", 0, -1, withscores=True)))
+    take(clocked, 0)
+    assert (clocked.client.hget(Key.JOB + lost.id, "status"), tags[b"bob"]) == (b"queued", 500)
+    assert clocked.client.zscore(Key.LANE_TENANTS + "m", "bob") == 300
+
+
 def test_lanes_take_turns(clocked: Clocked) -> None:
     put(clocked, *[Work(model="a")] * 200, *[Work(model="b")] * 200)
     models = [cast("Any", clocked.client.hget(Key.JOB + lease.id, "lane")) for lease in take(clocked, 40)]

@@ -193,6 +193,25 @@ def test_a_cancelled_run_is_paid_for_by_what_it_took(clocked: Clocked, then: str
     assert Counter(run(clocked, 1.0).owner for _ in range(20))[held.owner] >= 9
 
 
+def lose(clocked: Clocked, lease: Lease, seconds: int) -> None:
+    """Let the worker of a run die after so long; others go on."""
+    for _ in range(seconds):
+        clocked.now += SECOND
+        assert clocked.call(leases.renew("sync", [lease], worker="w")) == []
+    while not clocked.call(maintenance.recover_expired_leases(ttl=TTL)):
+        clocked.now += SECOND
+        clocked.call(leases.renew("sync", [], worker="another"))
+
+
+def test_a_run_whose_worker_dies_is_paid_for(clocked: Clocked) -> None:
+    put(clocked, *[job(owner) for owner in ("ann", "bob") for _ in range(40)])
+    held = take(clocked)
+    lose(clocked, held, 30)
+    assert_keyspace(clocked.client)
+    assert held.owner not in [run(clocked, 1.0).owner for _ in range(29)]
+    assert held.owner in [run(clocked, 1.0).owner for _ in range(5)]
+
+
 def test_a_scheduled_job_waits_in_its_lane_once_it_is_due(clocked: Clocked) -> None:
     [later] = put(clocked, job("bob", delay=timedelta(seconds=5)))
     put(clocked, *[job("ann") for _ in range(20)])

@@ -228,6 +228,16 @@ local function last_outage()
   return tonumber(fence or 0), tonumber(over or 0)
 end
 
+-- A run whose lease is over was a turn. In the forking pool it took the time until it was renewed last; what one of the
+-- asyncio pool has used nobody says any more.
+local function settle_lost(job, now)
+  if job.queue == SYNC then
+    durations.settle(job, now - LEASE_MS, true)
+  else
+    lanes.settle(job, 0, true)
+  end
+end
+
 -- The lease of a running job is over: the worker died, or Redis was away. Then it may never have heard of its claim, or
 -- was told to stop and could not hand the job back: nobody has heard of it since, and no attempt is burnt. The loss
 -- counts, so that nothing goes on for ever. Returns whether the job waits again.
@@ -239,12 +249,15 @@ local function give_back_expired(job, now, ttl)
   local is_from_before = token <= outage
   if is_from_before and fence and token > fence then
     unbegin(job)
-  elseif is_from_before and (tonumber(seen or '') or 0) < over and not counts_out(job, false) then
-    increase(job_key(job.id), 'attempt', -1)
-  elseif crashed(job, false, now, ttl) then
-    return false
+    lanes.settle(job, 0)
+  else
+    settle_lost(job, now)
+    if is_from_before and (tonumber(seen or '') or 0) < over and not counts_out(job, false) then
+      increase(job_key(job.id), 'attempt', -1)
+    elseif crashed(job, false, now, ttl) then
+      return false
+    end
   end
-  lanes.settle(job, 0)
   requeue(job, job.token, now, now, true)
   return true
 end
