@@ -15,6 +15,7 @@ from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import NO_MODELS, Lease
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import NOTHING, TTL
+from tests.support.keyspace.problems import assert_keyspace
 from tests.support.limits.claims import Work, claim, store, succeeded
 from tests.support.limits.limiter_script import SECOND, Clocked
 
@@ -76,6 +77,30 @@ def test_tenants_pay_for_what_their_jobs_really_used(clocked: Clocked) -> None:
         ended[lease.owner] += 1
         clocked.call(succeeded(lease, used[lease.owner]))
     assert ended["ann"] / ended["bob"] == pytest.approx(10, rel=0.05)
+
+
+def test_who_waits_for_nothing_else_pays_for_a_dear_job_all_the_same(clocked: Clocked) -> None:
+    put(clocked, Work(owner="ann", tokens=100), *[Work(owner="bob", tokens=100)] * 70)
+    [dear] = [lease for lease in take(clocked, 2) if lease.owner == "ann"]
+    take(clocked, 5)
+    clocked.call(succeeded(dear, 3100))
+    assert_keyspace(clocked.client)
+    put(clocked, *[Work(owner="ann", tokens=100)] * 3)
+    assert {lease.owner for lease in take(clocked, 29)} == {"bob"}
+    assert "ann" in {lease.owner for lease in take(clocked, 4)}
+
+
+def test_a_debt_goes_with_the_others_who_wait(clocked: Clocked) -> None:
+    put(clocked, Work(owner="ann"), *[Work(owner="bob")] * 5)
+    held = take(clocked, 5)
+    [dear] = [lease for lease in held if lease.owner == "ann"]
+    clocked.client.delete(Key.LANES)  # as an operator may
+    clocked.call(succeeded(dear, 5000))
+    assert_keyspace(clocked.client)
+    put(clocked, Work(owner="bob", model="other"))
+    assert len(take(clocked, 10)) == 2
+    take(clocked, 10)
+    assert not list(clocked.client.scan_iter("tandem:lane*"))
 
 
 def test_a_newcomer_is_neither_behind_nor_for_long_before_those_who_wait(clocked: Clocked) -> None:

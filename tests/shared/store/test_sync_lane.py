@@ -6,20 +6,18 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from ulid import ULID
 
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack
-from tandem.shared.jobs.submission import Options, Submission
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store import commands, leases, maintenance
 from tandem.shared.store.keys import Key
-from tandem.shared.store.leases import Claimed, Lease, Success
-from tandem.shared.store.submission import store_job
+from tandem.shared.store.leases import Claimed
 from tandem.shared.tasks.spec import Priority
-from tests.support.jobs import NOTHING, PLENTY, TTL
+from tests.support.jobs import NOTHING, TTL
 from tests.support.keyspace.problems import assert_keyspace
 from tests.support.limits.limiter_script import SECOND, Clocked
+from tests.support.sync_lane import adopt_and_take, claimed, enqueue, job, put, run, succeed, take
 
 HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
 RQ = ("default", "invoices")
@@ -29,47 +27,6 @@ RQ = ("default", "invoices")
 def clocked(valkey: str) -> Iterator[Clocked]:
     with client(valkey) as connection:
         yield Clocked(connection)
-
-
-def job(owner: str, priority: Priority = NORMAL, task: str = "email", **options: Any) -> Submission:
-    return Submission(
-        id=str(ULID()),
-        queue="sync",
-        task=task,
-        owner=owner,
-        payload="{}",
-        max_attempts=3,
-        request_id="r",
-        options=Options(priority=priority, **options),
-        rq=("description", task),
-    )
-
-
-def put(clocked: Clocked, *jobs: Submission) -> list[str]:
-    clocked.call_all([store_job(one, PLENTY) for one in jobs])
-    return [one.id for one in jobs]
-
-
-def claimed(clocked: Clocked, *queues: str, worker: str = "w") -> Claimed:
-    found: Claimed = clocked.call(leases.claim_sync(worker=worker, ttl=TTL, queues=queues))
-    return found
-
-
-def take(clocked: Clocked, *queues: str) -> Lease:
-    [lease] = claimed(clocked, *queues).leases
-    return lease
-
-
-def succeed(clocked: Clocked, lease: Lease) -> None:
-    assert clocked.call(leases.succeed(lease, Success("{}"), usage=Usage(), ttl=TTL))
-
-
-def run(clocked: Clocked, seconds: float = 0.1) -> Lease:
-    """Claim a job and run it for so long."""
-    lease = take(clocked)
-    clocked.now += round(seconds * SECOND)
-    succeed(clocked, lease)
-    return lease
 
 
 def test_a_flood_of_one_owner_holds_no_other_up(clocked: Clocked) -> None:
@@ -114,30 +71,6 @@ def test_priorities_share_an_owners_turns_whoever_else_waits(clocked: Clocked, o
     assert counted[LOW] == pytest.approx(0.05 * turns, abs=0.02 * turns)
 
 
-def test_owners_share_the_time_and_not_the_number_of_jobs(clocked: Clocked) -> None:
-    """Both submit the same task, so that what they pay in advance is the same."""
-    lasts = {"ann": 9.0, "bob": 1.0}
-    put(clocked, *[job(owner) for owner in lasts for _ in range(300)])
-    time: Counter[str] = Counter()
-    for _ in range(200):
-        lease = take(clocked)
-        clocked.now += round(lasts[lease.owner] * SECOND)
-        succeed(clocked, lease)
-        time[lease.owner] += round(lasts[lease.owner])
-    assert time["ann"] == pytest.approx(time["bob"], rel=0.05)
-
-
-def test_a_claim_pays_in_advance_what_the_task_has_lasted(clocked: Clocked) -> None:
-    """Else several workers at once would give one owner as many long runs as another one short ones."""
-    put(clocked, *[job("ann", task="report") for _ in range(40)], *[job("bob") for _ in range(60)])
-    for _ in range(20):
-        lease = take(clocked)
-        clocked.now += (8 if lease.task == "report" else 1) * SECOND
-        succeed(clocked, lease)
-    at_once = Counter(take(clocked).task for _ in range(27))
-    assert at_once == {"report": pytest.approx(3, abs=1), "email": pytest.approx(24, abs=1)}
-
-
 def test_what_was_handed_back_goes_before_its_owners_other_jobs(clocked: Clocked) -> None:
     put(clocked, job("ann", LOW))
     held = take(clocked)
@@ -146,70 +79,6 @@ def test_what_was_handed_back_goes_before_its_owners_other_jobs(clocked: Clocked
     assert_keyspace(clocked.client)
     [again] = [lease for lease in (take(clocked), take(clocked)) if lease.owner == "ann"]
     assert (again.id, again.attempt) == (held.id, 1)
-
-
-def test_a_claim_that_was_never_heard_of_costs_its_owner_nothing(clocked: Clocked) -> None:
-    put(clocked, *[job(owner) for owner in ("ann", "bob") for _ in range(5)])
-    run(clocked)
-    before = dict(cast("Any", clocked.client.zrange(Key.LANE_TENANTS + "~sync", 0, -1, withscores=True)))
-    call = leases.claim_sync(worker="w", ttl=TTL)
-    [lost] = clocked.call(call).leases
-    clocked.call(leases.disclaim("sync", call, worker="w"))
-    after = dict(cast("Any", clocked.client.zrange(Key.LANE_TENANTS + "~sync", 0, -1, withscores=True)))
-    assert after[lost.owner.encode()] == before[lost.owner.encode()]
-
-
-def cancel(clocked: Clocked, held: Lease, then: str) -> None:
-    """Cancel a run, and retry or erase its job before the run has said that it ended."""
-    clocked.call(commands.cancel(held.id, ttl=TTL))
-    if then == "retry":
-        clocked.call(commands.retry(held.id))
-    if then == "erase":
-        clocked.call(commands.erase(held.id))
-    clocked.call(leases.give_up(held, HandBack(NOTHING), usage=Usage(), ttl=TTL))
-
-
-THEN = pytest.mark.parametrize("then", ["nothing", "retry", "erase"])
-
-
-@THEN
-def test_a_cancelled_run_is_paid_for(clocked: Clocked, then: str) -> None:
-    put(clocked, *[job(owner) for owner in ("ann", "bob") for _ in range(30)])
-    held = take(clocked)
-    clocked.now += 20 * SECOND
-    cancel(clocked, held, then)
-    assert held.owner not in [run(clocked, 1.0).owner for _ in range(19)]
-    assert held.owner in [run(clocked, 1.0).owner for _ in range(3)]
-
-
-@THEN
-def test_a_cancelled_run_is_paid_for_by_what_it_took(clocked: Clocked, then: str) -> None:
-    clocked.client.hset(Key.DURATIONS, "email", "300000")
-    put(clocked, *[job(owner) for owner in ("ann", "bob") for _ in range(30)])
-    held = take(clocked)
-    clocked.now += SECOND
-    cancel(clocked, held, then)
-    clocked.client.hset(Key.DURATIONS, "email", "1000")
-    assert Counter(run(clocked, 1.0).owner for _ in range(20))[held.owner] >= 9
-
-
-def lose(clocked: Clocked, lease: Lease, seconds: int) -> None:
-    """Let the worker of a run die after so long; others go on."""
-    for _ in range(seconds):
-        clocked.now += SECOND
-        assert clocked.call(leases.renew("sync", [lease], worker="w")) == []
-    while not clocked.call(maintenance.recover_expired_leases(ttl=TTL)):
-        clocked.now += SECOND
-        clocked.call(leases.renew("sync", [], worker="another"))
-
-
-def test_a_run_whose_worker_dies_is_paid_for(clocked: Clocked) -> None:
-    put(clocked, *[job(owner) for owner in ("ann", "bob") for _ in range(40)])
-    held = take(clocked)
-    lose(clocked, held, 30)
-    assert_keyspace(clocked.client)
-    assert held.owner not in [run(clocked, 1.0).owner for _ in range(29)]
-    assert held.owner in [run(clocked, 1.0).owner for _ in range(5)]
 
 
 def test_a_scheduled_job_waits_in_its_lane_once_it_is_due(clocked: Clocked) -> None:
@@ -233,36 +102,6 @@ def test_idle_jobs_come_after_everybodys_others_and_owners_take_turns_with_them(
 
 
 # --- jobs of plain RQ
-
-
-def enqueue(clocked: Clocked, queue: str, count: int) -> list[str]:
-    """What RQ's own client writes, as far as the book is concerned."""
-    ids = [str(ULID()) for _ in range(count)]
-    for job_id in ids:
-        clocked.client.hset(f"rq:job:{job_id}", mapping={"status": "queued", "origin": queue})
-        clocked.client.rpush(f"rq:queue:{queue}", job_id)
-    return ids
-
-
-def adopt_and_take(clocked: Clocked, *queues: str) -> Lease:
-    """Claim as a worker does: what the book does not know is adopted before the lease is run."""
-    while True:
-        found = claimed(clocked, *queues)
-        for entry in found.unknown:
-            clocked.call(
-                commands.adopt(
-                    entry.id,
-                    queue="sync",
-                    task="f",
-                    payload="{}",
-                    max_attempts=1,
-                    native="rq",
-                    priority=NORMAL,
-                    origin=entry.queue,
-                )
-            )
-        if found.leases or not found.unknown:
-            return found.leases[0]
 
 
 def test_each_queue_of_plain_rq_takes_turns_beside_owners(clocked: Clocked) -> None:

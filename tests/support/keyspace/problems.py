@@ -230,6 +230,10 @@ def _lanes(space: Space) -> Iterator[str]:
     yield from _compare("the sync lane", set(ours), space.of("sync", "queued"))
     names = [name for name in named if not name.endswith(SYNC_LANE)]
     lanes = Counter(id_ for name in names for id_ in space.scores(name))
+    looked_at = {*space.scores("tandem:lanes"), *space.scores("tandem:lanes:idle")}
+    taking_turns = {name.removeprefix("tandem:lane:tenants:") for name in space.named("tandem:lane:tenants:")}
+    unseen = {name for name in taking_turns if not name.endswith(SYNC_LANE)} - looked_at
+    yield from (f"tandem:lane:tenants:{name}: no claim looks there" for name in sorted(unseen))
     later, suspects = space.scores("tandem:later:llm"), space.scores("tandem:suspects:llm")
     places = lanes + Counter([*later, *suspects])
     yield from (f"lanes: name {id_} {n} times" for id_, n in places.items() if n > 1)

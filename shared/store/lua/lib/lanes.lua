@@ -34,6 +34,11 @@ lanes.jobs_of = jobs_of
 -- Where those of a tenant wait that were handed back.
 function lanes.front_of(tenant, name) return jobs_of(FRONT, tenant, name) end
 
+-- A claim of the asyncio pool is to look at this lane; one of the forking pool looks at its lanes anyway.
+local function look_at(job, name, now)
+  if job.queue == LLM then redis.call('ZADD', job.priority == IDLE and IDLE_LANES or LANES, 'NX', now, name) end
+end
+
 -- A job waits, ready since then; `front`: it was handed back.
 function lanes.put(job, ready, now)
   local name = lanes.of(job)
@@ -49,7 +54,7 @@ end
 function lanes.show(job, now)
   local name = lanes.of(job)
   redis.call('ZADD', LANE_TENANTS .. name, 'NX', redis.call('HGET', LANE_TIME, name) or 0, lanes.tenant(job))
-  if job.queue == LLM then redis.call('ZADD', job.priority == IDLE and IDLE_LANES or LANES, 'NX', now, name) end
+  look_at(job, name, now)
 end
 
 function lanes.remove(job)
@@ -73,11 +78,16 @@ function lanes.settle(job, used, waits_again)
   used = math.min(used, MOST_PAID)
   if waits_again then used = math.max(used, math.min(cost, TURN_COST)) end
   if used == cost then return end
-  local key = LANE_TENANTS .. name
-  local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', used - cost, lanes.tenant(job)) or nil)
-  if not tag or used > cost then return end
+  local key, tenant = LANE_TENANTS .. name, lanes.tenant(job)
+  local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', used - cost, tenant) or nil)
   local time = tonumber(redis.call('HGET', LANE_TIME, name) or 0)
-  if tag < time then redis.call('ZADD', key, 'XX', time, lanes.tenant(job)) end
+  if tag and tag < time then
+    redis.call('ZADD', key, time, tenant)
+  elseif not tag and used > cost and redis.call('EXISTS', key) == 1 then
+    -- It waits for nothing, but others do: a debt, until virtual time has come to it.
+    redis.call('ZADD', key, time + used - cost, tenant)
+    look_at(job, name, 0)
+  end
 end
 
 -- Which priority is looked at first: of 20 turns high has 16, normal 3, low 1, spread evenly for any tenant, whichever
@@ -132,6 +142,12 @@ local function head_of(tenant, lane)
   end
 end
 
+local function waits(tenant, lane)
+  local keys = {lanes.front_of(tenant, lane.name)}
+  for _, priority in ipairs(PRIORITIES) do keys[#keys + 1] = jobs_of(priority, tenant, lane.name) end
+  return redis.call('EXISTS', unpack(keys)) > 0
+end
+
 -- The tenant whose turn it is, and its tag. `lane.passes` says whom this worker can't serve: few queues of plain RQ.
 local function next_tenant(lane)
   local rank = 0
@@ -141,7 +157,7 @@ local function next_tenant(lane)
       lane.is_over, lane.is_empty = true, rank == 0
       return nil
     end
-    if not (lane.passes and lane.passes(tenant)) then return tenant, tonumber(tag) end
+    if not (lane.passes and lane.passes(tenant) and waits(tenant, lane)) then return tenant, tonumber(tag) end
     rank = rank + 1
   end
 end
@@ -153,7 +169,7 @@ function lanes.head(lane)
     if not tenant then return nil end
     local id, key = head_of(tenant, lane)
     if id then return id, tenant, tag, key end
-    redis.call('ZREM', LANE_TENANTS .. lane.name, tenant)  -- it waits for nothing
+    redis.call('ZREM', LANE_TENANTS .. lane.name, tenant)  -- it waits for nothing, and owes nothing any more
     lane.time = math.max(lane.time or 0, tag)
   end
   return nil  -- there may be more behind them: it stays due
