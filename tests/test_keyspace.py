@@ -80,6 +80,7 @@ BREAKS: dict[str, tuple[Callable[[Any], object], str]] = {
     "a mortal job": (lambda c: c.expire(b"rq:job:" + waiting(c), 99), "but its job is queued"),
     "a lost entry": (lambda c: c.zpopmin("tandem:waiting:sync"), "tandem:waiting:sync: does not name"),
     "a lost place": (lambda c: c.zpopmin("tandem:lane:jobs:normal:ann:~sync"), "the sync lane: does not name"),
+    "a lost lane": (lambda c: c.delete("tandem:lanes"), "no claim looks there"),
     "a double place": (lambda c: c.zadd("tandem:lane:jobs:front:ann:~sync", {waiting(c): 1}), "2 times"),
     "an entry of RQ's": (lambda c: c.rpush("rq:queue:sync", waiting(c)), "rq:queue:sync: names"),
     "a dead lease": (lambda c: c.zadd("tandem:leases:llm", {"x": 1}), "leases:llm: names x"),

@@ -36,6 +36,7 @@ class Key(StrEnum):
     LANES = "tandem:lanes"
     IDLE_LANES = "tandem:lanes:idle"
     LANE_JOBS = "tandem:lane:jobs:"
+    LANE_FIRST = "tandem:lane:first:"  # of an older version: what was handed back
     LANE_TENANTS = "tandem:lane:tenants:"
     LANE_TIME = "tandem:lane:time"
     WAITING_IN = "tandem:waiting:"  # of the forking pool, by queue: the dashboard's list

@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import pytest
 
+from tandem.shared.config.file import ModelConfig
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack
+from tandem.shared.limits.model import Limits
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store import leases
 from tandem.shared.store.keys import Key
@@ -16,7 +18,7 @@ from tandem.shared.store.leases import NO_MODELS, Lease
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import NOTHING, TTL
 from tests.support.keyspace.problems import assert_keyspace
-from tests.support.limits.claims import Work, claim, store, succeeded
+from tests.support.limits.claims import Work, claim, models, store, succeeded
 from tests.support.limits.limiter_script import SECOND, Clocked
 
 HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
@@ -152,6 +154,27 @@ def test_what_was_handed_back_is_the_first_of_its_tenant_and_the_oldest_of_it(cl
     assert len(mine) == pytest.approx(4, abs=1)
     assert [lease.id for lease in mine][:3] == [held[n].id for n in (1, 3, 4)]
     assert {lease.attempt for lease in served} == {1}
+
+
+@pytest.mark.parametrize("sort", ["", "~"])
+@pytest.mark.parametrize("seen", [True, False])
+def test_what_an_older_version_handed_back_is_taken_in(clocked: Clocked, sort: str, *, seen: bool) -> None:
+    """It had a set for each lane, which went before all of it."""
+    known = models(Limits(), m=ModelConfig())
+    ids = put(clocked, *[Work(owner=f"t{n % 3}", sort=sort) for n in range(70)])
+    hand_back(clocked, *(lease for _ in range(3) for lease in take(clocked, 25)))
+    lane = sort or "m"
+    for key in clocked.client.scan_iter("tandem:lane:jobs:front:*"):
+        entries = cast("list[tuple[bytes, float]]", clocked.client.zrange(key, 0, -1, withscores=True))
+        clocked.client.zadd(Key.LANE_FIRST + lane, dict(entries))
+        clocked.client.delete(key)
+    if not seen:
+        clocked.client.delete(Key.LANES, Key.LANE_TENANTS + lane)
+    served = [lease.id for _ in range(3) for lease in clocked.call(claim(60, known)).leases]
+    assert sorted(served) == sorted(ids)
+    take(clocked)
+    assert not list(clocked.client.scan_iter("tandem:lane*"))
+    assert_keyspace(clocked.client)
 
 
 def test_who_is_handed_back_again_and_again_gets_no_more_turns(clocked: Clocked) -> None:

@@ -88,6 +88,7 @@ PATTERNS = [
     Pattern("tandem:lanes", "zset"),
     Pattern("tandem:lanes:idle", "zset"),
     Pattern("tandem:lane:jobs:<name>", "zset"),
+    Pattern("tandem:lane:first:<lane>", "zset"),
     Pattern("tandem:lane:tenants:<lane>", "zset"),
     Pattern("tandem:lane:time", "hash"),
     Pattern("tandem:waiting:<name>", "zset"),

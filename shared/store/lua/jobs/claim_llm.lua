@@ -77,6 +77,28 @@ for _, arq_list in pairs(ARQ_QUEUES) do
   end
 end
 
+-- An older version kept what was handed back before all others of its lane. Some of it at a time joins its tenants' jobs.
+-- Answers the lanes in which there is more.
+local function take_in_first()
+  local names, keys, more, room = {'', SHARED_LANE}, {}, {}, MOVED_A_CLAIM
+  for name in pairs(models.known) do names[#names + 1] = name end
+  for _, name in ipairs(redis.call('ZRANGE', LANES, 0, LANES_A_CLAIM - 1)) do names[#names + 1] = name end
+  for i, name in ipairs(names) do keys[i] = LANE_FIRST .. name end
+  if redis.call('EXISTS', unpack(keys)) == 0 then return more end
+  for i, key in ipairs(keys) do
+    for _, id in ipairs(room > 0 and redis.call('ZRANGE', key, 0, room - 1) or {}) do
+      room = room - 1
+      redis.call('ZREM', key, id)
+      local job = load_job(id)
+      if job and job.status == QUEUED and not arq.holds(job) then lanes.put(job, now, now) end
+    end
+    if redis.call('EXISTS', key) == 1 then more[#more + 1] = names[i] end
+  end
+  return more
+end
+
+local not_taken_in = take_in_first()
+
 local function note(leased, admitted)
   first_token = first_token or leased.token
   if admitted and admitted.start and limits.reserve(leased.id .. ':' .. leased.token .. ':0', admitted, admitted.start) then
@@ -147,6 +169,7 @@ take_turns(LANES, limit)
 -- Idle jobs have what is left, but never the worker's last places while others wait for a limit or a park.
 local for_idle = redis.call('EXISTS', LANES) == 1 and math.min(idle, limit) or limit
 if #leases < for_idle then take_turns(IDLE_LANES, for_idle) end
+for _, name in ipairs(not_taken_in) do redis.call('ZADD', LANES, 'NX', now, name) end
 lanes.keep_served()
 limits.save()
 
