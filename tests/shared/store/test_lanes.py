@@ -13,6 +13,7 @@ from tandem.shared.jobs.retry import HandBack
 from tandem.shared.limits.model import Limits
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store import leases
+from tandem.shared.store.commands import cancel
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import NO_MODELS, Lease
 from tandem.shared.tasks.spec import Priority
@@ -252,3 +253,19 @@ def test_a_scheduled_job_waits_in_its_lane_once_it_is_due(clocked: Clocked) -> N
     assert {one.owner for one in take(clocked, 5)} == {"ann"}
     clocked.now += SECOND
     assert [one.id for one in take(clocked, 1)] == [lease.id]
+
+
+def test_owners_who_wait_for_nothing_any_more_are_passed_over_a_few_hundred_a_claim(clocked: Clocked) -> None:
+    """In all lanes of the claim together."""
+    stale = put(clocked, *[Work(owner=f"t{n}", model=f"m{n % 10}") for n in range(1500)])
+    clocked.call_all([cancel(one, ttl=TTL) for one in stale])
+    put(clocked, *[Work(owner="z", model=f"m{n}") for n in range(10)])
+    found: list[Lease] = []
+    for _ in range(10):
+        clocked.client.config_resetstat()
+        claimed = clocked.call(claim(100, NO_MODELS))
+        assert commands(clocked) < 3000
+        found += claimed.leases
+        assert len(found) == 10 or claimed.next_due == timedelta(0)
+    assert {one.owner for one in found} == {"z"}
+    assert len(found) == 10

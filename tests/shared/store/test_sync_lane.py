@@ -1,7 +1,7 @@
 """Who is served next in the forking pool: owners by the time that their runs take, priorities within an owner."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, cast
 
@@ -170,8 +170,12 @@ def commands_of_a_claim(clocked: Clocked, *, owners: int, jobs: int) -> int:
     put(clocked, *[job(f"t{n % owners}") for n in range(jobs)])
     for _ in range(3):
         run(clocked)
+    return commands_of(clocked, lambda: take(clocked))
+
+
+def commands_of(clocked: Clocked, call: Callable[[], object]) -> int:
     clocked.client.config_resetstat()
-    take(clocked)
+    call()
     stats = cast("dict[str, Any]", clocked.client.info("commandstats"))
     return sum(stat["calls"] for name, stat in stats.items() if not name.startswith(("cmdstat_config", "cmdstat_info")))
 
@@ -180,3 +184,16 @@ def test_a_claim_costs_the_same_however_many_wait(clocked: Clocked) -> None:
     least = commands_of_a_claim(clocked, owners=10, jobs=20)
     assert commands_of_a_claim(clocked, owners=10, jobs=2000) <= least * 1.1
     assert commands_of_a_claim(clocked, owners=2000, jobs=2000) <= least * 1.1
+
+
+def test_owners_who_wait_for_nothing_any_more_are_passed_over_a_few_hundred_a_claim(clocked: Clocked) -> None:
+    stale = put(clocked, *[job(f"t{n}") for n in range(1500)])
+    clocked.call_all([commands.cancel(one, ttl=TTL) for one in stale])
+    [last] = put(clocked, job("z"))
+    found: list[str] = []
+    for _ in range(10):
+        clocked.client.delete(Key.WAKEUP + "sync")
+        assert commands_of(clocked, lambda: found.extend(one.id for one in claimed(clocked).leases)) < 2500
+        assert found or clocked.client.exists(Key.WAKEUP + "sync"), "somebody has to go on"
+    assert found == [last]
+    assert not list(clocked.client.scan_iter("tandem:lane*"))

@@ -1,6 +1,6 @@
 -- Claim the next job of the forking pool; `origins` are queues of plain RQ that this worker serves as well. `claim` names
 -- this call.
-local now, unknown, serves, MOST_LOOKS = now_ms(), {}, {}, 100
+local now, unknown, serves, has_more, MOST_LOOKS = now_ms(), {}, {}, false, 50
 undo_unanswered_claim(SYNC, worker, claim, now)
 if is_paused(SYNC) then return Claimed{leases = {}, unknown = {}} end
 
@@ -39,9 +39,11 @@ local function look_at_list(name)
       room = room or redis.call('EXISTS', line) == 0 and ADOPTED_AT_ONCE or 0
       if room == 0 then return end
       room = room - 1
-      unknown[#unknown + 1] = Unknown{raw = id, queue = name}
     end
+    has_more = out_of_time()
+    if has_more then return end
     redis.call('LPOP', list)
+    if is_foreign then unknown[#unknown + 1] = Unknown{raw = id, queue = name} end
     if is_foreign or not job then set_aside(id, name) end
     if job and WAITING[job.status] then take_in(job) end
   end
@@ -81,7 +83,7 @@ local function take_from(name, is_idle)
   local lane, leased = {name = name, is_idle = is_idle, passes = passes, time = time}, nil
   for _ = 1, MOST_LOOKS do
     leased = take(lane)
-    if leased or lane.is_over then break end
+    if leased or lane.is_over or lane.goes_on then break end
   end
   lanes.keep_time(lane)
   return leased, lane.is_over
@@ -92,7 +94,7 @@ if not leased and is_over then leased, is_over = take_from(IDLE_LANE .. SYNC_LAN
 lanes.keep_served()
 if leased then
   note_claim(worker, claim, leased.token)
-elseif is_over then
+elseif is_over and not has_more then
   redis.call('DEL', WAKEUP .. SYNC)
 else
   wake(SYNC)  -- there is more to look at

@@ -162,17 +162,24 @@ local function next_tenant(lane)
   end
 end
 
--- The next job of a lane, the tenant whose turn it is, its tag and the key of the job; nil if nobody waits.
+local to_drop = STEP  -- tenants in one script: it must block nobody
+
+-- The next job of a lane, the tenant whose turn it is, its tag and the key of the job; nil if nobody waits, or so many
+-- stand first who do not that the next script has to go on: then it stays due.
 function lanes.head(lane)
-  for _ = 1, MOVED_A_CLAIM do
+  while true do
     local tenant, tag = next_tenant(lane)
     if not tenant then return nil end
     local id, key = head_of(tenant, lane)
     if id then return id, tenant, tag, key end
+    if to_drop == 0 then
+      lane.goes_on = true
+      return nil
+    end
+    to_drop = to_drop - 1
     redis.call('ZREM', LANE_TENANTS .. lane.name, tenant)  -- it waits for nothing, and owes nothing any more
     lane.time = math.max(lane.time or 0, tag)
   end
-  return nil  -- there may be more behind them: it stays due
 end
 
 -- A tenant was served: virtual time is its tag, and the next of its jobs starts later by what this one costs. Whom nobody
