@@ -139,6 +139,20 @@ def test_pauses_grow_until_somebody_is_answered(valkey: str) -> None:
         assert [park.kind for park in cast("Any", news).parks] == [DOWN]
 
 
+def test_a_failure_of_what_was_on_its_way_to_a_busy_model_is_its_job_s(valkey: str) -> None:
+    with redis.Redis.from_url(valkey) as client:
+        clocked = Clocked(client)
+
+        def fail(job: str) -> int:
+            [answer] = clocked.run({"op": "failed", "scope": scope().name, "job": job, "refused": False})
+            return cast("Parked", answer).left // SECOND
+
+        clocked.park(scope(), 3 * SECOND)
+        assert [fail("1"), fail("2")] == [0, 0]
+        clocked.now += 3 * SECOND
+        assert fail("1")  # it has tried, and nobody answers yet
+
+
 async def pauses(client: AsyncClient) -> int:
     counts = [await cast("Any", client.hget(key, "times")) async for key in client.scan_iter(f"{LimitKey.LIMIT_PARK}*")]
     return max((int(count or 0) for count in counts), default=0)

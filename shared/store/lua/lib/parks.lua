@@ -89,12 +89,14 @@ function parks.close(scope, kind, delay)
 end
 
 -- Nobody answered a job's request. Which one is at fault, nobody can say of one job; of several in a row, of one that
--- probed, or where the request was not even received, it is the provider. Answers as `close`, 0 if it is open.
+-- probed, or where the request was not even received, it is the provider. Answers as `close`, 0 if it is open. A model
+-- that is busy answers: what fails meanwhile was on its way, and is a failure like any other.
 function parks.note_failure(scope, job, refused)
-  local key = LIMIT_FAILING .. scope
+  local key, park = LIMIT_FAILING .. scope, read_park(scope)
+  local is_tried = park and (park.kind == DOWN or park.ends <= limits.now())
   redis.call('SADD', key, job)
   redis.call('PEXPIRE', key, FAILING_MS)
-  if not refused and not read_park(scope) and redis.call('SCARD', key) < FAILURES_IN_A_ROW then
+  if not refused and not is_tried and redis.call('SCARD', key) < FAILURES_IN_A_ROW then
     tell(0, scope, FAILED_ONCE)
     return 0
   end
