@@ -287,6 +287,13 @@ def test_every_setting_reaches_a_container() -> None:
     assert known() - passed == NOT_PASSED, "pass a new setting on in compose.yaml, or list it in NOT_PASSED"
 
 
+def test_the_override_of_the_page_gives_the_file_to_all_parts() -> None:
+    [override] = re.findall(r"```yaml\n(x-config:.*?)```", (ROOT / "docs/containers.md").read_text(), re.DOTALL)
+    assert set(yaml.safe_load(override)["services"]) == {
+        name for name, service in OURS.items() if "TANDEM_CONFIG" in service["environment"]
+    }
+
+
 def test_a_setting_that_compose_may_leave_unset_has_no_default_in_the_image() -> None:
     """A variable without a value is removed from the container, the image's own value with it."""
     for service in OURS.values():

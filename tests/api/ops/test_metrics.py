@@ -121,6 +121,9 @@ async def test_the_page_lists_all_metrics(gateway: Gateway) -> None:
     documented = re.findall(r"^\| `(tandem_\w+)` \| (\w+) \|", page, re.MULTILINE)
     shown = re.findall(r"^# TYPE (tandem_\w+) (\w+)$", answer.text, re.MULTILINE)
     assert sorted(documented) == sorted(shown)
+    named = re.findall(r"\btandem_[a-z_]+", (ROOT / "docs/operations.md").read_text())
+    assert named
+    assert set(named) <= {name for name, _ in documented}, "of the alerts"
 
 
 async def test_only_admins_read_them(gateway: Gateway) -> None:

@@ -8,9 +8,9 @@ import pytest
 import redis
 
 from tandem.shared.dispatch import Dispatcher
-from tandem.shared.errors import QueueFull
+from tandem.shared.errors import QueueFull, TransientError
 from tandem.shared.jobs.model import FINAL, TRANSITIONS, Job, Status, Usage
-from tandem.shared.jobs.retry import Fail, HandBack, RetryIn
+from tandem.shared.jobs.retry import Fail, HandBack, RetryIn, decide
 from tandem.shared.jobs.submission import Admission
 from tandem.shared.store import commands, leases, listing, scripts
 from tandem.shared.store.executor import AsyncBook, Book
@@ -251,6 +251,19 @@ def test_a_sync_job_that_is_lost_with_its_worker_is_not_convicted_before_long(bo
         expire_lease(book, claim(book, "sync")[0])
         tick(book)
     is_a_crash_loop(get(book, job_id), scripts.MAX_LOSSES)
+
+
+def test_losses_use_up_attempts_and_fail_no_job(book: Book) -> None:
+    job_id = put(book, "report")
+    for lost in range(1, 4):
+        [lease] = claim(book, "sync")
+        assert (lease.attempt, lease.max_attempts) == (lost, 3)
+        expire_lease(book, lease)
+        tick(book)
+    [fourth] = claim(book, "sync")
+    assert (fourth.attempt, get(book, job_id).status) == (4, Status.RUNNING)
+    decision = decide(TransientError("away"), CATALOG["report"].retry, attempt=fourth.attempt, jitter=0.5)
+    assert isinstance(decision, Fail), "an error finds no attempt left"
 
 
 def is_a_crash_loop(job: Job, crashes: int) -> None:
