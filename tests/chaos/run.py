@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ AFTERMATH = 3.0  # seconds in which what comes late may still come
 PROBED_WITHIN = 60.0
 RUSHED_WITHIN = 60.0
 MINUTE = 60.0
+THREADS = 64
 Say = Callable[[str], None]
 
 
@@ -57,6 +59,8 @@ class _Run:
         self._ended = True
 
     async def run(self) -> Facts:
+        # Who asks a Redis that is away keeps a thread busy for seconds: Redis's own return must not wait for one.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         async with AsyncExitStack() as stack:
             for background in (self._outages.watch(), self._faults.keep(), self._show()):
                 stack.callback(asyncio.create_task(background).cancel)

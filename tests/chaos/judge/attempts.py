@@ -152,7 +152,8 @@ def _unheard(facts: Facts, case: Case, answer: Faulty) -> bool:
 def _down(facts: Facts, answer: Faulty) -> bool:
     """Say whether the last answers of a model were faults to several jobs: then it may be taken for one that is down.
 
-    A worker that goes on after a stop finds its requests broken, and takes that for the same.
+    So it is if the answer before was a 429: who comes next tries whether it takes requests again. A worker that goes on
+    after a stop finds its requests broken, and takes that for the same.
     """
     if not answer.model:
         return False
@@ -161,6 +162,9 @@ def _down(facts: Facts, answer: Faulty) -> bool:
     since = answer.ended - DOWN
     asked = [one for one in facts.requests if one.model == answer.model]
     last = [one for one in asked if since <= _end(one) <= answer.ended + EARLY]
+    before = [one for one in asked if _end(one) < answer.began]
+    if before and max(before, key=_end).fault == "limited":
+        return True
     failing = {one.marker for one in takewhile(lambda one: one.fault in BROKEN, sorted(last, key=_end, reverse=True))}
     return len(failing) >= JOBS
 

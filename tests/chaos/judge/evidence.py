@@ -241,8 +241,11 @@ class Facts:
         return len(case.notes.ids) > 1 and self.unpromised(case)
 
     def unsettled(self, case: Case) -> bool:
-        """Say whether anything of a job was written in a second that Redis has lost: it may have run again for that."""
-        return any(self.rolled_back.touch(at, at + WRITTEN) for at in case.changes)
+        """Say whether anything of a job was written in a second that Redis has lost: it may have run again for that.
+
+        What can't be written waits, and is written when Redis is back.
+        """
+        return any(self.rolled_back.touch(at, self.unwritable.over(at, WRITTEN) + WRITTEN) for at in case.changes)
 
 
 def percentile(values: Iterable[float], part: float) -> float:

@@ -34,6 +34,14 @@ class Spans:
         """Say whether any time from `start` to `end` is in a span."""
         return any(since <= end and until >= start for since, until in self._between(start, end))
 
+    def over(self, moment: float, gap: float) -> float:
+        """Give when the span is over that `moment` is in, or that begins within `gap` seconds, and so on from there."""
+        for since, until in self._between(moment, float("inf")):
+            if since > moment + gap:
+                break
+            moment = max(moment, until)
+        return moment
+
     def _between(self, start: float, end: float) -> list[tuple[float, float]]:
         first = max(0, bisect_right(self._starts, start) - 1)
         return self._spans[first : bisect_right(self._starts, end)]

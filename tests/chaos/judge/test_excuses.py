@@ -171,3 +171,18 @@ def test_an_attempt_that_failed_while_redis_had_no_memory_is_written_down_after_
     own.job = replace(own.job, attempts=[entry], attempt=2)
     assert faults(attempts.caused, facts(own))
     assert not faults(attempts.caused, facts(own, deeds=[deed("memory full", "redis", began=3, ended=AT + 11.5)]))
+
+
+def test_what_waited_for_redis_is_written_when_it_is_back_and_may_be_lost_then() -> None:
+    deeds = [deed("partition", "network", began=1, ended=AT + 20), replace(LOST, began=AT + 20.5, ended=AT + 21)]
+    waited = case(1, "chat")
+    assert facts(waited, deeds=deeds).unsettled(waited)
+    assert not facts(waited, deeds=deeds[1:]).unsettled(waited)
+
+
+def test_who_tries_a_model_that_was_busy_may_find_it_down() -> None:
+    busy = request(1, 2, came=AT + 0.2, ended=AT + 0.5, fault="limited")
+    broken = request(2, 1, came=AT + 1, ended=AT + 2, fault="error")
+    own = case(1, "chat", requests=[broken, request(3, 1, came=AT + 4)])
+    assert faults(attempts.counted, facts(own))
+    assert not faults(attempts.counted, facts(own, case(2, "chat", requests=[busy]), requests=[busy, broken]))
