@@ -38,6 +38,7 @@ class Key(StrEnum):
     LANE_JOBS = "tandem:lane:jobs:"
     LANE_FIRST = "tandem:lane:first:"  # of an older version: what was handed back
     LANE_TENANTS = "tandem:lane:tenants:"
+    LANE_TURNS = "tandem:lane:turns:"
     LANE_TIME = "tandem:lane:time"
     WAITING_IN = "tandem:waiting:"  # of the forking pool, by queue: the dashboard's list
     DURATIONS = "tandem:durations"

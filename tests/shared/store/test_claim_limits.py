@@ -165,7 +165,6 @@ def test_a_lowered_limit_has_effect_at_once(clocked: Clocked) -> None:
 @pytest.mark.parametrize("limited", [ONE_A_SECOND, SLOT], ids=["rate", "slot"])
 def test_high_starts_before_three_hundred_low_that_wait_for_a_limit(clocked: Clocked, limited: Models) -> None:
     put(clocked, *[replace(WORK, priority=Priority.LOW)] * 300)
-    clocked.client.set(Key.TURN + "llm", 100)  # the next turns are those of `high`
     [running] = take(clocked, limited)
     clocked.now += SECOND // 10
     assert take(clocked, limited) == []

@@ -114,9 +114,9 @@ def test_a_newcomer_is_neither_behind_nor_for_long_before_those_who_wait(clocked
     assert Counter(lease.owner for lease in take(clocked, 100)) == {"ann": 50, "bob": 50}
 
 
-@pytest.mark.parametrize("others", [0, 1, 2, 4])
+@pytest.mark.parametrize("others", [0, 1, 2, 4, 88])
 def test_priorities_share_a_tenants_turns_whoever_else_waits(clocked: Clocked, others: int) -> None:
-    turns = 200
+    turns = 100 if others > 10 else 200
     put(clocked, *[Work(priority=priority) for priority in Priority for _ in range(turns)])
     put(clocked, *[Work(owner=f"other{n}") for n in range(others) for _ in range(turns + 20)])
     held: list[Lease] = []

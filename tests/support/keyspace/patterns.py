@@ -90,6 +90,7 @@ PATTERNS = [
     Pattern("tandem:lane:jobs:<name>", "zset"),
     Pattern("tandem:lane:first:<lane>", "zset"),
     Pattern("tandem:lane:tenants:<lane>", "zset"),
+    Pattern("tandem:lane:turns:<lane>", "hash"),
     Pattern("tandem:lane:time", "hash"),
     Pattern("tandem:waiting:<name>", "zset"),
     Pattern("tandem:durations", "hash"),

@@ -170,7 +170,6 @@ take_turns(LANES, limit)
 local for_idle = redis.call('EXISTS', LANES) == 1 and math.min(idle, limit) or limit
 if #leases < for_idle then take_turns(IDLE_LANES, for_idle) end
 for _, name in ipairs(not_taken_in) do redis.call('ZADD', LANES, 'NX', now, name) end
-lanes.keep_served()
 limits.save()
 
 if first_token then note_claim(worker, claim, first_token) end

@@ -55,8 +55,6 @@ for _, origin in ipairs(origins) do
   look_at_list(origin)
 end
 
-lanes.pool = SYNC
-
 local function passes(tenant)
   local origin = string.match(tenant, '^' .. PLAIN_RQ .. '(.*)$')
   return origin and not serves[origin]
@@ -91,7 +89,6 @@ end
 
 local leased, is_over = take_from(SYNC_LANE)
 if not leased and is_over then leased, is_over = take_from(IDLE_LANE .. SYNC_LANE, true) end
-lanes.keep_served()
 if leased then
   note_claim(worker, claim, leased.token)
 elseif is_over and not has_more then

@@ -7,7 +7,7 @@
 -- is handed back again and again would get every turn. Nothing here walks over tenants or jobs.
 -- Idle jobs stand in lanes of their own, which a claim looks at last: one beside each lane that has some.
 
-local lanes = {pool = LLM}  -- the one whose turns are counted
+local lanes = {}
 
 -- The lane of a job and what it costs: in the forking pool what was charged for its run, in ms; else its first request's
 -- tokens (the forecast at submission), then that request's sort and its model. All models that the settings do not name
@@ -90,20 +90,15 @@ function lanes.settle(job, used, waits_again)
   end
 end
 
--- Which priority is looked at first: of 20 turns high has 16, normal 3, low 1, spread evenly for any tenant, whichever
--- turns it has (a Weyl sequence).
-local served
-local function weyl()
-  served = served or tonumber(peek('GET', TURN .. lanes.pool) or '') or 0
-  return served * 0.6180339887498949 % 1
-end
+-- Turns spread evenly from 0 to 1, however few of them are looked at (a Weyl sequence).
+local function spread(turn) return turn * 0.6180339887498949 % 1 end
 
 -- Lanes begin in turn: where a provider has room for one request at a time, any of them may be the one to get it.
 local function rotate(list)
   if #list < 2 then return list end
-  weyl()
-  served = served + 1
-  local first, rotated = math.floor(weyl() * #list), {}
+  local turn = ((tonumber(peek('GET', TURN .. LLM) or '') or 0) + 1) % 1000000
+  redis.call('SET', TURN .. LLM, turn)
+  local first, rotated = math.floor(spread(turn) * #list), {}
   for i = 1, #list do rotated[i] = list[(first + i - 1) % #list + 1] end
   return rotated
 end
@@ -117,17 +112,14 @@ function lanes.due(set, now)
   return rotate(list)
 end
 
-local function next_order()
-  weyl()
-  served = served + 1
-  local at = weyl()
+-- Which priority is looked at first: of 20 turns high has 16, normal 3, low 1. A tenant's turns are counted and not a
+-- lane's: who has each 89th of those would have the same priority's for long.
+local function next_order(tenant, lane)
+  if lane.is_idle then return {IDLE} end
+  local at = spread((tonumber(peek('HGET', LANE_TURNS .. lane.name, tenant) or '') or 0) + 1)
   if at < 0.05 then return {LOW, HIGH, NORMAL} end
   if at < 0.2 then return {NORMAL, HIGH, LOW} end
   return {HIGH, NORMAL, LOW}
-end
-
-function lanes.keep_served()
-  if served then redis.call('SET', TURN .. lanes.pool, served % 1000000) end
 end
 
 -- A tenant's next job and its key; nil if it waits for nothing.
@@ -135,7 +127,7 @@ local function head_of(tenant, lane)
   local key = lanes.front_of(tenant, lane.name)
   local id = redis.call('ZRANGE', key, 0, 0)[1]
   if id then return id, key end
-  for _, priority in ipairs(lane.is_idle and {IDLE} or next_order()) do
+  for _, priority in ipairs(next_order(tenant, lane)) do
     key = jobs_of(priority, tenant, lane.name)
     id = redis.call('ZRANGE', key, 0, 0)[1]
     if id then return id, key end
@@ -178,6 +170,7 @@ function lanes.head(lane)
     end
     to_drop = to_drop - 1
     redis.call('ZREM', LANE_TENANTS .. lane.name, tenant)  -- it waits for nothing, and owes nothing any more
+    redis.call('HDEL', LANE_TURNS .. lane.name, tenant)
     lane.time = math.max(lane.time or 0, tag)
   end
 end
@@ -187,6 +180,7 @@ end
 function lanes.serve(lane, tenant, tag, cost)
   lane.time = math.max(lane.time or 0, tag)
   redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', lane.time - tag + cost, tenant)
+  if not lane.is_idle then increase(LANE_TURNS .. lane.name, tenant, 1) end
 end
 
 function lanes.keep_time(lane)
