@@ -143,6 +143,17 @@ def test_jobs_of_one_priority_start_in_the_order_in_which_they_came(clocked: Clo
     assert [lease.id for _ in range(6) for lease in take(clocked, 5)] == ids
 
 
+def test_who_waits_when_the_clock_goes_back_goes_before_who_comes_then(clocked: Clocked) -> None:
+    clocked.call(leases.renew("llm", [], worker="w"))
+    before = put(clocked, *[Work()] * 3)
+    clocked.now -= 3600 * SECOND
+    served: list[str] = []
+    for _ in range(5):
+        put(clocked, Work())
+        served += [lease.id for lease in take(clocked)]
+    assert sorted(served[:3]) == sorted(before)
+
+
 def test_what_was_handed_back_is_the_first_of_its_tenant_and_the_oldest_of_it(clocked: Clocked) -> None:
     for _ in range(5):
         put(clocked, Work(owner="ann", priority=LOW))

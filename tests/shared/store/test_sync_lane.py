@@ -13,6 +13,7 @@ from tandem.shared.runtime.redis_client import client
 from tandem.shared.store import commands, leases, maintenance
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import Claimed
+from tandem.shared.store.scripts import LEASE
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import NOTHING, TTL
 from tests.support.keyspace.problems import assert_keyspace
@@ -79,6 +80,31 @@ def test_what_was_handed_back_goes_before_its_owners_other_jobs(clocked: Clocked
     assert_keyspace(clocked.client)
     [again] = [lease for lease in (take(clocked), take(clocked)) if lease.owner == "ann"]
     assert (again.id, again.attempt) == (held.id, 1)
+
+
+def set_clock_back(clocked: Clocked) -> None:
+    clocked.call(leases.renew("sync", [], worker="w"))
+    clocked.now -= 3600 * SECOND
+    clocked.call(leases.renew("sync", [], worker="w"))
+
+
+def test_who_waits_when_the_clock_goes_back_goes_before_who_comes_then(clocked: Clocked) -> None:
+    before = put(clocked, *[job("ann") for _ in range(3)])
+    set_clock_back(clocked)
+    served = []
+    for _ in range(5):
+        put(clocked, job("ann"))
+        served.append(run(clocked).id)
+    assert sorted(served[:3]) == sorted(before)
+
+
+def test_what_is_not_adopted_when_the_clock_goes_back_is_not_lost_for_so_long(clocked: Clocked) -> None:
+    ids = enqueue(clocked, "default", 3)
+    assert len(claimed(clocked, "default").unknown) == 3
+    set_clock_back(clocked)
+    clocked.now += LEASE // timedelta(microseconds=1)
+    clocked.call(maintenance.return_unadopted())
+    assert sorted(adopt_and_take(clocked, "default").id for _ in range(3)) == sorted(ids)
 
 
 def test_a_scheduled_job_waits_in_its_lane_once_it_is_due(clocked: Clocked) -> None:

@@ -45,7 +45,9 @@ function lanes.put(job, ready, now)
   if job.front then
     redis.call('ZADD', lanes.front_of(lanes.tenant(job), name), job.created_at, job.id)
   else
-    redis.call('ZADD', jobs_of(job.priority, lanes.tenant(job), name), ready, job.id)
+    local key = jobs_of(job.priority, lanes.tenant(job), name)
+    local last = tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2] or 0)
+    redis.call('ZADD', key, last > now and last or ready, job.id)  -- Redis's clock went back: it comes after those
   end
   lanes.show(job, now)
 end

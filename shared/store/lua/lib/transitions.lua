@@ -92,7 +92,7 @@ local function follow_clock_back(now, last)
     local moved = redis.call('ZRANGEBYSCORE', key, string.format('(%.3f', now / unit), (last + LEASE_MS) / unit, 'WITHSCORES')
     for i = 1, #moved, 2 do redis.call('ZADD', key, tonumber(moved[i + 1]) - (last - now) / unit, moved[i]) end
   end
-  for _, key in ipairs({LEASES, SUSPECTS, LATER, LANES, IDLE_LANES, DELIVERIES}) do follow(key, 1) end
+  for _, key in ipairs({LEASES, SUSPECTS, LATER, LANES, IDLE_LANES, ADOPTING, DELIVERIES}) do follow(key, 1) end
   for _, queue in ipairs(rq_queues()) do
     follow(RQ_WIP .. queue, 1000)
     follow(RQ_SCHEDULED .. queue, 1000)
