@@ -3,16 +3,20 @@
 import json
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from tandem.shared.jobs.model import at
 from tandem.shared.limits.model import Limits
 from tandem.shared.runtime.redis_client import client
+from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import LimitKey
+from tandem.shared.store.limits.explanation import explain
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import get
-from tests.support.limits.claims import Work, models
+from tests.support.limits.claims import Work, models, store
 from tests.support.limits.limiter_script import SECOND, START, Clocked
 from tests.support.limits.traffic import Traffic
 
@@ -58,3 +62,21 @@ def test_what_is_told_at_submit_is_when_it_starts(
     pairs = [(round(told[job_id], 1), round(began[job_id], 1)) for job_id in told]
     wrong = [(said, true) for said, true in pairs if not true / 1.5 - 1 <= said <= true * 1.5 + 1]
     assert not wrong, pairs
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"known": {"m": {}}, "levels": [], "provider": "p"},
+        {"known": {"m": {"scopes": [], "after": 0}}, "levels": [], "provider": "p"},
+        {"known": {}, "levels": [{"name": "p", "tpm": "x"}]},
+        {"known": [], "levels": {}},
+    ],
+)
+def test_a_submission_is_stored_whatever_is_said_of_models(clocked: Clocked, spoilt: dict[str, Any]) -> None:
+    clocked.call(leases.renew("llm", [], worker="w"))
+    clocked.client.set(LimitKey.LIMIT_MODELS, json.dumps(spoilt))
+    job = Work().job()
+    stored = clocked.call(store([job])[0])
+    assert (stored.created_at, stored.estimated_start) == (at(START // 1000), None)
+    assert clocked.call(explain(job.id)).because == "fair_order"

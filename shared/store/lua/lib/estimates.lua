@@ -52,10 +52,7 @@ local function look_at_limits(answer, job, route, ahead, now)
   return latest
 end
 
--- Of the lane's models: fills the answer, but for a job that nothing limits. Returns when it may start, in us.
-function estimates.look_at_lane(answer, job, ahead, now)
-  admittance.models = read_models()
-  if not admittance.models then return nil end
+local function look_at_models(answer, job, ahead, now)
   local _, _, _, name = lanes.of(job)
   local route = admittance.route(name)
   local is_parked = look_at_parks(answer, name, route, now)
@@ -63,6 +60,15 @@ function estimates.look_at_lane(answer, job, ahead, now)
   if not is_parked then return start end
   if answer.kind == DOWN then return nil end
   return (start or limits.now()) + (answer.ends and (answer.ends - now) * 1000 or 0)
+end
+
+-- Of the lane's models: fills the answer, but for a job that nothing limits. Returns when it may start, in us; nil: nobody
+-- can say, also where another program has spoilt what is known of them.
+function estimates.look_at_lane(answer, job, ahead, now)
+  admittance.models = read_models()
+  if not admittance.models then return nil end
+  local is_readable, start = pcall(look_at_models, answer, job, ahead, now)
+  return is_readable and start or nil
 end
 
 local function has_worker(queue, now) return redis.call('ZCOUNT', WORKERS .. queue, now - WORKER_KEPT_MS, '+inf') > 0 end
@@ -93,11 +99,16 @@ function estimates.look(answer, job, ahead, now)
 end
 
 local FEW_TENANTS = 10  -- a submission must be quick
+local LATEST_MS = 1e14  -- what is later, or no number, is no date
 
--- When a job would start that has just come to a pool in which so many wait, in ms; nil: nobody can say.
+-- When a job would start that has just come to a pool in which so many wait, in ms; nil: nobody can say. It is stored
+-- already: whatever stands in Redis, this does not fail.
 function estimates.start(job, waiting, now)
   local answer, ahead = {}, 0
-  if waiting > 0 then ahead = places.in_lane(job, FEW_TENANTS) end
-  estimates.look(answer, job, ahead, now)
-  return answer.estimated_start
+  pcall(function()
+    if waiting > 0 then ahead = places.in_lane(job, FEW_TENANTS) end
+    estimates.look(answer, job, ahead, now)
+  end)
+  local start = answer.estimated_start
+  return start and start < LATEST_MS and start or nil
 end
