@@ -153,7 +153,7 @@ class LlmWorker(PlainArq):
         """Claim; what got no answer is asked again as it was."""
         if self.unanswered is None:
             suspects = SUSPECTS - sum(lease.suspect for lease in self.leases.values())
-            idle = int(self.max_jobs * IDLE_SHARE) - len(self.tasks)
+            idle = max(1, int(self.max_jobs * IDLE_SHARE)) - len(self.tasks)
             self.unanswered = leases.claim_llm(
                 worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects, idle=idle, models=self.models
             )

@@ -80,3 +80,17 @@ def test_a_submission_is_stored_whatever_is_said_of_models(clocked: Clocked, spo
     stored = clocked.call(store([job])[0])
     assert (stored.created_at, stored.estimated_start) == (at(START // 1000), None)
     assert clocked.call(explain(job.id)).because == "fair_order"
+
+
+def test_a_limit_that_was_idle_for_a_while_is_no_wait(clocked: Clocked) -> None:
+    """Others had all of it for two minutes, and then nobody came for half a minute."""
+    limited = models(Limits(rpm=60))
+    clocked.client.set(LimitKey.LIMIT_MODELS, json.dumps(limited))
+    traffic = Traffic(clocked, limited, seed=1)
+    traffic.put(*[Work()] * 120)
+    traffic.run(seconds=150, took=lambda _: 0.1)
+    clocked.call(leases.renew("llm", [], worker="w"))
+    [job_id] = traffic.put(Work(priority=Priority.IDLE))
+    estimate = get(Book(clocked.client), job_id).estimated_start
+    assert estimate is not None
+    assert estimate.timestamp() - clocked.now / SECOND < 1

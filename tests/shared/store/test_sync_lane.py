@@ -176,6 +176,18 @@ def test_a_worker_leaves_queues_that_it_does_not_serve_to_others(clocked: Clocke
     assert "ann" in [lease.owner for lease in again], "who was not served for a while has saved up no turns"
 
 
+def test_a_worker_leaves_the_bell_to_those_who_serve_what_waits(clocked: Clocked) -> None:
+    enqueue(clocked, "default", 1)
+    held = adopt_and_take(clocked, "default")
+    clocked.call(leases.give_up(held, HandBack(NOTHING), usage=Usage(), ttl=TTL))
+    assert claimed(clocked, worker="another").leases == []
+    assert clocked.client.exists(Key.WAKEUP + "sync")
+    run_again = claimed(clocked, "default").leases
+    assert [lease.id for lease in run_again] == [held.id]
+    assert claimed(clocked, "default").leases == []
+    assert not clocked.client.exists(Key.WAKEUP + "sync")
+
+
 def test_what_an_older_version_enqueued_is_taken_in(clocked: Clocked) -> None:
     ids = put(clocked, *[job(owner, priority) for owner in ("ann", "bob") for priority in (HIGH, NORMAL, LOW)])
     for key in [*clocked.client.scan_iter("tandem:lane*"), *clocked.client.scan_iter("tandem:waiting:*")]:

@@ -1,6 +1,6 @@
 -- Claim the next job of the forking pool; `origins` are queues of plain RQ that this worker serves as well. `claim` names
 -- this call.
-local now, unknown, serves, has_more, MOST_LOOKS = now_ms(), {}, {}, false, 50
+local now, unknown, serves, has_more, others_wait, MOST_LOOKS = now_ms(), {}, {}, false, false, 50
 undo_unanswered_claim(SYNC, worker, claim, now)
 if is_paused(SYNC) then return Claimed{leases = {}, unknown = {}} end
 
@@ -84,6 +84,7 @@ local function take_from(name, is_idle)
     if leased or lane.is_over or lane.goes_on then break end
   end
   lanes.keep_time(lane)
+  others_wait = others_wait or lane.is_over and not lane.is_empty
   return leased, lane.is_over
 end
 
@@ -91,9 +92,9 @@ local leased, is_over = take_from(SYNC_LANE)
 if not leased and is_over then leased, is_over = take_from(IDLE_LANE .. SYNC_LANE, true) end
 if leased then
   note_claim(worker, claim, leased.token)
-elseif is_over and not has_more then
-  redis.call('DEL', WAKEUP .. SYNC)
-else
+elseif not is_over or has_more then
   wake(SYNC)  -- there is more to look at
+elseif not others_wait then
+  redis.call('DEL', WAKEUP .. SYNC)
 end
 return Claimed{leases = {leased and Lease(leased)}, unknown = unknown}

@@ -23,12 +23,10 @@ local function look_at_parks(answer, name, route, now)
 end
 
 -- When a limit lets it start, in us, if `ahead` others start before it, of the size that they had lately, each as soon as
--- it may. A bucket that was idle is filled by them from now on.
+-- it may.
 local function foresee(gate, us, ahead)
   if gate.kind == 'concurrency' then return us + (gate:start(us, ahead) - us) / SLOT_HASTE end
-  ahead = ahead * gate:usual_size()
-  local idle = math.max(0, us - gate:get('_tat'))
-  return math.max(us, gate:start(-math.huge, ahead) + idle)
+  return gate:start(us, ahead * gate:usual_size(), us)
 end
 
 -- The same if it is a limit. Returns when the limits let it start with `ahead` others before it, in us; nil where there

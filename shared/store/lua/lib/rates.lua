@@ -138,16 +138,17 @@ function Rate:end_uncharged(taken, at)
   self:set('_uncharged', math.max(0, self:get('_uncharged') - self:uncharged(tonumber(taken[1]) / 1000)))
 end
 
--- When it may start with `ahead` others of its size before it.
-function Rate:start(now, ahead)
+-- When it may start with `ahead` others of its size before it; they fill what was idle from `from` on, if that is said.
+function Rate:start(now, ahead, from)
   local charge = self:charge()
-  local at = self:get('_tat') + self:span(ahead * charge - self.slack)
-  if self.is_idle then at = math.max(at, self:get('_idle') + self:span(ahead * charge / IDLE_SHARE - self.slack)) end
+  local function full(field) return math.max(self:get(field), from or 0) end
+  local at = full('_tat') + self:span(ahead * charge - self.slack)
+  if self.is_idle then at = math.max(at, full('_idle') + self:span(ahead * charge / IDLE_SHARE - self.slack)) end
   if not self:fits(charge, ahead) then at = math.max(at, limits.now() + LONGEST_LOOK_US) end
   local theirs = self:theirs()
   if theirs > 0 then  -- the provider's own bucket must hold the whole request
     local most = self.is_idle and IDLE_SHARE * theirs or theirs
-    at = math.max(at, self:get('_theirs') - (most - math.min(self.n * (ahead + 1), most)) * MINUTE_US / theirs)
+    at = math.max(at, full('_theirs') - (most - math.min(self.n * (ahead + 1), most)) * MINUTE_US / theirs)
   end
   return math.max(at, now)
 end
