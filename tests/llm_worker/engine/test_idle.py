@@ -1,16 +1,22 @@
 """Idle jobs and real workers of the asyncio pool."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from tandem.shared.jobs.model import Job
+from tandem.shared.limits.numbers import US
 from tandem.shared.store.executor import AsyncBook, Book
+from tandem.shared.store.keys import LimitKey
+from tandem.shared.store.limits.operations import operate
 from tandem.shared.tasks.spec import Priority
 from tests.support import chats
+from tests.support.limits.claims import Work, store
 from tests.support.processes import until
 from tests.support.servers.provider_stub import eventually, said, serve_stub
 from tests.support.workers.llm import Pool, pool
@@ -36,6 +42,18 @@ def test_what_is_idle_starts_when_nothing_else_waits(workers: Pool) -> None:
     began = {job.id: job.started_at for job in jobs if job.started_at}
     assert max(began[job_id] for job_id in others) <= min(began[job_id] for job_id in idle)
     assert not [job_id for job_id in idle if urgent.created_at < began[job_id] < began[urgent.id]]
+
+
+def test_a_worker_of_one_place_runs_them_beside_a_model_that_is_parked(workers: Pool) -> None:
+    workers.start(TANDEM_LLM_CONCURRENCY="1")
+    until(lambda: workers.book.client.exists(LimitKey.LIMIT_MODELS), what="the worker to say what it knows")
+    provider = json.loads(cast("Any", workers.book.client.get(LimitKey.LIMIT_MODELS)))["provider"]
+    park = {"op": "park", "scope": f"{provider}:parked", "label": "parked", "delay": timedelta(minutes=1) // US}
+    workers.book.run(operate([park]))
+    waiting = Work(model="parked").job()
+    workers.book.run(store([waiting])[0])
+    workers.finished([workers.put(priority=IDLE)])
+    assert not workers.job(waiting.id).finished
 
 
 async def test_idle_requests_leave_a_fifth_of_the_limit_to_who_comes(async_book: AsyncBook, workers: Pool) -> None:
