@@ -193,9 +193,19 @@ async def test_priorities_are_counted_by_their_turns(gateway: Gateway, worker: B
     await many(gateway, 30, task, "high")
     [normal] = await many(gateway, 1, task)
     assert (await explained(gateway, normal))["ahead"] == 5
-    assert (await explained(gateway, low))["ahead"] == 17
+    assert (await explained(gateway, low))["ahead"] == 19
     [high] = await many(gateway, 1, task, "high")
     assert (await explained(gateway, high))["ahead"] == 32
+
+
+@pytest.mark.parametrize("task", ["chat", "report"])
+async def test_turns_of_a_priority_that_has_no_jobs_are_counted_for_the_next(
+    gateway: Gateway, worker: Book, task: str
+) -> None:
+    show_workers(worker)
+    [low] = await many(gateway, 1, task, "low")
+    await many(gateway, 38, task, "normal")
+    assert (await explained(gateway, low))["ahead"] == 19
 
 
 @pools

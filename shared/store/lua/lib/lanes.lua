@@ -114,14 +114,15 @@ function lanes.due(set, now)
   return rotate(list)
 end
 
+-- In which order a turn of each priority looks at a tenant's jobs.
+lanes.orders = {[HIGH] = {HIGH, NORMAL, LOW}, [NORMAL] = {NORMAL, HIGH, LOW}, [LOW] = {LOW, HIGH, NORMAL}}
+
 -- Which priority is looked at first: of 20 turns high has 16, normal 3, low 1. A tenant's turns are counted and not a
 -- lane's: who has each 89th of those would have the same priority's for long.
 local function next_order(tenant, lane)
   if lane.is_idle then return {IDLE} end
   local at = spread((tonumber(peek('HGET', LANE_TURNS .. lane.name, tenant) or '') or 0) + 1)
-  if at < 0.05 then return {LOW, HIGH, NORMAL} end
-  if at < 0.2 then return {NORMAL, HIGH, LOW} end
-  return {HIGH, NORMAL, LOW}
+  return lanes.orders[at < 0.05 and LOW or at < 0.2 and NORMAL or HIGH]
 end
 
 -- A tenant's next job and its key; nil if it waits for nothing.

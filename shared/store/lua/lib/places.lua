@@ -3,12 +3,37 @@
 
 local places = {}
 
-local TURNS = {[HIGH] = 16, [NORMAL] = 3, [LOW] = 1, [IDLE] = 0}  -- of 20
+local TURNS = {[HIGH] = 16, [NORMAL] = 3, [LOW] = 1}  -- of 20
 local MOST_TENANTS, MOST_COUNTED = 100, 10
 
--- How many of a list of that length are served before the one at `place`, counted from 0, of a list that gets `own` turns
--- where it gets `turns`; all of it if that has none.
-local function passing(length, turns, place, own) return math.min(length, math.floor((place + 1) * turns / own)) end
+-- Of 20 turns those of the priorities that have jobs left; one that has none leaves its own to the next in order.
+local function turns_among(left)
+  local shared = {}
+  for priority, turns in pairs(TURNS) do
+    for _, next in ipairs(lanes.orders[priority]) do
+      if left[next] > 0 then
+        shared[next] = (shared[next] or 0) + turns
+        break
+      end
+    end
+  end
+  return shared
+end
+
+-- How many jobs of other priorities are served before the last of priority `own`, of so many of each.
+local function passing(left, own)
+  local passed = 0
+  while left[own] > 0 do
+    local shared, rounds = turns_among(left), math.huge
+    for priority, turns in pairs(shared) do rounds = math.min(rounds, left[priority] / turns) end
+    for priority, turns in pairs(shared) do
+      left[priority] = left[priority] - rounds * turns
+      if left[priority] < 1e-6 then left[priority] = 0 end
+      if priority ~= own then passed = passed + rounds * turns end
+    end
+  end
+  return math.floor(passed + 1e-6)
+end
 
 -- Of the other tenants of a lane: each gets a turn for each of `own`, and one more who is before the tenant now. `most` of
 -- them are looked at; the others are as those.
@@ -38,7 +63,7 @@ local function waiting_in(name)
 end
 
 -- Of a tenant's own jobs in a lane: those that were handed back, then those of its priority, and of others by their
--- turns. nil: it is in none.
+-- turns, of which idle ones have none. nil: it is in none.
 local function of_tenant(job, name)
   local tenant = lanes.tenant(job)
   local front = lanes.front_of(tenant, name)
@@ -47,13 +72,11 @@ local function of_tenant(job, name)
   local place = redis.call('ZRANK', lanes.jobs_of(job.priority, tenant, name), job.id)
   if not place then return nil end
   local own = redis.call('ZCARD', front) + place
-  for priority, turns in pairs(TURNS) do
-    if priority ~= job.priority then
-      local length = redis.call('ZCARD', lanes.jobs_of(priority, tenant, name))
-      own = own + passing(length, turns, place, TURNS[job.priority])
-    end
-  end
-  return own
+  if job.priority == IDLE then return own end
+  local left = {}
+  for priority in pairs(TURNS) do left[priority] = redis.call('ZCARD', lanes.jobs_of(priority, tenant, name)) end
+  left[job.priority] = place + 1
+  return own + passing(left, job.priority)
 end
 
 -- In a lane: those of its tenant, and a fair share of those of others; before an idle job all that are not. nil: it is
