@@ -35,7 +35,7 @@ lanes.jobs_of = jobs_of
 function lanes.front_of(tenant, name) return jobs_of(FRONT, tenant, name) end
 
 -- A claim of the asyncio pool is to look at this lane; one of the forking pool looks at its lanes anyway.
-local function look_at(job, name, now)
+local function mark_due(job, name, now)
   if job.queue == LLM then redis.call('ZADD', job.priority == IDLE and IDLE_LANES or LANES, 'NX', now, name) end
 end
 
@@ -56,7 +56,7 @@ end
 function lanes.show(job, now)
   local name = lanes.of(job)
   redis.call('ZADD', LANE_TENANTS .. name, 'NX', redis.call('HGET', LANE_TIME, name) or 0, lanes.tenant(job))
-  look_at(job, name, now)
+  mark_due(job, name, now)
 end
 
 function lanes.remove(job)
@@ -88,7 +88,7 @@ function lanes.settle(job, used, waits_again)
   elseif not tag and used > cost and redis.call('EXISTS', key) == 1 then
     -- It waits for nothing, but others do: a debt, until virtual time has come to it.
     redis.call('ZADD', key, time + used - cost, tenant)
-    look_at(job, name, 0)
+    mark_due(job, name, 0)
   end
 end
 
