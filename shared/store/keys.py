@@ -44,6 +44,7 @@ class Key(StrEnum):
     DURATIONS = "tandem:durations"
     ORIGINS = "tandem:origins"
     SENT = "tandem:sent:"
+    ERASED = "tandem:erased:"  # jobs whose cancelled run has not said yet what it used
     LOCK = "tandem:lock:"
     SEEN = "tandem:seen"
     ASKED = "tandem:asked:"

@@ -13,7 +13,7 @@ from tandem.shared.jobs.retry import HandBack
 from tandem.shared.limits.model import Limits
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store import leases
-from tandem.shared.store.commands import cancel
+from tandem.shared.store.commands import cancel, erase, retry
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import NO_MODELS, Lease
 from tandem.shared.tasks.spec import Priority
@@ -187,6 +187,22 @@ def test_what_an_older_version_handed_back_is_taken_in(clocked: Clocked, sort: s
     take(clocked)
     assert not list(clocked.client.scan_iter("tandem:lane*"))
     assert_keyspace(clocked.client)
+
+
+@pytest.mark.parametrize("then", ["nothing", "retry", "erase"])
+def test_a_cancelled_run_is_paid_for(clocked: Clocked, then: str) -> None:
+    put(clocked, *[Work(owner=owner, tokens=100) for owner in ("ann", "bob") for _ in range(40)])
+    [held] = take(clocked)
+    clocked.call(cancel(held.id, ttl=TTL))
+    if then == "retry":
+        clocked.call(retry(held.id))
+    if then == "erase":
+        clocked.call(erase(held.id))
+    for _ in range(2):  # an answer may get lost
+        clocked.call(leases.give_up(held, HandBack(NOTHING), usage=Usage(input_tokens=2000), ttl=TTL))
+    assert_keyspace(clocked.client)
+    assert held.owner not in {lease.owner for lease in take(clocked, 19)}
+    assert held.owner in {lease.owner for lease in take(clocked, 3)}
 
 
 def test_who_is_handed_back_again_and_again_gets_no_more_turns(clocked: Clocked) -> None:

@@ -76,6 +76,7 @@ PATTERNS = [
     Pattern("tandem:lock:<name>", "hash"),
     Pattern("tandem:schedule:<name>", "string", Life.TTL),
     Pattern("tandem:sent:<id>", "string", Life.JOB),
+    Pattern("tandem:erased:<id>", "hash", Life.TTL),
     Pattern("tandem:adopting", "zset"),
     Pattern("tandem:origins", "set"),
     Pattern("tandem:delivery:<id>", "hash", Life.DELIVERY),

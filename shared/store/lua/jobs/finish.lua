@@ -2,7 +2,20 @@
 -- field, value, … of the record.
 -- Answers true if written (also by an earlier call with this token), false if the lease was lost.
 local now, key, job = now_ms(), job_key(id), load_job(id)
-if not job then return false end
+local used = (input_tokens or 0) + (output_tokens or 0)
+
+-- A job of the asyncio pool that was cancelled and erased: its owner pays for what its run has used.
+local function settle_erased()
+  local f = redis.call('HMGET', ERASED .. id, 'token', 'owner', 'priority', 'lane')
+  if f[1] ~= token then return end
+  redis.call('DEL', ERASED .. id)
+  lanes.settle({id = id, queue = LLM, owner = f[2], priority = f[3], lane = f[4]}, used)
+end
+
+if not job then
+  settle_erased()
+  return false
+end
 local f = redis.call('HMGET', key, 'done', 'stopped', 'spent')
 -- Others may have run it since: an answer gets lost, and the call comes again when its job is long at work elsewhere.
 if has_token(f[1], token) then return true end
@@ -24,7 +37,7 @@ spend('usage_requests', 'requests', requests)
 spend('usage_estimated', 'estimated_tokens', estimated_tokens)
 local waits_again = holds and not LEGAL[RUNNING][ending]
 if job.queue == LLM and (holds or f[2] == token) then  -- or of a run that was cancelled
-  lanes.settle(job, (input_tokens or 0) + (output_tokens or 0), waits_again)
+  lanes.settle(job, used, waits_again)
 elseif job.queue == SYNC and holds then
   local took = durations.settle(job, now, waits_again)
   if took and (LEGAL[RUNNING][ending] or ending == RETRY) then durations.learn(job, took) end
