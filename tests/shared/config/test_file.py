@@ -49,10 +49,21 @@ def test_the_example() -> None:
 
 
 def test_the_page_s_config() -> None:
-    [block] = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/providers.md").read_text(), re.DOTALL)
-    config = read(write(block))
+    config, trial = configs("docs/providers.md")
     assert list(config.providers) == ["openai", "anthropic", "local"]
     assert config.models["claude-haiku"].provider == "anthropic"
+    assert not trial.providers, "the stand-in stays"
+    assert trial.models["small"].tpm == 2000
+
+
+@pytest.mark.parametrize("page", ["docs/operations.md", "docs/two-keys-one-limit.md"])
+def test_the_config_of_another_page(page: str) -> None:
+    assert configs(page)
+
+
+def configs(page: str) -> list[Config]:
+    """What a page's blocks of TOML say, each a whole file."""
+    return [read(write(block)) for block in re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)]
 
 
 def test_a_declared_provider_needs_no_stand_in() -> None:
