@@ -1,6 +1,7 @@
 """One request can be followed by its id through every part, and what is private stays out of the logs."""
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tandem.deploy.local.ports import free_port
 from tests.support.platform import Platform, platform
-from tests.support.processes import until
+from tests.support.processes import ROOT, Process, until
 
 pytestmark = pytest.mark.slow
 
@@ -90,3 +92,19 @@ def test_a_request_can_be_followed_through_all_parts(tmp_path: Path) -> None:
         assert (call["event"], call["provider_request"]) == ("127.0.0.1 answered 200", "req_theirs")
         assert [headers["x-client-request-id"] for headers in seen] == ["follow-chat"]
     assert not [secret for secret in (KEY, PROMPT, PAGE) if secret in started.process.output]
+
+
+@pytest.mark.parametrize(
+    ("declared", "form"), [("json", '"event": "listening on port'), ("auto", "] listening on port")]
+)
+def test_the_form_of_the_lines_may_stand_in_the_env_file(declared: str, form: str, tmp_path: Path) -> None:
+    """Where nothing is declared, somebody reads along."""
+    (tmp_path / ".env").write_text(f"TANDEM_LOG_FORMAT={declared}\n")
+    env = {"RUN_DIR": str(tmp_path), "PORT": str(free_port()), "DASHBOARD_PORT": str(free_port())}
+    command = [sys.executable, "-m", "tandem.deploy.local.run"]
+    process = Process(command, env={**env, "PYTHONPATH": str(ROOT)}, log=tmp_path / "log", cwd=tmp_path)
+    try:
+        process.until_says("\nready http://")
+        assert form in process.output
+    finally:
+        process.stop()
