@@ -7,11 +7,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from itertools import chain
+from typing import Any
 
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.store import commands, leases, scripts
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.leases import Lease
+from tandem.shared.store.scripts import Call
 
 log = logging.getLogger("tandem.llm_worker")
 
@@ -77,10 +80,9 @@ class Heartbeat:
 
     async def _renew(self, *, shown: bool) -> None:
         """Prolong the leases of all running jobs; an idle worker does it only now and then, to be `shown`."""
-        aborts = asyncio.ensure_future(self._book.run(commands.heed_aborts(ttl=self._ttl)))
-        lost: list[str] = []
+        calls: list[Call[Any]] = [commands.heed_aborts(ttl=self._ttl)]
         if self._leases or shown:
-            lost = await self._book.run(leases.renew("llm", list(self._leases.values()), worker=self._worker))
-        await aborts
-        for job_id in lost:
+            calls.append(leases.renew("llm", list(self._leases.values()), worker=self._worker))
+        _, *lost = await self._book.run_all(calls)
+        for job_id in chain.from_iterable(lost):
             self._lost(job_id)
