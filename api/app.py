@@ -36,6 +36,7 @@ DESCRIPTION = """Background jobs for LLM applications. Submit with POST, get 202
 Every call but `/healthz` and `/readyz` needs `Authorization: Bearer KEY`."""
 
 CONNECTIONS = 4  # to Redis; one more is for what is watched
+PATIENCE = 10.0  # seconds for an answer of Redis, all tries together: a caller must not wait for one that hangs
 ROUTERS = tuple(
     part.router for part in (health, job_routes, explain, events, actions, queues, parks, metrics, catalogue)
 )
@@ -76,7 +77,7 @@ async def _opened(app: FastAPI) -> AsyncIterator[None]:
     """Connect to Redis and open the files, for as long as the gateway serves."""
     settings: Settings = app.state.settings
     # Few connections, however many callers: what they ask in one tick of the loop goes out together.
-    book = BatchingBook(async_client(settings.redis, connections=CONNECTIONS))
+    book = BatchingBook(async_client(settings.redis, connections=CONNECTIONS), patience=PATIENCE)
     subscriber = async_client(settings.redis, timeout=None, connections=1)
     app.state.book = book
     app.state.outgoing = Outgoing(book)

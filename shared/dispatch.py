@@ -52,7 +52,7 @@ class Dispatcher:
         QueueFull, ShareFull, RateExceeded: nothing was stored; `retry_after` says when it may pass.
         KeyReused: the idempotency key belongs to another submission.
         JobGone: the idempotency key's job is no more.
-        StoreUnavailable: Redis is away or can't write; nothing was stored.
+        StoreUnavailable: Redis is away or can't write. If it hangs, the job may have been stored, or be stored yet.
 
     """
 

@@ -1,15 +1,19 @@
 """Whether the process lives and can take jobs."""
 
+import asyncio
+
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from tandem.api.dependencies import TheBook
 from tandem.api.server.routing import ApiRoute
+from tandem.shared.errors import StoreUnavailable
 from tandem.shared.store.scripts import Call
 
 router = APIRouter(tags=["operations"], route_class=ApiRoute)
 
 PING: Call[bool] = Call("PING", [], bool, command=True)
+READY_WITHIN = 2.0  # seconds: who asks sends traffic elsewhere if there is no answer
 
 
 class Health(BaseModel):
@@ -21,7 +25,15 @@ async def healthz() -> Health:
     return Health()
 
 
-@router.get("/readyz", summary="Redis answers.", response_description="It does: the gateway can take jobs.")
+@router.get(
+    "/readyz",
+    summary="Redis answers, within 2 s.",
+    response_description="It does: the gateway can take jobs.",
+)
 async def readyz(book: TheBook) -> Health:
-    await book.run(PING)
+    try:
+        async with asyncio.timeout(READY_WITHIN):
+            await book.run(PING)
+    except TimeoutError as error:
+        raise StoreUnavailable(f"no answer within {READY_WITHIN:g} s") from error
     return Health()

@@ -34,15 +34,22 @@ class Traffic:
         self._counts[f"http|{method}|{route}|{status}"] += 1
 
     async def flush(self, book: AsyncBook) -> None:
-        """Hand over what was counted; what Redis did not take is kept."""
+        """Hand over what was counted.
+
+        Raises:
+            StoreUnavailable: Redis is away; what it did not take is kept.
+
+        """
         counts, self._counts = self._counts, Counter()
         calls: list[Call[Any]] = [
             Call("HINCRBY", [Key.METRICS, name, by], int, command=True) for name, by in counts.items()
         ]
-        for (name, by), outcome in zip(counts.items(), await book.attempt_all(calls), strict=True):
+        outcomes = await book.attempt_all(calls)
+        for (name, by), outcome in zip(counts.items(), outcomes, strict=True):
             if isinstance(outcome, StoreUnavailable):
                 self._counts[name] += by
-            elif isinstance(outcome, Exception):
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
                 raise outcome
 
     @asynccontextmanager
@@ -63,7 +70,8 @@ class Traffic:
                 async with asyncio.timeout(EVERY):
                     stopping = await over.wait()
             try:
-                await self.flush(book)
+                with suppress(StoreUnavailable):
+                    await self.flush(book)
             except Exception:  # a mistake of ours in counting must not end it
                 log.exception("requests were not counted")
 

@@ -58,8 +58,8 @@ _Waiting = tuple[Call[Any], asyncio.Future[Any], Callable[[], None]]
 class BatchingBook(AsyncBook):
     """A job book that sends all calls of one tick of the event loop in one round trip."""
 
-    def __init__(self, client: AsyncClient) -> None:
-        super().__init__(client)
+    def __init__(self, client: AsyncClient, *, patience: float | None = None) -> None:
+        super().__init__(client, patience=patience)
         self.turns = Turns()
         self._waiting: list[_Waiting] = []
         self._sending: set[asyncio.Task[None]] = set()

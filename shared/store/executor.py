@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
 from redis.exceptions import NoScriptError, RedisError
@@ -18,13 +19,30 @@ log = logging.getLogger("tandem.book")
 
 
 class AsyncBook:
-    """The job book for asyncio code. Raises StoreUnavailable when Redis is away or can't write."""
+    """The job book for asyncio code. Raises StoreUnavailable when Redis is away or can't write.
 
-    def __init__(self, client: AsyncClient) -> None:
+    `patience`: seconds after which a round trip is given up, with all its tries. None: those alone bound it, at some
+    20 s. What was given up may have been done, or be done yet.
+    """
+
+    def __init__(self, client: AsyncClient, *, patience: float | None = None) -> None:
         self.client = client
+        self._patience = patience
 
     async def run(self, call: Call[T]) -> T:
         """Run one call: one round trip."""
+        async with self._in_time():
+            return await self._run(call)
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._patience):
+                yield
+        except TimeoutError as error:
+            raise StoreUnavailable(f"no answer within {self._patience:g} s") from error
+
+    async def _run(self, call: Call[T]) -> T:
         try:
             answer = await self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # redis-py has no types here
         except NoScriptError:
@@ -47,6 +65,13 @@ class AsyncBook:
         """Run several calls in one round trip; each has its answer or its error."""
         if not calls:
             return []
+        try:
+            async with self._in_time():
+                return await self._attempt_all(calls)
+        except StoreUnavailable as error:
+            return [error for _ in calls]
+
+    async def _attempt_all(self, calls: Sequence[Call[T]]) -> list[T | Exception]:
         pipeline = self.client.pipeline(transaction=False)
         for call in calls:
             pipeline.execute_command(*_command(call))
