@@ -61,12 +61,13 @@ class Unreachable(TransientError):
     """A service gave no answer of its own. `refused`: it never got the request, which is then not at fault.
 
     `paid`: it may work at the request still. `down` is set where the service is known to be so for all: this is an
-    outage, and not the job's failure.
+    outage, and not the job's failure; `service` is its name then.
     """
 
     type = "unreachable"
 
     refused = paid = down = False
+    service = ""
 
 
 class FinalError(JobError):
@@ -76,13 +77,14 @@ class FinalError(JobError):
 class Snooze(TandemError):
     """Put the job back until `delay` has passed; the attempt does not count.
 
-    `begun`: the job has done something already, so that it can't expire any more.
+    `begun`: the job has done something already, so that it can't expire any more. `why`: for what, for the log.
     """
 
-    def __init__(self, delay: timedelta, *, begun: bool = True) -> None:
+    def __init__(self, delay: timedelta, *, begun: bool = True, why: str = "") -> None:
         super().__init__(f"snoozed for {delay.total_seconds():g} s")
         self.delay = delay
         self.begun = begun
+        self.why = why
 
 
 class ServiceError(TandemError):

@@ -78,7 +78,7 @@ class SyncContext:
 
         """
         if not self.book.run(leases.hold(name, job_id=self.job_id, token=self.lease.token)):
-            raise Snooze(timedelta(seconds=1))
+            raise Snooze(timedelta(seconds=1), why=f"another job holds {name}")
 
 
 SyncHandler = Callable[[SyncContext, Any], Output]

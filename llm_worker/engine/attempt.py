@@ -105,7 +105,7 @@ async def _run(spec: AnySpec, lease: Lease, context: LlmContext) -> Outcome:
         raise
     except BaseException as error:  # noqa: BLE001 - SystemExit in a handler must not end the other jobs
         decision = decide(error, spec.retry, attempt=lease.attempt, throttled=lease.throttled, jitter=random.random())  # noqa: S311
-        log.warning("attempt %d failed, %s", lease.attempt, report(decision, error))
+        log.log(*report(decision, error, attempt=lease.attempt))
         return decision
     log.info("succeeded")
     return Success(result, provider=context.asked)

@@ -10,7 +10,7 @@ from tandem.llm_worker.providers.base import Model, Provider
 from tandem.llm_worker.providers.errors import SchemaRefused
 from tandem.llm_worker.providers.registry import open_providers
 from tandem.llm_worker.providers.session import ProviderSession
-from tandem.llm_worker.rate_limit.gate import Gate
+from tandem.llm_worker.rate_limit.gate import Gate, takes_no_requests
 from tandem.shared.config.file import ModelConfig
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import MAX_MESSAGE, FinalError, JobError, Snooze, Unreachable
@@ -74,7 +74,7 @@ class Router:
         free = self._free(routes, after)
         errors: list[JobError | Snooze] = []
         if routes[0] not in free:
-            errors.append(Snooze(self._parked(routes[0]), begun=False))
+            errors.append(Snooze(self._parked(routes[0]), begun=False, why=self._why(routes[0])))
         for route in free:
             try:
                 return await send(route)
@@ -107,6 +107,9 @@ class Router:
     def _down(self, route: Route) -> bool:
         return self._gate.down(route.provider.name, route.model.alias)
 
+    def _why(self, route: Route) -> str:
+        return takes_no_requests(f"{route.provider.name}:{route.model.alias}", is_down=self._down(route))
+
     def _parked(self, route: Route) -> timedelta:
         return self._gate.parked(route.provider.name, route.model.alias)
 
@@ -133,7 +136,7 @@ def verdict(errors: Sequence[JobError | Snooze], after: timedelta) -> JobError |
     passing = [error for error in failures if error.retryable]
     if snoozes and (errors[0] is snoozes[0] or not passing):
         soonest = min(snoozes, key=lambda error: error.delay)
-        return Snooze(min(soonest.delay, after), begun=False) if passing else soonest
+        return Snooze(min(soonest.delay, after), begun=False, why=soonest.why) if passing else soonest
     worst, *rest = sorted(failures, key=lambda error: (not error.retryable, not _is_outage(error)))
     more = "".join(f"; {error.type}: {error.message}" for error in rest)
     worst.message = f"{worst.message}{more}"[:MAX_MESSAGE]

@@ -72,6 +72,11 @@ class Gate(Protocol):
         """
 
 
+def takes_no_requests(name: str, *, is_down: bool) -> str:
+    """Say for the log of a provider's model that it is parked, and why."""
+    return f"{name} takes no requests ({'nobody answers' if is_down else 'it said so'})"
+
+
 class OpenGate:
     """Lets everything pass at once."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tandem.llm_worker.rate_limit.batch import Batch
+from tandem.llm_worker.rate_limit.gate import takes_no_requests
 from tandem.llm_worker.rate_limit.parks import ParkNews
 from tandem.llm_worker.rate_limit.tickets import LATE, Tickets
 from tandem.llm_worker.rate_limit.time_limit import standing_still
@@ -217,7 +218,7 @@ class Limiter:
                 why = place.reason
                 if self._gives_up(place, waited, may_snooze=may_snooze):
                     self._leave(scope, ticket)
-                    raise Snooze(place.delay, begun=False)
+                    raise Snooze(place.delay, begun=False, why=self._why(scope, place))
             due = time.monotonic() + place.delay.total_seconds()
             await self._sleep(scope, ticket, place)
             if isinstance(place, Wait):
@@ -231,6 +232,11 @@ class Limiter:
         if may_snooze and place.reason == PARKED_REASON:
             return place.delay > IN_PLACE
         return waited + place.delay > PATIENCE
+
+    def _why(self, scope: Scope, place: Wait) -> str:
+        if place.reason == PARKED_REASON:
+            return takes_no_requests(scope.name, is_down=self.down(scope))
+        return f"the limit {place.reason} has no room for long"
 
     async def _sleep(self, scope: Scope, ticket: str, place: Grant | Wait) -> None:
         try:

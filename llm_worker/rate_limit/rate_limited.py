@@ -90,7 +90,7 @@ class RateLimitedGate:
         """Park the model if it is down by what we know now; then this is an outage, and not the job's failure."""
         left = await self._limiter.failed(scope, job_id=reservation.job_id, refused=error.refused)
         if left:
-            error.down = True
+            error.down, error.service = True, scope.name
             error.retry_after = max(error.retry_after or left, left)
 
     def _settle(self, exchange: Exchange, grant: Grant, *, answered: bool) -> None:

@@ -7,14 +7,15 @@ it as it is (it may name a template, a host, a field), the log its type alone. O
 type and a neutral message, and the worker's log has the traceback without the exceptions' messages (`errors.trace`).
 """
 
+import logging
 from datetime import timedelta
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json
 
-from tandem.shared.errors import AttemptTimeout, FinalError, TandemError
+from tandem.shared.errors import AttemptTimeout, FinalError, Snooze, StoreUnavailable, TandemError, Unreachable
 from tandem.shared.jobs import errors
-from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
+from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack
 from tandem.shared.tasks.spec import AnySpec, Input
 
 UNKNOWN_FOR = timedelta(minutes=5)  # as long as old and new workers may run beside each other in a rolling deploy
@@ -81,8 +82,26 @@ def timed_out(task: str, limit: timedelta) -> AttemptTimeout:
     return AttemptTimeout(f"{task} did not end within {limit.total_seconds():g} s")
 
 
-def report(decision: Decision, error: BaseException) -> str:
-    """Say for the log what follows from `error`, and where it was raised if nobody foresaw it."""
-    if isinstance(error, TandemError) or not isinstance(decision, RetryIn | Fail):
-        return str(decision)
-    return f"{decision}\n{errors.trace(error)}"
+def report(decision: Decision, error: BaseException, *, attempt: int) -> tuple[int, str]:
+    """Give level and text for the log: what follows from `error`, and where it was raised if nobody foresaw it.
+
+    What burns no attempt is no failure: there may be one a job every few seconds while a provider is down.
+    """
+    if isinstance(decision, HandBack):
+        why = _why(error)
+        return logging.INFO, f"{decision}{why and f': {why}'}; no attempt burnt"
+    failed = f"attempt {attempt} failed, {decision}"
+    return logging.WARNING, failed if isinstance(error, TandemError) else f"{failed}\n{errors.trace(error)}"
+
+
+def _why(error: BaseException) -> str:
+    match error:
+        case Snooze():
+            return error.why
+        case StoreUnavailable():
+            return "Redis is away"
+        case Unreachable(service=str(name)) if name:
+            return f"{name} takes no requests ({'no connection' if error.refused else error.type})"
+        case TandemError():
+            return error.type
+    return type(error).__name__

@@ -14,7 +14,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.errors import FinalError
 from tandem.shared.jobs.attempt import check_input, check_output, report
 from tandem.shared.jobs.model import Usage
-from tandem.shared.jobs.retry import HandBack, decide
+from tandem.shared.jobs.retry import decide
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store import leases
@@ -56,10 +56,7 @@ def _outcome(lease: Lease, settings: Settings, book: Book) -> Call[bool]:
     except BaseException as error:  # noqa: BLE001 - WeasyPrint raises BaseExceptions, and sys.exit() is a failure
         policy, own_words = plan_of(lease).retry, bool(lease.native)
         decision = decide(error, policy, attempt=lease.attempt, jitter=random.random(), own_words=own_words)  # noqa: S311
-        if isinstance(decision, HandBack):
-            log.info("%s", decision)
-        else:
-            log.warning("attempt %d failed, %s", lease.attempt, report(decision, error))
+        log.log(*report(decision, error, attempt=lease.attempt))
         return leases.give_up(lease, decision, usage=Usage(), ttl=ttl)
 
 

@@ -72,7 +72,7 @@ def _file(ctx: SyncContext, job_id: str) -> Artefact:
     if found is None or found.owner != ctx.owner:
         raise _missing(job_id, "there is no such job")
     if not found.finished:
-        raise Snooze(_wait(found))
+        raise Snooze(_wait(found), why="the job of an attachment has not ended")
     if found.status is not Status.SUCCEEDED:
         raise _missing(job_id, f"the job is {found.status}")
     if found.file is None:

@@ -31,7 +31,7 @@ class Locks:
         """
         name = connection.dialect.name
         if name == "postgresql" and not connection.scalar(TAKE):
-            raise Snooze(AGAIN)
+            raise Snooze(AGAIN, why="another migration is at work")
         if name == "sqlite" and (file := _file(connection)) and file not in self._files:
             self._files[file] = _take_beside(file)
 
@@ -55,5 +55,5 @@ def _take_beside(file: str) -> sqlite3.Connection:
         beside.close()
         if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
             raise
-        raise Snooze(AGAIN) from None
+        raise Snooze(AGAIN, why="another migration is at work") from None
     return beside

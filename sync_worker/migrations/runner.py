@@ -98,7 +98,7 @@ class _Walk:
             return
         self._locks.take(context.connection)
         if set(context.get_current_heads()) != set(heads):
-            raise Snooze(AGAIN)
+            raise Snooze(AGAIN, why="another migration is at work")
 
 
 def _steps(script: ScriptDirectory, target: str, heads: tuple[str, ...]) -> list[RevisionStep]:

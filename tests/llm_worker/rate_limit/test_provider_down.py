@@ -177,3 +177,6 @@ async def test_an_outage_burns_no_attempt(valkey: str, async_book: AsyncBook, tm
             assert len(stub.bodies) == JOBS
     assert {(str(job.status), job.attempt) for job in jobs} == {("succeeded", 1)}
     assert [entry for job in jobs for entry in job.attempts] == []
+    logged = "".join((tmp_path / f"{n}.log").read_text() for n in range(2))
+    assert " takes no requests (no connection); no attempt burnt" in logged
+    assert " failed, " not in logged, "an outage of a provider is no failure of its jobs"

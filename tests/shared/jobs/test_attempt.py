@@ -1,10 +1,11 @@
 import json
+import logging
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tandem.shared.errors import FinalError, Snooze, TransientError
+from tandem.shared.errors import FinalError, Snooze, StoreUnavailable, TransientError, Unreachable
 from tandem.shared.jobs.attempt import (
     ANOTHER_WORKER,
     MAX_DEPTH,
@@ -140,7 +141,34 @@ def raised(error: BaseException) -> BaseException:
     [(ValueError("secret"), True), (TransientError("as written"), False), (Snooze(timedelta(seconds=1)), False)],
 )
 def test_the_log_has_the_frames_of_what_nobody_foresaw(error: Exception, *, has_frames: bool) -> None:
-    line = report(decide(error, RetryPolicy(max_attempts=1), attempt=1, jitter=0), raised(error))
+    _, line = report(decide(error, RetryPolicy(max_attempts=1), attempt=1, jitter=0), raised(error), attempt=1)
     assert ("raise error" in line) is has_frames
     assert "secret" not in line
     assert "as written" not in line, "a JobError's message is for the job's owner"
+
+
+def down(*, refused: bool) -> Unreachable:
+    error = Unreachable("its words", type="provider_timeout", retry_after=timedelta(seconds=5))
+    error.down, error.refused, error.service = True, refused, "p:m"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (Snooze(timedelta(seconds=2), why="it waits for x"), "put back for 2.0 s: it waits for x; no attempt burnt"),
+        (Snooze(timedelta(seconds=2)), "put back for 2.0 s; no attempt burnt"),
+        (down(refused=True), "put back for 5.0 s: p:m takes no requests (no connection); no attempt burnt"),
+        (down(refused=False), "put back for 5.0 s: p:m takes no requests (provider_timeout); no attempt burnt"),
+        (StoreUnavailable("its words"), "put back for 2.0 s: Redis is away; no attempt burnt"),
+    ],
+)
+def test_what_burns_no_attempt_is_no_warning_and_says_why(error: Exception, line: str) -> None:
+    assert report(decide(error, RetryPolicy(), attempt=1, jitter=0), error, attempt=1) == (logging.INFO, line)
+
+
+def test_what_burns_one_is_a_warning() -> None:
+    error = TransientError("its words")
+    level, line = report(decide(error, RetryPolicy(), attempt=3, jitter=0), error, attempt=3)
+    assert level == logging.WARNING
+    assert line.startswith("attempt 3 failed, again in ")
