@@ -12,6 +12,7 @@ from tandem.api.ops.prometheus import BookMetrics
 from tandem.api.server.errors import Forbidden, Unauthorized, raises
 from tandem.api.server.routing import ApiRoute
 from tandem.shared.store.keys import Key
+from tandem.shared.store.limits.explanation import told
 from tandem.shared.store.queues import QueueName, look
 from tandem.shared.store.scripts import Call
 
@@ -46,5 +47,5 @@ async def metrics(request: Request, book: TheBook) -> Response:
     counters = await book.run(COUNTERS)
     queues = await book.run_all([look(name) for name in QueueName])
     shown = CollectorRegistry(auto_describe=False)
-    shown.register(BookMetrics(counters, queues))
+    shown.register(BookMetrics(counters, queues, await book.run(told())))
     return Response(generate_latest(shown), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tandem.shared.store.limits.explanation import Told
 from tandem.shared.store.queues import QueueState
 from tandem.shared.store.scripts import BOUNDS
 
@@ -24,16 +25,14 @@ COUNTERS = {
     "usage": ("tandem_llm_usage", "Tokens and requests that jobs cost.", ("task", "kind")),
     "throttled": ("tandem_llm_throttled", "Answers of providers with status 429.", ("provider", "model")),
     "limit_used": ("tandem_limit_used", "Requests or tokens that a limit let pass.", ("limit", "kind")),
-    "limit_waits": ("tandem_limit_waits", "Requests that had to wait for a limit or a park.", ("limit", "kind")),
+    "limit_waits": ("tandem_limit_waits", "Later requests of running jobs that waited for a limit or a park.", ("limit", "kind")),
     "limit_waited": ("tandem_limit_waited_milliseconds", "How long they waited together.", ("limit", "kind")),
     "deliveries": ("tandem_webhook_deliveries", "Tries to deliver a webhook.", ("outcome",)),
     "duty_faults": ("tandem_duty_faults", "Steps at which a duty of the clock failed.", ("duty",)),
     "http": ("tandem_http_requests", "Answers of the gateways.", ("method", "route", "status")),
 }
-LEVELS = {
-    "limit": ("tandem_limit", "Requests or tokens a minute, or requests at once, that a limit allows."),
-    "limit_held": ("tandem_limit_held", "Requests under way that a limit on concurrency counts."),
-}
+LIMIT = ("tandem_limit", "Requests or tokens a minute, or requests at once, that a limit of live workers allows.")
+HELD = ("tandem_limit_held", "Requests under way that a limit on concurrency counts.")
 HISTOGRAMS = {
     "wait": ("tandem_queue_wait_seconds", "From when a job was due to its start."),
     "run": ("tandem_run_seconds", "From the last attempt's start to the job's end."),
@@ -52,12 +51,13 @@ GAUGES = {
 class BookMetrics(Collector):
     """One reading of the counters and queues."""
 
-    def __init__(self, counters: Mapping[str, int], queues: Sequence[QueueState]) -> None:
+    def __init__(self, counters: Mapping[str, int], queues: Sequence[QueueState], limits: Sequence[Told]) -> None:
         self._groups: defaultdict[str, dict[tuple[str, ...], int]] = defaultdict(dict)
         for field, value in counters.items():
             name, *labels = field.split("|")
             self._groups[name][tuple(labels)] = value
         self._queues = queues
+        self._limits = _limits(limits)
 
     def collect(self) -> Iterator[Metric]:
         """Give all metrics."""
@@ -67,10 +67,11 @@ class BookMetrics(Collector):
                 if len(values) == len(labels):
                     counter.add_metric(list(values), value)
             yield counter
-        for group, (name, text) in LEVELS.items():
+        held = {labels: value for labels, value in self._groups["limit_held"].items() if labels in self._limits}
+        for (name, text), values in ((LIMIT, self._limits), (HELD, held)):
             level = GaugeMetricFamily(name, text, labels=["limit", "kind"])
-            for values, value in sorted(self._groups[group].items()):
-                level.add_metric(list(values), value)
+            for labels, value in sorted(values.items()):
+                level.add_metric(list(labels), value)
             yield level
         for group, (name, text) in HISTOGRAMS.items():
             yield _histogram(name, text, self._groups[group])
@@ -79,6 +80,16 @@ class BookMetrics(Collector):
             for state in self._queues:
                 gauge.add_metric([state.name], _gauge(name, state))
             yield gauge
+
+
+def _limits(told: Sequence[Told]) -> dict[tuple[str, ...], int]:
+    """Give the limits by their labels; where workers differ, the largest: it is what may pass."""
+    found: dict[tuple[str, ...], int] = {}
+    for name, kinds in ((name, kinds) for limits in told for name, kinds in limits.items()):
+        for kind, limit in kinds.items():
+            labels = (name.replace("|", "/"), kind)
+            found[labels] = max(limit, found.get(labels, 0))
+    return found
 
 
 def _histogram(name: str, text: str, values: Mapping[tuple[str, ...], int]) -> Metric:

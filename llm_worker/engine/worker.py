@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from tandem.llm_worker.compat_arq.jobs import CRON_WINDOW, PlainArq
 from tandem.llm_worker.engine import loop_errors
+from tandem.llm_worker.engine.announcement import Announcement
 from tandem.llm_worker.engine.attempt import Outcome, attempt
 from tandem.llm_worker.engine.heartbeat import Heartbeat
 from tandem.llm_worker.engine.memory import resident
@@ -31,7 +32,6 @@ from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.store import leases, queues
 from tandem.shared.store.leases import Claim, Claimed, Lease, Success
-from tandem.shared.store.limits import explanation
 
 log = logging.getLogger("tandem.llm_worker")
 
@@ -68,10 +68,10 @@ class LlmWorker(PlainArq):
         self.news = asyncio.Event()  # a reason to claim again
         self.told = asyncio.Event()  # to stop
         self.stopping = self.retiring = self.handing_back = False
-        self.ended = 0
-        self.outage = Outage(log, "no jobs for now")
+        self.ended, self.outage = 0, Outage(log, "no jobs for now")
         await self.open(self._opened)
-        self.models = self.runtime.scopes.table()
+        scopes, self.models = self.runtime.scopes, self.runtime.scopes.table()
+        self.announcement = Announcement(self.book, worker=self.id, scopes=scopes)
         self.wakeup = Wakeup(self.wakeups, self.book, busy=self._is_busy, heard=self.news.set)
         if self.on_startup:
             await self.on_startup(self.ctx)
@@ -230,7 +230,7 @@ class LlmWorker(PlainArq):
         """Do what arq does now and then, and look how much memory this process holds."""
         await self.renew_plain()
         await self.record_health()
-        await self.book.run(explanation.announce(self.models))
+        await self.announcement.tell()
         if self.cron_jobs and not self._ending:
             await self.run_cron(datetime.now(tz=self.timezone), CRON_WINDOW)
         if (most := self.settings.llm_max_memory) and (held := resident()) > most:

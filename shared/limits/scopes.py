@@ -51,6 +51,15 @@ class Scopes:
         known = self._models.get(model)
         return self.scope((known and known.provider) or self._default, model)
 
+    def told(self) -> dict[str, dict[str, int]]:
+        """Say which limits there are, by name and kind: for other workers, and for metrics."""
+        scopes = [*(self.scope(provider, "") for provider in self._providers), *map(self.own, self._models)]
+        return {
+            level["name"]: {kind: limit for kind, limit in level.items() if kind != "name"}
+            for scope in scopes
+            for level in scope.levels()
+        }
+
     def table(self) -> dict[str, Any]:
         """Say all that a claim has to know (shared/store/lua/lib/admittance.lua)."""
         known = {

@@ -8,12 +8,12 @@ from enum import StrEnum
 from typing import Any
 
 from tandem.shared.jobs.model import Status
-from tandem.shared.store.keys import LimitKey
-from tandem.shared.store.scripts import ESTIMATES, Call, script
-from tandem.shared.store.signature import Foreign, ms
+from tandem.shared.store.scripts import ESTIMATES, RECORDS, Call, script
+from tandem.shared.store.signature import Foreign
 
 MODELS_KEPT = timedelta(minutes=1)  # workers say it each second
 NOTHING = Foreign("")
+Told = Mapping[str, Mapping[str, int]]  # limits by name and kind, as `Scopes.told` says them
 
 
 class Because(StrEnum):
@@ -50,6 +50,22 @@ def explain(id: str) -> Explained | None:
     """Say why a job waits, without changing anything; None: no such job."""
 
 
-def announce(models: Mapping[str, Any]) -> Call[Any]:
-    """Keep what a worker's claims say of models, for `explain`: a gateway may not know the limits."""
-    return Call("SET", [LimitKey.LIMIT_MODELS, json.dumps(models), "PX", ms(MODELS_KEPT)], bool, command=True)
+def announce(worker: str, *, models: Mapping[str, Any], limits: Told) -> Call[None]:
+    """Keep what a worker says of models, for `explain`: a gateway may not know them; and which limits it keeps."""
+    return _announce(
+        worker=worker, models=json.dumps(models), limits=json.dumps(limits, sort_keys=True), kept=MODELS_KEPT
+    )
+
+
+@script("limits/announce", library=RECORDS)
+def _announce(*, worker: str, models: str, limits: str, kept: timedelta) -> None: ...
+
+
+def told() -> Call[list[Told]]:
+    """Read the limits that live workers keep, each different version once: they should all be the same."""
+    call = _told()
+    return Call(call.name, call.args, lambda answer: [json.loads(text) for text in call.parse(answer)])
+
+
+@script("limits/told", library=RECORDS)
+def _told() -> list[str]: ...

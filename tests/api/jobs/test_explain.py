@@ -46,7 +46,7 @@ def show_workers(book: Book, scopes: Scopes = NONE) -> None:
     """Be a worker of each pool that is alive and has told of its models."""
     for queue in ("llm", "sync"):
         book.run(leases.renew(queue, [], worker="w"))
-    book.run(explanation.announce(scopes.table()))
+    book.run(explanation.announce("w", models=scopes.table(), limits=scopes.told()))
 
 
 def claim_with(book: Book, scopes: Scopes) -> list[leases.Lease]:

@@ -16,6 +16,9 @@ from tandem.shared.jobs.retry import Fail
 from tandem.shared.runtime.redis_client import async_client
 from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import AsyncBook, Book
+from tandem.shared.store.keys import Key
+from tandem.shared.store.limits.explanation import announce
+from tandem.shared.store.queues import leave
 from tests.support.gateway import CHAT, Gateway
 from tests.support.jobs import FAILURE, TTL, claim, put, succeed
 from tests.support.processes import ROOT
@@ -115,6 +118,29 @@ async def test_a_lost_lease_is_one_that_could_not_be_renewed(gateway: Gateway, b
     book.client.hset(f"tandem:job:{lost.id}", "token", "of another worker")
     assert book.run(leases.renew("llm", [cancelled, done, lost], worker="w")) == [cancelled.id, lost.id]
     assert (await samples(gateway))["tandem_lease_losses_total{queue=llm}"] == 1
+
+
+async def test_limits_are_those_of_live_workers(gateway: Gateway, book: Book) -> None:
+    old = {"limit|gone|rpm": 60, "limit_held|gone|concurrency": 1, "limit_held|p|concurrency": 2}
+    book.client.hset(Key.METRICS, mapping=old)  # "limit" is what an earlier version kept
+    for worker, limits in (
+        ("one", {"p": {"rpm": 5, "concurrency": 4}}),
+        ("two", {"p": {"rpm": 7}, "a|b:m": {"tpm": 9}}),
+    ):
+        book.run(leases.renew("llm", [], worker=worker))
+        book.run(announce(worker, models={}, limits=limits))
+    found = {
+        name: value for name, value in (await samples(gateway)).items() if re.match(r"tandem_limit(_held)?{", name)
+    }
+    assert found == {
+        "tandem_limit{kind=concurrency,limit=p}": 4,
+        "tandem_limit{kind=rpm,limit=p}": 7,
+        "tandem_limit{kind=tpm,limit=a/b:m}": 9,
+        "tandem_limit_held{kind=concurrency,limit=p}": 2,
+    }
+    for worker in ("one", "two"):
+        book.run(leave(worker, "llm"))
+    assert not [name for name in await samples(gateway) if name.startswith("tandem_limit{")]
 
 
 async def test_the_page_lists_all_metrics(gateway: Gateway) -> None:

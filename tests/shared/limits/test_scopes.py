@@ -45,6 +45,11 @@ def test_a_claim_is_told_of_every_model_and_its_fallbacks(settings: Settings) ->
     assert json.loads(json.dumps(table)) == table
 
 
+def test_other_workers_are_told_of_every_limit(settings: Settings) -> None:
+    told = Scopes.of(settings, default="a").told()
+    assert told == {"a": {"rpm": 600, "tpm": 7}, "b": {"concurrency": 3}, "b:m": {"rpm": 5}}
+
+
 def test_a_model_that_no_file_names_is_the_default_providers(settings: Settings) -> None:
     scope = Scopes.of(settings, default="a").own("any")
     assert (scope.name, scope.known, scope.provider_limits) == ("a:any", False, Limits(rpm=600, tpm=7))

@@ -65,7 +65,6 @@ function limits.save()
       redis.call('HSET', LIMIT_LEVEL .. l.name, unpack(flat))
       redis.call('PEXPIRE', LIMIT_LEVEL .. l.name, LEVEL_KEPT_MS)
     end
-    for kind, limit in pairs(l.shown or {}) do redis.call('HSET', METRICS, 'limit|' .. name .. '|' .. kind, limit) end
     for kind, n in pairs(l.used) do tally('limit_used|' .. name .. '|' .. kind, n) end
     if l.held then redis.call('HSET', METRICS, 'limit_held|' .. name .. '|concurrency', redis.call('ZCARD', LIMIT_HELD .. l.name)) end
   end
@@ -253,8 +252,6 @@ function Rate:follow_limit(now)
 end
 
 local function rate(l, kind, limit, n, sort)
-  l.shown = l.shown or {}
-  l.shown[kind] = limit
   local slack = limit * DEPTH
   local r = setmetatable({level = l, kind = kind, key = l.name .. ' ' .. kind, limit = limit, n = n, slack = slack, sort = sort}, Rate)
   r:follow_limit(limits.now())
@@ -262,8 +259,6 @@ local function rate(l, kind, limit, n, sort)
 end
 
 local function slots(l, limit)
-  l.shown = l.shown or {}
-  l.shown.concurrency = limit
   return setmetatable({level = l, kind = 'concurrency', key = l.name .. ' concurrency', limit = limit, n = 1}, Slots)
 end
 
