@@ -60,7 +60,8 @@ def _words(job: Job, explained: Explained) -> str:
         case other:
             words = OTHERS[other]
     ends = f" until {iso(explained.ends)}" if explained.ends else ""
-    return words.format(queue=job.queue, name=explained.name, ends=ends)
+    said = words.format(queue=job.queue, name=explained.name, ends=ends)
+    return f"{said}; about {_jobs(explained.ahead)} before it" if explained.ahead else said
 
 
 OTHERS = {
@@ -86,4 +87,8 @@ def _turn(explained: Explained) -> str:
         return "no claim has looked at it yet"
     if explained.ahead == 0:
         return "it is next: it starts as soon as a worker has room"
-    return f"it waits for its turn: about {explained.ahead} jobs are served before it"
+    return f"it waits for its turn: about {_jobs(explained.ahead)} served before it"
+
+
+def _jobs(count: int) -> str:
+    return "1 job is" if count == 1 else f"{count} jobs are"

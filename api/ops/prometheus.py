@@ -25,7 +25,11 @@ COUNTERS = {
     "usage": ("tandem_llm_usage", "Tokens and requests that jobs cost.", ("task", "kind")),
     "throttled": ("tandem_llm_throttled", "Answers of providers with status 429.", ("provider", "model")),
     "limit_used": ("tandem_limit_used", "Requests or tokens that a limit let pass.", ("limit", "kind")),
-    "limit_waits": ("tandem_limit_waits", "Later requests of running jobs that waited for a limit or a park.", ("limit", "kind")),
+    "limit_waits": (
+        "tandem_limit_waits",
+        "Later requests of running jobs that waited for a limit or a park.",
+        ("limit", "kind"),
+    ),
     "limit_waited": ("tandem_limit_waited_milliseconds", "How long they waited together.", ("limit", "kind")),
     "deliveries": ("tandem_webhook_deliveries", "Tries to deliver a webhook.", ("outcome",)),
     "duty_faults": ("tandem_duty_faults", "Steps at which a duty of the clock failed.", ("duty",)),

@@ -109,6 +109,7 @@ async def test_a_limit_that_has_no_room_is_named_and_tells_when_the_last_one_sta
     said = await explained(gateway, waiting[-1])
     assert (said["because"], said["ahead"]) == ("limiter", len(waiting) - 1)
     assert said["detail"].startswith("the limit p rpm has no room until ")
+    assert said["detail"].endswith(f"; about {len(waiting) - 1} jobs are before it")
     assert len(waiting) / 10 - 1.5 < starts_in(said) < len(waiting) / 10 + 0.5
 
 
@@ -161,6 +162,27 @@ async def test_who_was_given_back_for_a_park_waits_for_that(gateway: Gateway, wo
     assert (said["because"], said["detail"].split()[0]) == ("limiter", scope)
     assert worker.run(operations.lift(scope))
     assert (await explained(gateway, job_id))["because"] == "retry"
+
+
+@pytest.mark.parametrize("over", [False, True], ids=["parked", "tried"])
+async def test_nobody_says_when_a_job_of_a_provider_that_is_down_starts(
+    gateway: Gateway, worker: Book, *, over: bool
+) -> None:
+    """Neither of one that has just come nor of one that was put back until the end of the park."""
+    show_workers(worker)
+    scope = f"p:{MODEL}"
+    back, fresh = await gateway.submit(), await gateway.submit()
+    lease = claim_one(worker)
+    assert lease.id == back
+    worker.run(operations.operate([{"op": "failed", "scope": scope, "job": back, "refused": True}]))
+    down = HandBack(timedelta(seconds=30), begun=False)
+    worker.run(leases.give_up(lease, down, usage=Usage(), ttl=TTL))
+    if over:  # and somebody tries it
+        worker.client.sadd(f"tandem:limit:probes:{scope}", "a:1:0")
+        worker.client.hset(f"tandem:park:{scope}", "until", f"{time.time_ns() // 1000}")
+    for job_id in (back, fresh):
+        said = await explained(gateway, job_id)
+        assert (said["because"], said["estimated_start"]) == ("limiter", None), said
 
 
 async def test_others_are_before_a_job_with_their_share_and_never_with_their_backlog(

@@ -19,6 +19,7 @@ local function look_at_parks(answer, name, route, now)
   local left, kind = parks.left(scope)
   answer.because, answer.name, answer.kind = 'limiter', scope, left > 0 and kind or PROBING
   answer.ends = left > 0 and in_ms(limits.now() + left, now) or nil
+  answer.is_down = kind == DOWN
   return true
 end
 
@@ -56,7 +57,7 @@ local function look_at_models(answer, job, ahead, now)
   local is_parked = look_at_parks(answer, name, route, now)
   local start = look_at_limits(answer, job, route or admittance.models.known[name].scopes[1], ahead, now)
   if not is_parked then return start end
-  if answer.kind == DOWN then return nil end
+  if answer.is_down then return nil end
   return (start or limits.now()) + (answer.ends and (answer.ends - now) * 1000 or 0)
 end
 
@@ -92,7 +93,7 @@ function estimates.look(answer, job, ahead, now)
     local by_limits, by_workers = start and in_ms(start, now), drained(job.queue, ahead, now)
     if not answer.because and by_workers then by_limits = math.max(by_limits or 0, by_workers) end
     answer.because = answer.because or 'fair_order'
-    answer.estimated_start = by_limits or (answer.kind ~= DOWN and by_workers) or nil
+    answer.estimated_start = by_limits or (not answer.is_down and by_workers) or nil
   end
 end
 

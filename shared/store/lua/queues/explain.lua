@@ -14,6 +14,7 @@ local function explain_scheduled()
   answer.estimated_start = job.ready_at
   if job.front and job.queue == LLM then estimates.look_at_lane(answer, job, 0, now) end  -- why it may have been given back
   if answer.because == 'limiter' then answer.ends = job.ready_at end
+  if answer.is_down then answer.estimated_start = nil end  -- it is put back again and again, until somebody answers
 end
 
 local function explain_suspect(rank)
