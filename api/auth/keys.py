@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -16,10 +17,11 @@ bearer = HTTPBearer(auto_error=False, description="An API key, role user or admi
 async def authenticate(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 ) -> ApiKey:
-    """Find the caller's key. 401 if there is none."""
+    """Find the caller's key, and name its owner in what is logged of the request. 401 if there is none."""
     key = find(request.app.state.keys, credentials.credentials) if credentials else None
     if key is None:
         raise Unauthorized("give a known API key: `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"})
+    structlog.contextvars.bind_contextvars(owner=key.name)
     return key
 
 

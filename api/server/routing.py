@@ -1,6 +1,6 @@
 """Routes whose OpenAPI entries list the errors that they and their dependencies declare (`raises`)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from fastapi import Request, params
@@ -51,9 +51,14 @@ def refuse_unknown(request: Request) -> None:
     known = _query_names(request.scope["route"])
     for name in given:
         if name not in known:
-            raise Invalid("query", name[:SHOWN], f"no such parameter; there are {', '.join(sorted(known)) or 'none'}")
+            raise Invalid("query", name[:SHOWN], no_such_parameter(known))
         if given.count(name) > 1:
             raise Invalid("query", name, "given more than once")
+
+
+def no_such_parameter(known: Collection[str]) -> str:
+    """Say what there is instead."""
+    return f"no such parameter; there are {', '.join(sorted(known)) or 'none'}"
 
 
 def _query_names(route: APIRoute) -> frozenset[str]:

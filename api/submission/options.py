@@ -16,9 +16,22 @@ from tandem.shared.types.timestamp import Moment
 FARTHEST = timedelta(days=366)  # a year ahead, whatever its length
 SHORTEST = timedelta(milliseconds=1)
 
+
+def _at_most_a_year(value: timedelta) -> timedelta:
+    if value > FARTHEST:
+        raise ValueError(f"must be at most {FARTHEST.days} days")
+    return value
+
+
+def _not_too_short(value: timedelta) -> timedelta:
+    if value < SHORTEST:
+        raise ValueError("must be at least 1 ms")
+    return value
+
+
 Seconds = Annotated[
     Duration,
-    Field(le=FARTHEST),
+    AfterValidator(_at_most_a_year),
     WithJsonSchema({"type": "string", "examples": ["90", "15m", "PT1H"]}),
 ]
 
@@ -48,8 +61,8 @@ class SubmitOptions(BaseModel):
     delay: Seconds | None = Field(
         default=None, description="Start after so many seconds (or `15m`, `12h`, `7d`, ISO 8601), at most a year."
     )
-    expires_in: Annotated[Seconds, Field(ge=SHORTEST)] | None = Field(
-        default=None, description="Not started by then: `expired`. Seconds from now, or as `delay`."
+    expires_in: Annotated[Seconds, AfterValidator(_not_too_short)] | None = Field(
+        default=None, description="Not started by then: `expired`. Seconds from now, or as `delay`; longer than that."
     )
     webhook_url: Annotated[str, Field(min_length=1, max_length=2000)] | None = Field(
         default=None, description="Called back when the job has ended: http(s), no private address."
@@ -79,5 +92,8 @@ def options_of(asked: SubmitOptions, spec: AnySpec, caller: ApiKey) -> Options:
 def _contradictions(asked: SubmitOptions, spec: AnySpec) -> Iterable[tuple[str, str]]:
     if asked.run_at is not None and asked.delay is not None:
         yield "delay", "give run_at or delay, not both"
+    # Not of `run_at`: whether that comes in time is for Redis's clock to say.
+    if asked.delay is not None and asked.expires_in is not None and asked.expires_in <= asked.delay:
+        yield "expires_in", "it could only expire: expires_in counts from now, and must be longer than delay"
     if asked.stream and spec.queue is not Queue.LLM:
         yield "stream", f"{spec.name} is no LLM task and has nothing to stream"

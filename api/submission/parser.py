@@ -12,6 +12,7 @@ from starlette.requests import Request
 from tandem.api.jobs.parameters import Prefer
 from tandem.api.server import strict_json
 from tandem.api.server.errors import UnsupportedMediaType
+from tandem.api.server.routing import SHOWN, no_such_parameter
 from tandem.api.submission.idempotency import IdempotencyKey
 from tandem.api.submission.options import SubmitOptions
 from tandem.shared.tasks.spec import Input
@@ -19,6 +20,9 @@ from tandem.shared.tasks.spec import Input
 KEY = "Idempotency-Key"
 ENCODED = "send the body as it is, without Content-Encoding"
 PLAIN = frozenset({"", "identity"})
+NOT_JSON = "must be application/json: the body is read as nothing else"
+TWICE = "given more than once"
+OPTIONS = frozenset(SubmitOptions.model_fields)
 MISSING = {"type": "missing", "loc": ("body",), "msg": "Field required"}
 
 
@@ -61,25 +65,31 @@ class Parser:
                 "send the body as it is, without Content-Encoding", {"Accept-Encoding": "identity"}
             )
         errors: list[dict[str, Any]] = []
-        content = _content(request.headers.get("content-type", ""), body)
-        query = _once(request.query_params.multi_items(), errors) if request.scope["query_string"] else {}
+        content = _content(request.headers.get("content-type", ""), body, errors)
+        query = _known(request.query_params.multi_items(), errors) if request.scope["query_string"] else {}
         options = _validate(self._query, query, "query", errors)
         headers = _validate(self._headers, _present(request.headers, errors), "header", errors)
         payload: Any = None
-        if body:
+        if content is not None:
             payload = _validate(self._payload, content, "body", errors)
-        else:
-            errors.append(MISSING)
         if errors:
             raise RequestValidationError(errors)
         return Asked(options, headers, payload)
 
 
-def _content(content_type: str, body: bytes) -> Any:
-    """Give what a body of JSON says; of another type it stays bytes, which are no input of any task."""
+def _content(content_type: str, body: bytes, errors: list[dict[str, Any]]) -> Any:
+    """Give what a body of JSON says; of another type, or without any, nothing."""
     media = content_type.partition(";")[0].strip().lower()
-    if not body or not (media == "application/json" or (media.startswith("application/") and media.endswith("+json"))):
-        return body
+    if not body:
+        errors.append(MISSING)
+    elif media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+        errors.append(_wrong("header", "Content-Type", NOT_JSON))
+    else:
+        return _parsed(body)
+    return None
+
+
+def _parsed(body: bytes) -> Any:
     try:
         return strict_json.loads(body)
     except ValueError as error:
@@ -87,24 +97,25 @@ def _content(content_type: str, body: bytes) -> Any:
         raise RequestValidationError([wrong]) from None
 
 
-def _once(items: Sequence[tuple[str, str]], errors: list[dict[str, Any]]) -> dict[str, str]:
-    """Give the parameters of a query; which of two was meant nobody knows."""
-    given = dict(items)
-    if len(given) < len(items):
-        twice = {name for name, count in Counter(name for name, _ in items).items() if count > 1}
-        errors += [_repeated("query", name) for name in sorted(twice & set(SubmitOptions.model_fields))]
-    return given
+def _known(items: Sequence[tuple[str, str]], errors: list[dict[str, Any]]) -> dict[str, str]:
+    """Give the parameters of a query that there are; which of two was meant nobody knows."""
+    for name, count in Counter(name for name, _ in items).items():
+        if name not in OPTIONS:
+            errors.append(_wrong("query", name[:SHOWN], no_such_parameter(OPTIONS)))
+        elif count > 1:
+            errors.append(_wrong("query", name, TWICE))
+    return {name: value for name, value in items if name in OPTIONS}
 
 
 def _present(headers: Headers, errors: list[dict[str, Any]]) -> dict[str, str]:
     given = {name: headers[name] for name in HEADERS if name in headers}
     if KEY in given and len(headers.getlist(KEY)) > 1:
-        errors.append(_repeated("header", KEY))
+        errors.append(_wrong("header", KEY, TWICE))
     return given
 
 
-def _repeated(place: str, name: str) -> dict[str, Any]:
-    return {"type": "value_error", "loc": (place, name), "msg": "given more than once"}
+def _wrong(place: str, name: str, message: str) -> dict[str, Any]:
+    return {"type": "value_error", "loc": (place, name), "msg": message}
 
 
 def _validate(adapter: TypeAdapter[Any], value: Any, place: str, errors: list[dict[str, Any]]) -> Any:

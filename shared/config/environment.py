@@ -1,6 +1,5 @@
 """What is set in the environment and in `.env`, as people and their tools write it, and names that are misspelt."""
 
-import difflib
 import os
 import sys
 from collections.abc import Collection, Mapping
@@ -8,11 +7,12 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from tandem.shared.types.spelling import is_misspelt, nearest
+
 DOTENV = ".env"
 ENCODING = "utf-8-sig"  # some editors begin a file with a byte order mark, which is no part of the first name
 PREFIX = "TANDEM_"
 QUOTES = ('"', "'")
-SHORT = 4  # names such as PORT have too many neighbours: of these only swapped letters are a misspelling
 
 
 def clean(value: str) -> str:
@@ -54,8 +54,8 @@ def check_names(known: Collection[str]) -> None:
     for name in sorted(given - set(known)):
         if not name.startswith(PREFIX):
             _warn_if_close(name, set(known) - given)
-        elif close := difflib.get_close_matches(name.removeprefix(PREFIX), words, n=1):
-            raise ValueError(f"{name}: no such setting; did you mean {words[close[0]]}?")
+        elif close := nearest(name.removeprefix(PREFIX), words):
+            raise ValueError(f"{name}: no such setting; did you mean {words[close]}?")
         else:
             sys.stderr.write(f"{name} is not a setting of this version and is ignored\n")
 
@@ -66,21 +66,3 @@ def _warn_if_close(name: str, unset: Collection[str]) -> None:
         if is_misspelt(name, meant):
             sys.stderr.write(f"{name} is no setting and is ignored; did you mean {meant}?\n")
             return
-
-
-def is_misspelt(name: str, meant: str) -> bool:
-    """Tell whether a name is `meant` with one slip; underscores don't count."""
-    name, meant = name.replace("_", ""), meant.replace("_", "")
-    return _distance(name, meant) <= 1 and (len(meant) > SHORT or sorted(name) == sorted(meant))
-
-
-def _distance(one: str, other: str) -> int:
-    """Count the slips: letters that are missing, added, wrong, or swapped with the next (optimal string alignment)."""
-    before, row = [0] * (len(other) + 1), list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
-        older, before, row = before, row, [i]
-        for j, there in enumerate(other, 1):
-            least = min(before[j] + 1, row[-1] + 1, before[j - 1] + (letter != there))
-            swapped = i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == there
-            row.append(min(least, older[j - 2] + 1) if swapped else least)
-    return row[-1]

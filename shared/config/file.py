@@ -3,7 +3,6 @@
 A secret is never in the file: `api_key_env` and `key_env` name the environment variable that holds it.
 """
 
-import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from tandem.shared.config.api_keys import NAME, Role
 from tandem.shared.tasks.registry import load as load_catalog
 from tandem.shared.types.duration import Duration
 from tandem.shared.types.share import Share
+from tandem.shared.types.spelling import nearest
 from tandem.shared.types.urls import ApiUrl, HttpUrl
 
 # Upper case only, as such variables are named: a key that was pasted here is no name.
@@ -193,8 +193,8 @@ def _explain(item: Any) -> str:
 
 
 def unknown(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known) or 'none'}"
+    close = nearest(name, known)
+    hint = f"did you mean {close}?" if close else f"known are {', '.join(known) or 'none'}"
     return f"{name!r:.{SHOWN}}: no such name; {hint}"
 
 

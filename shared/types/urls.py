@@ -1,11 +1,12 @@
 """URLs in settings: refused at start when nothing could ever come of them. No message repeats the URL."""
 
-import difflib
 from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator, SecretStr
+
+from tandem.shared.types.spelling import nearest
 
 REDIS = ("redis", "rediss", "unix", "redis+sentinel")
 # Of redis-py's options those that can't break how we use it; its others, such as decode_responses, could.
@@ -97,8 +98,8 @@ def _options(scheme: str) -> tuple[str, ...]:
 
 def _unknown(name: str, known: tuple[str, ...]) -> str:
     """Say what an option could have been, not what it is: it may be the rest of a password with a ? in it."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known) or 'none'}"
+    close = nearest(name, known)
+    hint = f"did you mean {close}?" if close else f"known are {', '.join(known) or 'none'}"
     return f"unknown option; {hint}"
 
 

@@ -71,7 +71,9 @@ def lines(started: Platform, request_id: str) -> list[tuple[str, dict[str, Any]]
 def test_a_request_can_be_followed_through_all_parts(tmp_path: Path) -> None:
     with (
         provider() as (url, seen),
-        platform(tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY=KEY, TANDEM_LOG_FORMAT="json") as started,
+        platform(
+            tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY=KEY, TANDEM_LOG_FORMAT="json", TANDEM_KEY_RPM="2"
+        ) as started,
     ):
         jobs = {
             "chat": ("llm-worker", {"messages": [{"role": "user", "content": PROMPT}]}),
@@ -88,6 +90,13 @@ def test_a_request_can_be_followed_through_all_parts(tmp_path: Path) -> None:
 
             until(lambda: {("api", "accepted"), (worker, "succeeded")} <= said(), what="both lines")  # noqa: B023
             assert {entry["job"] for _, entry in lines(started, f"follow-{task}")} == {answer.json()["id"]}
+        with started.client() as client:
+            refused = client.post("/v1/chat", json=jobs["chat"][1], headers={"X-Request-ID": "refused"})
+        assert refused.status_code == 429
+        until(lambda: lines(started, "refused"), what="the line of the refusal")
+        [(_, refusal)] = lines(started, "refused")
+        [accepted] = [entry for _, entry in lines(started, "follow-chat") if entry["event"] == "accepted"]
+        assert (refusal["owner"], accepted["owner"]) == ("admin", "admin")
         [call] = [entry for _, entry in lines(started, "follow-chat") if "provider_request" in entry]
         assert (call["event"], call["provider_request"]) == ("127.0.0.1 answered 200", "req_theirs")
         assert [headers["x-client-request-id"] for headers in seen] == ["follow-chat"]

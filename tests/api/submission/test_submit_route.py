@@ -26,7 +26,13 @@ TAKEN: dict[str, Request] = {
 REFUSED: dict[str, tuple[Request, int, set[str]]] = {
     "bad json": (("chat", "", '{"messages": [', {}), 422, {"body"}),
     "no json": (("chat", "", "NaN", {}), 422, {"body"}),
-    "no json by its type": (("chat", "", BODY, {"Content-Type": "text/plain"}), 422, {"body"}),
+    "no json by its type": (("chat", "", BODY, {"Content-Type": "text/plain"}), 422, {"header.Content-Type"}),
+    "curl's own type": (
+        ("chat", "", BODY, {"Content-Type": "application/x-www-form-urlencoded"}),
+        422,
+        {"header.Content-Type"},
+    ),
+    "no type": (("chat", "", BODY, {"Content-Type": ""}), 422, {"header.Content-Type"}),
     "empty": (("chat", "", "", {}), 422, {"body"}),
     "wrong field": (("chat", "", json.dumps({**CHAT, "temperature": 9}), {}), 422, {"temperature"}),
     "unknown field": (("chat", "", json.dumps({**CHAT, "temprature": 1}), {}), 422, {"temprature"}),

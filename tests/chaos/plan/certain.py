@@ -26,6 +26,11 @@ def _late(job: Submission, *, by: str) -> Submission:
     return Submission(job.at, job.marker, "chat", body, {**later(job.at, LATER, by=by), "webhook_url": job.marker})
 
 
+def _too_late(at: float) -> dict[str, str]:
+    """Give the query of what expires before it may begin."""
+    return {**later(at, LATER, by="run_at"), "expires_in": "1"}
+
+
 DANGERS: list[tuple[tuple[int, int], Change]] = [
     ((3, 4000), lambda job: poison(job, "async")),  # besides those that make suspects
     ((3, 2000), lambda job: poison(job, "sync")),
@@ -40,7 +45,7 @@ WISHES: list[tuple[tuple[int, int], Change]] = [
     (SOME, lambda job: replace(job, query={"delay": "20"}, cancel=0.5, retry=False)),  # while it waits
     (SOME, lambda job: replace(slow_chat(job), watch=True, query={"stream": "true"})),
     (SOME, lambda job: replace(slow_chat(job), query={"expires_in": "30"})),  # begun in time
-    (SOME, lambda job: replace(job, query={"delay": "3", "expires_in": "1"}, cancel=None, follow=True, retry=True)),
+    (SOME, lambda job: replace(job, query=_too_late(job.at), cancel=None, follow=True, retry=True)),
     (SOME, partial(answered, wish="first limited")),
     (SOME, partial(answered, wish="first error")),
     (SOME, greylisted),

@@ -80,6 +80,7 @@ def test_an_empty_file_is_a_config() -> None:
     [
         ("x = ", "not TOML"),
         ("[provider.a]", "'provider': no such name; did you mean providers?"),
+        ("[providers.a]\nprm = 5", "providers.a: 'prm': no such name; did you mean rpm?"),
         ("[providers.a]\nbase_ulr = 'http://h'", "providers.a: 'base_ulr': no such name; did you mean base_url?"),
         ("[providers.a]\nbase_url = 'ftp://h'", "providers.a.base_url: must be a URL that begins with http://"),
         ("[providers.a]\nrpm = 0", "providers.a.rpm = 0: Input should be greater than or equal to 1"),

@@ -184,6 +184,8 @@ def test_secrets_are_in_no_repr_and_no_text(monkeypatch: pytest.MonkeyPatch) -> 
         ("TANDEM_API_KEY", "TANDEM_API_KEYS"),
         ("TANDEM_LLM_CONCURENCY", "TANDEM_LLM_CONCURRENCY"),
         ("TANDEM_LLM_RPMS", "TANDEM_LLM_RPM"),
+        ("TANDEM_LLM_PRM", "TANDEM_LLM_RPM"),
+        ("TANDEM_LLM_TMP", "TANDEM_LLM_TPM"),
         ("tandem_queue_mx", "TANDEM_QUEUE_MAX"),
     ],
 )
