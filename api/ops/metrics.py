@@ -46,6 +46,7 @@ async def metrics(request: Request, book: TheBook) -> Response:
     await request.app.state.traffic.flush(book)
     counters = await book.run(COUNTERS)
     queues = await book.run_all([look(name) for name in QueueName])
+    limits = await book.run(told())
     shown = CollectorRegistry(auto_describe=False)
-    shown.register(BookMetrics(counters, queues, await book.run(told())))
+    shown.register(BookMetrics(counters, queues, limits))
     return Response(generate_latest(shown), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -72,10 +72,10 @@ class BookMetrics(Collector):
                     counter.add_metric(list(values), value)
             yield counter
         held = {labels: value for labels, value in self._groups["limit_held"].items() if labels in self._limits}
-        for (name, text), values in ((LIMIT, self._limits), (HELD, held)):
+        for (name, text), levels in ((LIMIT, self._limits), (HELD, held)):
             level = GaugeMetricFamily(name, text, labels=["limit", "kind"])
-            for labels, value in sorted(values.items()):
-                level.add_metric(list(labels), value)
+            for values, value in sorted(levels.items()):
+                level.add_metric(list(values), value)
             yield level
         for group, (name, text) in HISTOGRAMS.items():
             yield _histogram(name, text, self._groups[group])
