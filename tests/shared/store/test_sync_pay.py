@@ -141,3 +141,13 @@ def test_a_run_whose_worker_dies_is_paid_for(clocked: Clocked) -> None:
     assert_keyspace(clocked.client)
     assert held.owner not in [run(clocked, 1.0).owner for _ in range(29)]
     assert held.owner in [run(clocked, 1.0).owner for _ in range(5)]
+
+
+def test_a_run_that_is_lost_while_redis_is_away_costs_what_was_paid_for_it(clocked: Clocked) -> None:
+    put(clocked, *[job(owner) for owner in ("ann", "bob") for _ in range(20)])
+    clocked.call(leases.renew("sync", [], worker="another"))
+    held = take(clocked)
+    clocked.call(leases.renew("sync", [held], worker="w"))
+    clocked.now += 900 * SECOND
+    lose(clocked, held, 0)
+    assert Counter(run(clocked, 1.0).owner for _ in range(20))[held.owner] >= 9

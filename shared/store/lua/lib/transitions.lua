@@ -228,13 +228,13 @@ local function last_outage()
   return tonumber(fence or 0), tonumber(over or 0)
 end
 
--- A run whose lease is over was a turn. In the forking pool it took the time until it was renewed last; what one of the
--- asyncio pool has used nobody says any more.
-local function settle_lost(job, now)
-  if job.queue == SYNC then
-    durations.settle(job, now - LEASE_MS, true)
-  else
+-- A run whose lease is over was a turn. In the forking pool it took the time until it was renewed last, or, if it was
+-- lost while Redis was away, nobody knows how long; what one of the asyncio pool has used nobody says any more.
+local function settle_lost(job, now, in_outage)
+  if job.queue == LLM then
     lanes.settle(job, 0, true)
+  elseif not in_outage then
+    durations.settle(job, now - LEASE_MS, true)
   end
 end
 
@@ -247,12 +247,13 @@ local function give_back_expired(job, now, ttl)
   local _, fence = last_claim(job.worker or '')
   local seen = peek('HGET', WORKER .. (job.worker or ''), 'at')
   local is_from_before = token <= outage
+  local in_outage = is_from_before and (tonumber(seen or '') or 0) < over
   if is_from_before and fence and token > fence then
     unbegin(job)
     lanes.settle(job, 0)
   else
-    settle_lost(job, now)
-    if is_from_before and (tonumber(seen or '') or 0) < over and not counts_out(job, false) then
+    settle_lost(job, now, in_outage)
+    if in_outage and not counts_out(job, false) then
       increase(job_key(job.id), 'attempt', -1)
     elseif crashed(job, false, now, ttl) then
       return false
