@@ -80,9 +80,11 @@ class Heartbeat:
 
     async def _renew(self, *, shown: bool) -> None:
         """Prolong the leases of all running jobs; an idle worker does it only now and then, to be `shown`."""
+        held = {lease.id: lease for lease in self._leases.values()}
         calls: list[Call[Any]] = [commands.heed_aborts(ttl=self._ttl)]
-        if self._leases or shown:
-            calls.append(leases.renew("llm", list(self._leases.values()), worker=self._worker))
+        if held or shown:
+            calls.append(leases.renew("llm", list(held.values()), worker=self._worker))
         _, *lost = await self._book.run_all(calls)
         for job_id in chain.from_iterable(lost):
-            self._lost(job_id)
+            if self._leases.get(job_id) is held[job_id]:  # meanwhile its next run may be here: a retry is quick
+                self._lost(job_id)

@@ -142,7 +142,7 @@ def _stops(facts: Facts, case: Case, at: float) -> float:
         (min(hit.over, end) - at for hit in case.hits if hit.deed.kind == "SIGSTOP" and hit.at <= at + 2),
         default=0.0,
     )
-    return max(0.0, stopped) + facts.away.within(at, at + STOPPED_WITHIN + max(0.0, stopped))
+    return facts.away.over(at + max(0.0, stopped), STOPPED_WITHIN) - at
 
 
 def retries(facts: Facts) -> Row:
