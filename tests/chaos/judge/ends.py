@@ -58,7 +58,7 @@ def outcomes(facts: Facts) -> Row:
             continue
         failed += job.status is Status.FAILED
         why: dict[str, bool] = {
-            Status.CANCELLED: case.cancelled and not _ran_again(case),
+            Status.CANCELLED: case.cancelled and not _ran_again(facts, case),
             Status.EXPIRED: "expires_in" in case.planned.query,
             Status.FAILED: _may_fail(facts, case),
         }
@@ -96,9 +96,11 @@ def _told(case: Case) -> str:
     return f"{error.get('type')}; outside: {', '.join(seen) or 'nothing'}, {len(case.hits)} hits"
 
 
-def _ran_again(case: Case) -> bool:
+def _ran_again(facts: Facts, case: Case) -> bool:
+    """Say whether it was let run again, for certain: Redis may have lost that."""
     wish = case.notes.retry
-    return wish is not None and wish.status in {200, 202}
+    lost = wish is not None and facts.rolled_back.touch(wish.sent, wish.answered + WRITTEN)
+    return wish is not None and wish.status in {200, 202} and not lost
 
 
 def _may_fail(facts: Facts, case: Case) -> bool:

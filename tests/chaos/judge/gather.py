@@ -46,10 +46,9 @@ class Gatherer:
         cases = self._cases()
         dues = self._dues()
         scheduled = self._outside(cases, picks, dues)
-        strike(list(cases.values()), chronicle.deeds)
         listed = {job for job in views.listed(url, ADMIN_KEY) if not self._scheduled(job)} - picks.ids
         requests = provider.read(self._platform.provider_log)
-        return Facts(
+        found = Facts(
             seed=self._plan.seed,
             began=self._seen.began,
             until=self._seen.began + self._plan.seconds,
@@ -75,6 +74,8 @@ class Gatherer:
             picks=picks,
             keyspace=problems(self._redis),
         )
+        strike(found.cases, found.deeds, found.unwritable)
+        return found
 
     def _cases(self) -> dict[str, Case]:
         """Make the cases, by marker, with what the job book says of each."""

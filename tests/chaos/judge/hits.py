@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from tests.chaos.judge.evidence import Case, Hit
+from tests.chaos.judge.spans import Spans
 from tests.chaos.outside.records import Deed, Request, SyncRun
 
 Work = TypeVar("Work", Request, SyncRun)
@@ -49,12 +50,16 @@ class Open(Generic[Work]):
         return any(end == float("inf") for _, end, _ in self._works[worker])
 
 
-def strike(cases: Sequence[Case], deeds: Iterable[Deed]) -> None:
-    """Give each case its hits, in the order of time."""
+def strike(cases: Sequence[Case], deeds: Iterable[Deed], unwritable: Spans) -> None:
+    """Give each case its hits, in the order of time. What can't be written down is still at work."""
+
+    def written(ended: float | None) -> float | None:
+        return None if ended is None else unwritable.over(ended, SETTLE)
+
     by_marker = {case.planned.marker: case for case in cases}
     by_id = {case.id: case for case in cases}
-    requests = Open((kept.asker, kept.came, kept.ended, kept) for case in cases for kept in case.requests)
-    runs = Open((kept.worker, kept.began, kept.ended, kept) for case in cases for kept in case.runs)
+    requests = Open((kept.asker, kept.came, written(kept.ended), kept) for case in cases for kept in case.requests)
+    runs = Open((kept.worker, kept.began, written(kept.ended), kept) for case in cases for kept in case.runs)
     for deed in deeds:
         if deed.kind not in KINDS:
             continue
@@ -62,8 +67,9 @@ def strike(cases: Sequence[Case], deeds: Iterable[Deed]) -> None:
         if deed.role in WHOLE:
             works: list[tuple[float, Request | SyncRun]] = [*requests.at(deed.target, deed.began)]
             works += runs.at(deed.target, deed.began)
-            for ended, work in works:
-                found[work.marker] = found.get(work.marker, False) or ended > deed.began
+            for _, work in works:
+                is_open = work.ended is None or work.ended > deed.began
+                found[work.marker] = found.get(work.marker, False) or is_open
         for marker, sure in found.items():
             if marker in by_marker:
                 by_marker[marker].hits.append(Hit(deed, deed.began, sure))

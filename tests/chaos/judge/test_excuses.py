@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from tandem.shared.jobs.events import Kind
+from tandem.shared.jobs.model import Status
 from tests.chaos.judge import attempts, ends, health, lateness, limits, outputs, streams, wishes, work
 from tests.chaos.judge.evidence import Case, Facts
-from tests.chaos.judge.made_up import AT, LLM, call, case, deed, facts, request, run, submission, told
+from tests.chaos.judge.hits import strike
+from tests.chaos.judge.made_up import AT, LLM, SYNC, call, case, deed, facts, job, request, run, submission, told
+from tests.chaos.judge.spans import Spans
 from tests.chaos.judge.wrong_facts import ROLLBACK, Judge, failed, faults, hit, noted, planned, wish
 from tests.chaos.load.probes import Picks
 from tests.chaos.outside.records import Deed
@@ -186,3 +189,18 @@ def test_who_tries_a_model_that_was_busy_may_find_it_down() -> None:
     own = case(1, "chat", requests=[broken, request(3, 1, came=AT + 4)])
     assert faults(attempts.counted, facts(own))
     assert not faults(attempts.counted, facts(own, case(2, "chat", requests=[busy]), requests=[busy, broken]))
+
+
+def test_who_has_ended_and_waits_to_write_it_down_is_at_work() -> None:
+    done, killed = case(1, "journal"), deed("SIGKILL", "sync horse", began=5, target=SYNC)
+    strike([done], [killed], Spans())
+    assert not done.hits
+    strike([done], [killed], Spans([(AT + 1.9, AT + 5.2)]))
+    assert [hit.deed for hit in done.hits] == [killed]
+
+
+def test_a_retry_that_redis_has_lost_was_none() -> None:
+    cancelled = case(1, "chat", job=job(1, "chat", status=Status.CANCELLED))
+    noted(cancelled, cancel=wish(20), retry=wish(20.5, 202))
+    assert faults(ends.outcomes, facts(cancelled))
+    assert not faults(ends.outcomes, facts(cancelled, deeds=[LOST]))

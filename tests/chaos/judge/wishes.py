@@ -136,13 +136,13 @@ def _wrong_cancel(facts: Facts, case: Case, wish: Wish) -> Iterator[str]:
 
 
 def _stops(facts: Facts, case: Case, at: float) -> float:
-    """Give the seconds after a cancel in which the worker was stopped or Redis away: nobody could carry it out."""
+    """Give the seconds after a cancel in which the worker was stopped, or Redis took nothing: it heard of nothing."""
     end = at + 60
     stopped = max(
         (min(hit.over, end) - at for hit in case.hits if hit.deed.kind == "SIGSTOP" and hit.at <= at + 2),
         default=0.0,
     )
-    return facts.away.over(at + max(0.0, stopped), STOPPED_WITHIN) - at
+    return facts.unwritable.over(at + max(0.0, stopped), STOPPED_WITHIN) - at
 
 
 def retries(facts: Facts) -> Row:
