@@ -269,7 +269,7 @@ def starts_after(job: dict[str, Any]) -> float | None:
     return (datetime.fromisoformat(job["estimated_start"]) - datetime.fromisoformat(job["created_at"])).total_seconds()
 
 
-MANY = 200_000
+MANY, AT_ONCE = 200_000, 5_000  # jobs; so many are made in one script, which keeps Redis busy
 FILL = """
 local lane, first, last = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 for i = first, last do
@@ -286,22 +286,24 @@ redis.call('HSET', 'tandem:queue:sync', 'queued', last)
 """
 
 
+def commands(worker: Book) -> int:
+    stats: Any = worker.client.info("commandstats")
+    return sum(one["calls"] for one in stats.values())
+
+
 @pytest.mark.slow
 async def test_it_is_quick_however_many_wait(gateway: Gateway, worker: Book) -> None:
     job_id = await gateway.submit()
-    for first in range(1, MANY, 20_000):
-        await asyncio.to_thread(worker.client.eval, FILL, 0, MODEL, str(first), str(first + 19_999))
+    for first in range(1, MANY, AT_ONCE):
+        await asyncio.to_thread(worker.client.eval, FILL, 0, MODEL, str(first), str(first + AT_ONCE - 1))
     show_workers(worker)
     for name in (job_id, "job1", f"job{MANY // 2}", f"job{MANY}"):
-        took = []
-        for _ in range(10):
-            began = time.perf_counter()
-            said = worker.run(explanation.explain(name))
-            took.append(time.perf_counter() - began)
+        before = commands(worker)
+        said = worker.run(explanation.explain(name))
+        assert commands(worker) - before < 150
         assert said is not None
         assert said.because == "fair_order"
         assert said.ahead == (0 if name == job_id else int(name.removeprefix("job")) - 1)
-        assert min(took) < 0.010
 
 
 @pytest.fixture

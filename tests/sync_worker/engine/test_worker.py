@@ -159,6 +159,8 @@ def test_what_redis_does_not_take_at_first_is_handed_back(own_valkey: Valkey, tm
 def test_many_jobs_leave_no_process_and_no_open_file(toys: Pool, worker: Process) -> None:
     toys.ended(toys.enqueue("add", 1))
     process = worker_of(worker)
+    redis = cast("Any", toys.book.client)
+    until(lambda: [one for one in redis.client_list() if one["cmd"] == "blpop"], what="the worker waiting for more")
     before = process.num_fds()
     ids = [toys.enqueue("add", number) for number in range(150)]
     assert toys.ended(ids[-1]).status is Status.SUCCEEDED
