@@ -19,7 +19,7 @@ from tandem.shared.store.limits.operations import lift, operate
 from tandem.shared.store.queues import QueueName
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import TTL, get
-from tests.support.limits.claims import Models, Work, claim, models, store, succeeded
+from tests.support.limits.claims import Models, Work, claim, models, put_all, store, succeeded
 from tests.support.limits.limiter_script import SECOND, Clocked, scope
 
 ONE_A_SECOND = models(Limits(rpm=60))
@@ -33,12 +33,6 @@ FREE = Scope("p", "m")
 def clocked(valkey: str) -> Iterator[Clocked]:
     with client(valkey) as connection:
         yield Clocked(connection)
-
-
-def put(clocked: Clocked, *work: Work) -> list[str]:
-    jobs = [one.job() for one in work]
-    clocked.call_all(store(jobs))
-    return [job.id for job in jobs]
 
 
 def take(clocked: Clocked, limited: Models, limit: int = 100) -> list[Lease]:
@@ -58,7 +52,7 @@ def level(clocked: Clocked, name: str = "p") -> dict[bytes, bytes]:
 
 
 def test_what_is_not_limited_starts_at_once_and_holds_nothing(clocked: Clocked) -> None:
-    put(clocked, *[WORK] * 50)
+    put_all(clocked, *[WORK] * 50)
     held = take(clocked, models(Limits()))
     assert [(lease.granted, lease.delay) for lease in held] == [("", 0)] * 50
     assert clocked.client.keys("tandem:limit:[^t]*") == []
@@ -66,7 +60,7 @@ def test_what_is_not_limited_starts_at_once_and_holds_nothing(clocked: Clocked) 
 
 def test_a_start_is_granted_with_the_claim(clocked: Clocked) -> None:
     limited = models(Limits(rpm=2400, tpm=1_200_000, concurrency=30))  # one each 25 ms, and 21 at once
-    put(clocked, *[WORK] * 50)
+    put_all(clocked, *[WORK] * 50)
     held = take(clocked, limited)
     assert [lease.granted for lease in held] == ["p:m"] * len(held)
     assert [round(lease.delay) for lease in held] == [0] * 21 + [25]
@@ -77,7 +71,7 @@ def test_a_start_is_granted_with_the_claim(clocked: Clocked) -> None:
 
 
 def test_a_claim_says_when_it_is_worth_to_look_again(clocked: Clocked) -> None:
-    put(clocked, *[WORK] * 5)
+    put_all(clocked, *[WORK] * 5)
     assert len(take(clocked, ONE_A_SECOND)) == 1
     looked = 0
     for _ in range(20):
@@ -93,7 +87,7 @@ def test_a_claim_says_when_it_is_worth_to_look_again(clocked: Clocked) -> None:
 
 def test_nothing_is_charged_where_the_models_own_limit_is_full(clocked: Clocked) -> None:
     limited = models(Limits(rpm=60_000), m=ModelConfig(rpm=60))
-    put(clocked, *[WORK] * 5, *[replace(WORK, model="other")] * 5)
+    put_all(clocked, *[WORK] * 5, *[replace(WORK, model="other")] * 5)
     held = take(clocked, limited)
     assert sorted(lease.granted for lease in held) == ["p:m"] + ["p:other"] * 5
     assert int(float(level(clocked)[b"rpm_sent"])) == 6
@@ -102,20 +96,20 @@ def test_nothing_is_charged_where_the_models_own_limit_is_full(clocked: Clocked)
 
 def test_a_request_that_is_too_large_is_let_through_without_a_grant(clocked: Clocked) -> None:
     limited = models(Limits(tpm=1000, rpm=60))
-    [large] = put(clocked, replace(WORK, tokens=1001))
+    [large] = put_all(clocked, replace(WORK, tokens=1001))
     [lease] = take(clocked, limited)
     assert (lease.id, lease.granted) == (large, "")
     assert level(clocked) == {}
 
 
 def test_a_full_minute_fits(clocked: Clocked) -> None:
-    put(clocked, replace(WORK, tokens=1000))
+    put_all(clocked, replace(WORK, tokens=1000))
     [lease] = take(clocked, models(Limits(tpm=1000)))
     assert lease.granted == "p:m"
 
 
 def test_a_claim_whose_answer_is_lost_is_asked_again_and_charged_once(clocked: Clocked) -> None:
-    put(clocked, *[WORK] * 20)
+    put_all(clocked, *[WORK] * 20)
     call = claim(100, models(Limits(rpm=6, concurrency=1)))
     for _ in range(3):
         [lease] = clocked.call(call).leases
@@ -125,7 +119,7 @@ def test_a_claim_whose_answer_is_lost_is_asked_again_and_charged_once(clocked: C
 
 
 def test_a_claim_that_is_disclaimed_gives_back_what_it_was_charged(clocked: Clocked) -> None:
-    put(clocked, *[WORK] * 20)
+    put_all(clocked, *[WORK] * 20)
     call = claim(100, models(Limits(rpm=6, concurrency=1)))
     assert len(clocked.call(call).leases) == 1
     assert clocked.call(leases.disclaim("llm", call, worker="w")) == 1
@@ -135,20 +129,20 @@ def test_a_claim_that_is_disclaimed_gives_back_what_it_was_charged(clocked: Cloc
 
 @pytest.mark.parametrize("limited", [ONE_A_SECOND, SLOT], ids=["rate", "slot"])
 def test_a_hundred_and_fifty_cancelled_jobs_keep_no_places(clocked: Clocked, limited: Models) -> None:
-    ids = put(clocked, *[WORK] * 151)
+    ids = put_all(clocked, *[WORK] * 151)
     [running] = take(clocked, limited)
     clocked.now += SECOND // 4
     assert take(clocked, limited) == []
     clocked.call_all([commands.cancel(id_, ttl=TTL) for id_ in ids if id_ != running.id])
     settle(clocked, running)
-    [newcomer] = put(clocked, replace(WORK, owner="bob"))
+    [newcomer] = put_all(clocked, replace(WORK, owner="bob"))
     clocked.now += SECOND
     [lease] = take(clocked, limited)
     assert (lease.id, lease.delay) == (newcomer, 0)
 
 
 def test_a_raised_limit_has_effect_with_the_next_look(clocked: Clocked) -> None:
-    put(clocked, *[WORK] * 50)
+    put_all(clocked, *[WORK] * 50)
     assert len(take(clocked, models(Limits(rpm=1)))) == 1
     assert take(clocked, models(Limits(rpm=1))) == []
     clocked.now += LOOK
@@ -156,7 +150,7 @@ def test_a_raised_limit_has_effect_with_the_next_look(clocked: Clocked) -> None:
 
 
 def test_a_lowered_limit_has_effect_at_once(clocked: Clocked) -> None:
-    put(clocked, *[WORK] * 50)
+    put_all(clocked, *[WORK] * 50)
     assert len(take(clocked, models(Limits(rpm=6000)), limit=5)) == 5
     clocked.now += SECOND // 100
     assert len(take(clocked, models(Limits(rpm=6)))) <= 1
@@ -164,11 +158,11 @@ def test_a_lowered_limit_has_effect_at_once(clocked: Clocked) -> None:
 
 @pytest.mark.parametrize("limited", [ONE_A_SECOND, SLOT], ids=["rate", "slot"])
 def test_high_starts_before_three_hundred_low_that_wait_for_a_limit(clocked: Clocked, limited: Models) -> None:
-    put(clocked, *[replace(WORK, priority=Priority.LOW)] * 300)
+    put_all(clocked, *[replace(WORK, priority=Priority.LOW)] * 300)
     [running] = take(clocked, limited)
     clocked.now += SECOND // 10
     assert take(clocked, limited) == []
-    [high] = put(clocked, replace(WORK, priority=Priority.HIGH))
+    [high] = put_all(clocked, replace(WORK, priority=Priority.HIGH))
     settle(clocked, running)
     clocked.now += SECOND
     assert [lease.id for lease in take(clocked, limited)] == [high]
@@ -176,10 +170,10 @@ def test_high_starts_before_three_hundred_low_that_wait_for_a_limit(clocked: Clo
 
 @pytest.mark.parametrize("limited", [models(Limits(rpm=6)), SLOT], ids=["rate", "slot"])
 def test_expires_in_is_heeded_behind_a_limit(clocked: Clocked, limited: Models) -> None:
-    put(clocked, WORK)
+    put_all(clocked, WORK)
     [running] = take(clocked, limited)
-    [late] = put(clocked, replace(WORK, expires_in=timedelta(seconds=8)))
-    [patient] = put(clocked, replace(WORK, expires_in=timedelta(seconds=80)))
+    [late] = put_all(clocked, replace(WORK, expires_in=timedelta(seconds=8)))
+    [patient] = put_all(clocked, replace(WORK, expires_in=timedelta(seconds=80)))
     for _ in range(9):
         clocked.now += SECOND
         clocked.call(leases.renew("llm", [running], worker="w"))
@@ -191,7 +185,7 @@ def test_expires_in_is_heeded_behind_a_limit(clocked: Clocked, limited: Models) 
 
 
 def test_a_paused_queue_charges_nothing_and_goes_on_at_once(clocked: Clocked) -> None:
-    put(clocked, *[WORK] * 5)
+    put_all(clocked, *[WORK] * 5)
     clocked.call(queues.pause(QueueName.LLM, paused=True))
     for _ in range(5):
         assert take(clocked, ONE_A_SECOND) == []
@@ -202,7 +196,7 @@ def test_a_paused_queue_charges_nothing_and_goes_on_at_once(clocked: Clocked) ->
 
 
 def test_what_is_settled_lets_the_next_one_start_at_once(clocked: Clocked) -> None:
-    put(clocked, *[WORK] * 3)
+    put_all(clocked, *[WORK] * 3)
     [running] = take(clocked, SLOT)
     assert take(clocked, SLOT) == []
     clocked.client.delete(Key.WAKEUP + "llm")
@@ -212,9 +206,9 @@ def test_what_is_settled_lets_the_next_one_start_at_once(clocked: Clocked) -> No
 
 
 def test_the_slot_of_a_dead_run_comes_back_with_a_claim(clocked: Clocked) -> None:
-    [first] = put(clocked, WORK)
+    [first] = put_all(clocked, WORK)
     [dead] = take(clocked, SLOT)
-    put(clocked, WORK)
+    put_all(clocked, WORK)
     clocked.call(commands.cancel(dead.id, ttl=TTL))
     began = clocked.now
     while not (held := take(clocked, SLOT)):
@@ -224,7 +218,7 @@ def test_the_slot_of_a_dead_run_comes_back_with_a_claim(clocked: Clocked) -> Non
 
 
 def test_after_a_park_a_claim_starts_one_and_its_answer_lets_the_others_follow(clocked: Clocked) -> None:
-    put(clocked, *[WORK] * 30)
+    put_all(clocked, *[WORK] * 30)
     clocked.park(FREE, 2 * SECOND)
     limited = models(Limits())
     assert take(clocked, limited) == []
@@ -240,7 +234,7 @@ def test_after_a_park_a_claim_starts_one_and_its_answer_lets_the_others_follow(c
 
 
 def test_while_a_park_is_near_its_end_nobody_starts(clocked: Clocked) -> None:
-    put(clocked, *[WORK] * 30)
+    put_all(clocked, *[WORK] * 30)
     clocked.park(FREE, SECOND)
     clocked.now += SECOND - SECOND // 50
     assert take(clocked, models(Limits(rpm=60_000))) == []
@@ -259,7 +253,7 @@ def test_the_end_of_a_park_by_hand_brings_back_who_left_a_shared_lane_for_it(clo
 
 def test_what_no_settings_name_any_more_leaves_no_keys_for_ever(clocked: Clocked) -> None:
     limited = models(Limits(rpm=60), m=ModelConfig(rpm=6))
-    put(clocked, *[WORK] * 5)
+    put_all(clocked, *[WORK] * 5)
     take(clocked, limited)
     clocked.acquire(Scope("p", "m", Limits(rpm=60), Limits(rpm=6)), "later")
     clocked.now += SECOND
@@ -272,7 +266,7 @@ def test_what_no_settings_name_any_more_leaves_no_keys_for_ever(clocked: Clocked
 
 
 def test_a_park_of_one_model_holds_no_other_up(clocked: Clocked) -> None:
-    put(clocked, *[WORK] * 5, *[replace(WORK, model="other")] * 5)
+    put_all(clocked, *[WORK] * 5, *[replace(WORK, model="other")] * 5)
     clocked.park(FREE, 60 * SECOND)
     assert len(take(clocked, models(Limits()))) == 5
 
@@ -292,6 +286,6 @@ def parked(clocked: Clocked, kind: str, delay: int) -> None:
 def test_a_fallback_is_asked_as_the_settings_say(clocked: Clocked, kind: str, delay: int, granted: list[str]) -> None:
     big = ModelConfig(fallbacks=("small",), fallback_after=timedelta(seconds=30))
     limited: Any = models(Limits(rpm=6000), big=big, small=ModelConfig(concurrency=2))
-    put(clocked, *[replace(WORK, model="big")] * 5)
+    put_all(clocked, *[replace(WORK, model="big")] * 5)
     parked(clocked, kind, delay * SECOND)
     assert [lease.granted for lease in take(clocked, limited)] == granted

@@ -22,7 +22,7 @@ from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import NOTHING, TASKS, TTL, both, get, put
 from tests.support.jobs import claim as claim_any
 from tests.support.keyspace.problems import assert_keyspace
-from tests.support.limits.claims import Models, Work, claim, models, store
+from tests.support.limits.claims import Models, Work, claim, models, put_all
 from tests.support.limits.limiter_script import SECOND, START, Clocked
 from tests.support.limits.traffic import Traffic
 
@@ -36,12 +36,6 @@ AT_LIMIT = models(Limits(), a=ModelConfig(rpm=1))  # of the model `a` one starts
 def clocked(valkey: str) -> Iterator[Clocked]:
     with client(valkey) as connection:
         yield Clocked(connection)
-
-
-def put_all(clocked: Clocked, *work: Work) -> list[str]:
-    jobs = [one.job() for one in work]
-    clocked.call_all(store(jobs))
-    return [job.id for job in jobs]
 
 
 def take(clocked: Clocked, limit: int, limited: Models = NO_MODELS, *, idle: int = 0) -> list[Lease]:

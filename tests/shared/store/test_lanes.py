@@ -19,7 +19,7 @@ from tandem.shared.store.leases import NO_MODELS, Lease
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import NOTHING, TTL
 from tests.support.keyspace.problems import assert_keyspace
-from tests.support.limits.claims import Work, claim, models, store, succeeded
+from tests.support.limits.claims import Work, claim, models, put_all, succeeded
 from tests.support.limits.limiter_script import SECOND, Clocked
 
 HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
@@ -29,12 +29,6 @@ HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
 def clocked(valkey: str) -> Iterator[Clocked]:
     with client(valkey) as connection:
         yield Clocked(connection)
-
-
-def put(clocked: Clocked, *work: Work) -> list[str]:
-    jobs = [one.job() for one in work]
-    clocked.call_all(store(jobs))
-    return [job.id for job in jobs]
 
 
 def take(clocked: Clocked, limit: int = 1) -> list[Lease]:
@@ -49,10 +43,10 @@ def hand_back(clocked: Clocked, *held: Lease) -> None:
 
 @pytest.mark.parametrize("limit", [1, 3, 10])
 def test_a_flood_of_one_tenant_holds_no_other_up(clocked: Clocked, limit: int) -> None:
-    put(clocked, *[Work(owner="flood")] * 1500)
+    put_all(clocked, *[Work(owner="flood")] * 1500)
     for _ in range(20):
         take(clocked, limit)
-    [job] = put(clocked, Work(owner="bob"))
+    [job] = put_all(clocked, Work(owner="bob"))
     soon = [lease.id for _ in range(3) for lease in take(clocked)]
     assert job in soon
 
@@ -60,7 +54,7 @@ def test_a_flood_of_one_tenant_holds_no_other_up(clocked: Clocked, limit: int) -
 def test_tenants_share_tokens_whatever_the_size_of_their_jobs(clocked: Clocked) -> None:
     sizes = {"ann": 100, "bob": 700, "cy": 2500}
     for owner, tokens in sizes.items():
-        put(clocked, *[Work(owner=owner, tokens=tokens)] * (110_000 // tokens))
+        put_all(clocked, *[Work(owner=owner, tokens=tokens)] * (110_000 // tokens))
     served: Counter[str] = Counter()
     while served.total() < 240_000:
         held = take(clocked, 7)
@@ -73,7 +67,7 @@ def test_tenants_share_tokens_whatever_the_size_of_their_jobs(clocked: Clocked) 
 def test_tenants_pay_for_what_their_jobs_really_used(clocked: Clocked) -> None:
     used = {"ann": 100, "bob": 1000}  # by forecast both need the same
     for owner in used:
-        put(clocked, *[Work(owner=owner, tokens=1000)] * 400)
+        put_all(clocked, *[Work(owner=owner, tokens=1000)] * 400)
     ended: Counter[str] = Counter()
     for _ in range(330):
         [lease] = take(clocked)
@@ -83,42 +77,42 @@ def test_tenants_pay_for_what_their_jobs_really_used(clocked: Clocked) -> None:
 
 
 def test_who_waits_for_nothing_else_pays_for_a_dear_job_all_the_same(clocked: Clocked) -> None:
-    put(clocked, Work(owner="ann", tokens=100), *[Work(owner="bob", tokens=100)] * 70)
+    put_all(clocked, Work(owner="ann", tokens=100), *[Work(owner="bob", tokens=100)] * 70)
     [dear] = [lease for lease in take(clocked, 2) if lease.owner == "ann"]
     take(clocked, 5)
     clocked.call(succeeded(dear, 3100))
     assert_keyspace(clocked.client)
-    put(clocked, *[Work(owner="ann", tokens=100)] * 3)
+    put_all(clocked, *[Work(owner="ann", tokens=100)] * 3)
     assert {lease.owner for lease in take(clocked, 29)} == {"bob"}
     assert "ann" in {lease.owner for lease in take(clocked, 4)}
 
 
 def test_a_debt_goes_with_the_others_who_wait(clocked: Clocked) -> None:
-    put(clocked, Work(owner="ann"), *[Work(owner="bob")] * 5)
+    put_all(clocked, Work(owner="ann"), *[Work(owner="bob")] * 5)
     held = take(clocked, 5)
     [dear] = [lease for lease in held if lease.owner == "ann"]
     clocked.client.delete(Key.LANES)  # as an operator may
     clocked.call(succeeded(dear, 5000))
     assert_keyspace(clocked.client)
-    put(clocked, Work(owner="bob", model="other"))
+    put_all(clocked, Work(owner="bob", model="other"))
     assert len(take(clocked, 10)) == 2
     take(clocked, 10)
     assert not list(clocked.client.scan_iter("tandem:lane*"))
 
 
 def test_a_newcomer_is_neither_behind_nor_for_long_before_those_who_wait(clocked: Clocked) -> None:
-    put(clocked, *[Work(owner="ann", tokens=100)] * 300)
+    put_all(clocked, *[Work(owner="ann", tokens=100)] * 300)
     for _ in range(10):
         take(clocked, 10)
-    put(clocked, *[Work(owner="bob", tokens=100)] * 100)
+    put_all(clocked, *[Work(owner="bob", tokens=100)] * 100)
     assert Counter(lease.owner for lease in take(clocked, 100)) == {"ann": 50, "bob": 50}
 
 
 @pytest.mark.parametrize("others", [0, 1, 2, 4, 88])
 def test_priorities_share_a_tenants_turns_whoever_else_waits(clocked: Clocked, others: int) -> None:
     turns = 100 if others > 10 else 200
-    put(clocked, *[Work(priority=priority) for priority in Priority for _ in range(turns)])
-    put(clocked, *[Work(owner=f"other{n}") for n in range(others) for _ in range(turns + 20)])
+    put_all(clocked, *[Work(priority=priority) for priority in Priority for _ in range(turns)])
+    put_all(clocked, *[Work(owner=f"other{n}") for n in range(others) for _ in range(turns + 20)])
     held: list[Lease] = []
     while len(held) < turns * (others + 1):
         held += take(clocked, 9)
@@ -131,35 +125,35 @@ def test_priorities_share_a_tenants_turns_whoever_else_waits(clocked: Clocked, o
 
 
 def test_a_priority_that_waits_for_nothing_leaves_its_turns_to_the_others(clocked: Clocked) -> None:
-    put(clocked, *[Work(priority=LOW)] * 30)
+    put_all(clocked, *[Work(priority=LOW)] * 30)
     assert len(take(clocked, 30)) == 30
 
 
 def test_jobs_of_one_priority_start_in_the_order_in_which_they_came(clocked: Clocked) -> None:
     ids: list[str] = []
     for _ in range(30):
-        ids += put(clocked, Work())
+        ids += put_all(clocked, Work())
         clocked.now += SECOND // 1000
     assert [lease.id for _ in range(6) for lease in take(clocked, 5)] == ids
 
 
 def test_who_waits_when_the_clock_goes_back_goes_before_who_comes_then(clocked: Clocked) -> None:
     clocked.call(leases.renew("llm", [], worker="w"))
-    before = put(clocked, *[Work()] * 3)
+    before = put_all(clocked, *[Work()] * 3)
     clocked.now -= 3600 * SECOND
     served: list[str] = []
     for _ in range(5):
-        put(clocked, Work())
+        put_all(clocked, Work())
         served += [lease.id for lease in take(clocked)]
     assert sorted(served[:3]) == sorted(before)
 
 
 def test_what_was_handed_back_is_the_first_of_its_tenant_and_the_oldest_of_it(clocked: Clocked) -> None:
     for _ in range(5):
-        put(clocked, Work(owner="ann", priority=LOW))
+        put_all(clocked, Work(owner="ann", priority=LOW))
         clocked.now += SECOND
     held = take(clocked, 5)
-    put(clocked, *[Work(owner="bob", priority=HIGH)] * 50, *[Work(owner="ann", priority=HIGH)] * 50)
+    put_all(clocked, *[Work(owner="bob", priority=HIGH)] * 50, *[Work(owner="ann", priority=HIGH)] * 50)
     hand_back(clocked, held[3], held[1], held[4])
     served = take(clocked, 8)
     mine = [lease for lease in served if lease.owner == "ann"]
@@ -173,7 +167,7 @@ def test_what_was_handed_back_is_the_first_of_its_tenant_and_the_oldest_of_it(cl
 def test_what_an_older_version_handed_back_is_taken_in(clocked: Clocked, sort: str, *, seen: bool) -> None:
     """It had a set for each lane, which went before all of it."""
     known = models(Limits(), m=ModelConfig())
-    ids = put(clocked, *[Work(owner=f"t{n % 3}", sort=sort) for n in range(70)])
+    ids = put_all(clocked, *[Work(owner=f"t{n % 3}", sort=sort) for n in range(70)])
     hand_back(clocked, *(lease for _ in range(3) for lease in take(clocked, 25)))
     lane = sort or "m"
     for key in clocked.client.scan_iter("tandem:lane:jobs:front:*"):
@@ -191,7 +185,7 @@ def test_what_an_older_version_handed_back_is_taken_in(clocked: Clocked, sort: s
 
 @pytest.mark.parametrize("then", ["nothing", "retry", "erase"])
 def test_a_cancelled_run_is_paid_for(clocked: Clocked, then: str) -> None:
-    put(clocked, *[Work(owner=owner, tokens=100) for owner in ("ann", "bob") for _ in range(40)])
+    put_all(clocked, *[Work(owner=owner, tokens=100) for owner in ("ann", "bob") for _ in range(40)])
     [held] = take(clocked)
     clocked.call(cancel(held.id, ttl=TTL))
     if then == "retry":
@@ -206,9 +200,9 @@ def test_a_cancelled_run_is_paid_for(clocked: Clocked, then: str) -> None:
 
 
 def test_who_is_handed_back_again_and_again_gets_no_more_turns(clocked: Clocked) -> None:
-    put(clocked, *[Work(owner="bob", tokens=500)] * 60)
+    put_all(clocked, *[Work(owner="bob", tokens=500)] * 60)
     hand_back(clocked, *(lease for _ in range(3) for lease in take(clocked, 20)))
-    put(clocked, *[Work(owner="cy", tokens=300, used=300)] * 60)
+    put_all(clocked, *[Work(owner="cy", tokens=300, used=300)] * 60)
     served: Counter[str] = Counter()
     for _ in range(40):
         [lease] = take(clocked)
@@ -221,7 +215,7 @@ def test_who_is_handed_back_again_and_again_gets_no_more_turns(clocked: Clocked)
 
 
 def test_a_run_whose_worker_dies_is_a_turn(clocked: Clocked) -> None:
-    put(clocked, *[Work(owner="bob", tokens=500)] * 10, *[Work(owner="cy", tokens=300)] * 10)
+    put_all(clocked, *[Work(owner="bob", tokens=500)] * 10, *[Work(owner="cy", tokens=300)] * 10)
     [lost] = [lease for lease in take(clocked, 2) if lease.owner == "bob"]
     for _ in range(8):
         clocked.now += SECOND
@@ -234,13 +228,13 @@ def test_a_run_whose_worker_dies_is_a_turn(clocked: Clocked) -> None:
 
 
 def test_lanes_take_turns(clocked: Clocked) -> None:
-    put(clocked, *[Work(model="a")] * 200, *[Work(model="b")] * 200)
+    put_all(clocked, *[Work(model="a")] * 200, *[Work(model="b")] * 200)
     models = [cast("Any", clocked.client.hget(Key.JOB + lease.id, "lane")) for lease in take(clocked, 40)]
     assert set(Counter(models).values()) == {20}
 
 
 def test_who_waits_for_nothing_leaves_the_lane(clocked: Clocked) -> None:
-    put(clocked, *[Work(owner="ann")] * 2, *[Work(owner="bob")] * 60)
+    put_all(clocked, *[Work(owner="ann")] * 2, *[Work(owner="bob")] * 60)
     taken = take(clocked, 30)
     assert clocked.client.zrange(Key.LANE_TENANTS + "m", 0, -1) == [b"bob"]
     hand_back(clocked, taken[0])
@@ -257,7 +251,7 @@ def commands(clocked: Clocked) -> int:
 
 def cost_of_a_claim(clocked: Clocked, *, tenants: int, jobs: int) -> int:
     clocked.client.flushall()
-    put(clocked, *[Work(owner=f"t{n % tenants}") for n in range(jobs)])
+    put_all(clocked, *[Work(owner=f"t{n % tenants}") for n in range(jobs)])
     take(clocked, 0)
     clocked.client.config_resetstat()
     assert len(take(clocked, 10)) == 10
@@ -272,12 +266,12 @@ def test_a_claim_costs_the_same_however_many_wait(clocked: Clocked) -> None:
 
 
 def test_a_scheduled_job_waits_in_its_lane_once_it_is_due(clocked: Clocked) -> None:
-    put(clocked, Work(owner="bob"))
+    put_all(clocked, Work(owner="bob"))
     [lease] = take(clocked)
     retry = HandBack(timedelta(seconds=5), throttled=True)
     clocked.call(leases.give_up(lease, retry, usage=Usage(), ttl=TTL))
     clocked.now += 4 * SECOND
-    put(clocked, *[Work(owner="ann")] * 20)
+    put_all(clocked, *[Work(owner="ann")] * 20)
     assert {one.owner for one in take(clocked, 5)} == {"ann"}
     clocked.now += SECOND
     assert [one.id for one in take(clocked, 1)] == [lease.id]
@@ -285,9 +279,9 @@ def test_a_scheduled_job_waits_in_its_lane_once_it_is_due(clocked: Clocked) -> N
 
 def test_owners_who_wait_for_nothing_any_more_are_passed_over_a_few_hundred_a_claim(clocked: Clocked) -> None:
     """In all lanes of the claim together."""
-    stale = put(clocked, *[Work(owner=f"t{n}", model=f"m{n % 10}") for n in range(1500)])
+    stale = put_all(clocked, *[Work(owner=f"t{n}", model=f"m{n % 10}") for n in range(1500)])
     clocked.call_all([cancel(one, ttl=TTL) for one in stale])
-    put(clocked, *[Work(owner="z", model=f"m{n}") for n in range(10)])
+    put_all(clocked, *[Work(owner="z", model=f"m{n}") for n in range(10)])
     found: list[Lease] = []
     for _ in range(10):
         clocked.client.config_resetstat()

@@ -18,6 +18,7 @@ from tandem.shared.store.scripts import Call
 from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import PLENTY, TTL
+from tests.support.limits.limiter_script import Clocked
 
 Models = Mapping[str, Any]
 
@@ -55,6 +56,13 @@ class Work:
 
 def store(jobs: Sequence[Submission]) -> list[Call[Any]]:
     return [store_job(job, PLENTY) for job in jobs]
+
+
+def put_all(clocked: Clocked, *work: Work) -> list[str]:
+    """Submit them; gives their ids."""
+    jobs = [one.job() for one in work]
+    clocked.call_all(store(jobs))
+    return [job.id for job in jobs]
 
 
 def claim(limit: int, limited: Models, worker: str = "w", *, idle: int = 0) -> leases.Claim:
