@@ -377,7 +377,8 @@ def test_a_crash_told_by_the_parent_counts(book: Book, queue: str) -> None:
 def test_finished_and_unknown_ids_in_the_queues_stop_nobody(book: Book) -> None:
     done, _running = put(book), put(book)
     claim(book)
-    book.client.zadd("arq:queue", {"stranger": 1, "orphan": time.time() * 1000})
+    now = int(time.time() * 1000)  # whole, as arq's scores are: with a fraction it may be later than the claim's now
+    book.client.zadd("arq:queue", {"stranger": 1, "orphan": now})
     book.client.set("arq:job:stranger", "{}")
     book.client.rpush("rq:queue:sync", "stranger")
     book.client.hset(Key.JOB + done, "status", "succeeded")
