@@ -30,6 +30,7 @@ from tandem.shared.webhooks.deliverer import Deliverer
 log = logging.getLogger("tandem.clock")
 
 STEP_EVERY = timedelta(milliseconds=500)
+FORGETS_EVERY = timedelta(days=1)  # the scripts of other versions
 SHOWN_EVERY = timedelta(seconds=5)  # as who delivers webhooks
 LEAVE_WITHIN = timedelta(seconds=1)
 LOOKS = 50  # jobs that one step looks at for lost ones
@@ -45,8 +46,14 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await asyncio.to_thread(step, settings, book, faults)  # whatever Redis takes, webhooks go on meanwhile
         await asyncio.to_thread(schedules.step)
 
+    async def forget() -> None:
+        await asyncio.to_thread(maintenance.forget_other_versions, book)
+
     async with AsyncExitStack() as stack:
-        loops = [_again_and_again(duties, STEP_EVERY, faults, "step")]
+        loops = [
+            _again_and_again(duties, STEP_EVERY, faults, "step"),
+            _again_and_again(forget, FORGETS_EVERY, faults, "forget_other_versions"),
+        ]
         if settings.webhook_key is not None:  # who can't sign leaves it to others: tried without, a delivery has failed
             show = await _deliver_webhooks(settings, stack)
             loops.append(_again_and_again(show, SHOWN_EVERY, faults, "heartbeat"))

@@ -27,6 +27,7 @@ TIMEOUT = 5.0  # seconds for one command
 # As above, of what renews leases: a lease lasts for three renewals that take so long (shared/store/scripts.py).
 LEASE_TIMEOUT = 1.0
 RETRIES = 3
+FUNCTIONS_SINCE = 7  # the major version of Redis; Valkey says 7 of itself
 START_PATIENCE = 30.0  # seconds a starting process waits for Redis
 PASSING = (redis.ConnectionError, redis.TimeoutError)
 REFUSED = (
@@ -152,11 +153,18 @@ def is_away(error: BaseException | None) -> bool:
     return False
 
 
+def has_functions(version: str) -> bool:
+    """Tell whether a Redis of this version keeps scripts as functions. One that does not say its version may."""
+    major = version.partition(".")[0]
+    return not major.isdecimal() or int(major) >= FUNCTIONS_SINCE
+
+
 def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
     """Wait for Redis at start and check that it may hold jobs.
 
     Raises:
-        StoreUnavailable: it did not answer for `patience` seconds, is a cluster, or evicts keys without a TTL.
+        StoreUnavailable: it did not answer for `patience` seconds, is too old, is a cluster, or evicts keys without a
+            TTL.
         ValueError: it refuses the login, or the user may not do what is needed.
 
     """
@@ -169,12 +177,15 @@ def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
             memory = cast("dict[str, Any]", connection.info("memory"))
             persistence = cast("dict[str, Any]", connection.info("persistence"))
             cluster = cast("dict[str, Any]", connection.info("cluster"))
+            version = str(cast("dict[str, Any]", connection.info("server")).get("redis_version", ""))
             break
         except REFUSED as error:
             raise ValueError(f"REDIS_URL: the server refuses user or password: {error}") from None
         except RedisError as error:
             time.sleep(outage.pause(error))
     connection.close()
+    if not has_functions(version):
+        raise StoreUnavailable(f"REDIS_URL: Redis {version} has no functions; Redis 7.0, or Valkey, or newer is needed")
     if cluster.get("cluster_enabled"):
         raise StoreUnavailable(
             "REDIS_URL: Redis runs in cluster mode, where one script can't reach all of a job's keys; "

@@ -7,7 +7,7 @@ from typing import Any
 
 from tandem.shared.jobs.model import RECORD, Job, Status, at
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import ENGINES, RECORDS, Call, script
+from tandem.shared.store.scripts import ENGINES, RECORDS, Call, Flag, script
 from tandem.shared.store.signature import ms
 
 UNKNOWN_KEPT = timedelta(hours=1)
@@ -24,7 +24,7 @@ def fetch_bounded(job_id: str, *, most: int) -> Call[Job | None]:
     return Call(call.name, call.args, lambda answer: _bounded(call.parse(answer)))
 
 
-@script("jobs/read", library=())
+@script("jobs/read", library=(), flag=Flag.NO_WRITES)
 def _read(id: str, most: int, fields: Sequence[str]) -> list[bytes | None]: ...
 
 
@@ -45,7 +45,7 @@ def cancel(job_id: str, *, ttl: timedelta) -> Status | None:
     """
 
 
-@script("jobs/retry", library=ENGINES)
+@script("jobs/retry", library=ENGINES, flag=Flag.NOTHING)
 def retry(job_id: str, *, only: Status | None = None, max_age: timedelta | None = None) -> Status | None:
     """Let a failed, cancelled or expired job wait again, attempts from zero; `max_age` counts anew.
 
@@ -83,7 +83,7 @@ def heed_aborts(*, ttl: timedelta) -> int:
     """Cancel the jobs that somebody aborted through `arq.jobs.Job`, a hundred at a time; answers how many."""
 
 
-@script("compat/adopt", library=ENGINES)
+@script("compat/adopt", library=ENGINES, flag=Flag.NOTHING)
 def adopt(
     job_id: str,
     *,

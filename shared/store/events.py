@@ -9,7 +9,7 @@ from tandem.shared.jobs.events import Event, Extent, Kind
 from tandem.shared.jobs.model import FINAL
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import Lease
-from tandem.shared.store.scripts import RECORDS, Call, script
+from tandem.shared.store.scripts import RECORDS, Call, Flag, script
 
 
 def append(lease: Lease, entries: Sequence[tuple[Kind, dict[str, Any]]]) -> Call[bool]:
@@ -25,7 +25,7 @@ class Written(NamedTuple):
     data: str
 
 
-@script("jobs/append", library=RECORDS)
+@script("jobs/append", library=RECORDS, flag=Flag.NOTHING)
 def _append(id: str, token: str, mark: str, events: Sequence[Written]) -> bool: ...
 
 

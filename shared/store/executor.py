@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.runtime.outage import Outage
@@ -45,17 +45,20 @@ class AsyncBook:
     async def _run(self, call: Call[T]) -> T:
         try:
             answer = await self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # redis-py has no types here
-        except NoScriptError:
-            answer = await self._load(call)
         except RAISED as error:
-            raise _outage(error) from error
+            if not _is_unknown(error):
+                raise _outage(error) from error
+            answer = await self._load(call)
         return call.parse(answer)
 
     async def _load(self, call: Call[T]) -> Any:
+        """Give Redis a script that it does not know, and run it."""
         try:
-            return await self.client.execute_command(*_command(call, whole=True))  # type: ignore[no-untyped-call]  # as above
+            for command in (_library(call), _command(call)):
+                answer = await self.client.execute_command(*command)  # type: ignore[no-untyped-call]  # as above
         except RAISED as error:
             raise _outage(error) from error
+        return answer
 
     async def run_all(self, calls: Sequence[Call[T]]) -> list[T]:
         """Run several calls in one round trip. The first that failed is raised, when all are through."""
@@ -89,7 +92,7 @@ class AsyncBook:
 
     async def _read(self, call: Call[T], answer: Any) -> T | Exception:
         try:
-            if isinstance(answer, NoScriptError):
+            if _is_unknown(answer):
                 answer = await self._load(call)
         except (RedisError, StoreUnavailable) as error:
             return error
@@ -122,13 +125,19 @@ class Book:
     def run(self, call: Call[T]) -> T:
         """Run one call: one round trip."""
         try:
-            try:
-                answer = self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # redis-py has no types here
-            except NoScriptError:
-                answer = self.client.execute_command(*_command(call, whole=True))  # type: ignore[no-untyped-call]  # as above
+            answer = self._execute(call)
         except RedisError as error:
             raise _outage(error) from error
         return call.parse(answer)
+
+    def _execute(self, call: Call[Any]) -> Any:
+        try:
+            return self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # redis-py has no types here
+        except ResponseError as error:
+            if not _is_unknown(error):
+                raise
+        self.client.execute_command(*_library(call))  # type: ignore[no-untyped-call]  # as above
+        return self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # as above
 
     def run_all(self, calls: Sequence[Call[T]]) -> list[T]:
         """Run several calls in one round trip. The first that failed is raised, when all are through."""
@@ -150,10 +159,10 @@ class Book:
         return outcomes
 
     def _read(self, call: Call[T], answer: Any) -> T | Exception:
-        if isinstance(answer, RedisError) and not isinstance(answer, NoScriptError):
+        if isinstance(answer, RedisError) and not _is_unknown(answer):
             return _outage(answer)
         try:
-            return self.run(call) if isinstance(answer, NoScriptError) else call.parse(answer)
+            return self.run(call) if _is_unknown(answer) else call.parse(answer)
         except Exception as error:  # noqa: BLE001 - an answer that can't be read is its own call's error, and no other's
             return error
 
@@ -181,12 +190,19 @@ def _all_or_raise(outcomes: list[T | Exception]) -> list[T]:
     return cast("list[T]", outcomes)
 
 
-def _command(call: Call[Any], *, whole: bool = False) -> list[Any]:
+def _command(call: Call[Any]) -> list[Any]:
     if call.command:
         return [call.name, *call.args]
-    if whole:
-        return ["EVAL", SCRIPTS[call.name].source, 0, *call.args]
-    return ["EVALSHA", SCRIPTS[call.name].sha1, 0, *call.args]
+    return ["FCALL", SCRIPTS[call.name].function, 0, *call.args]
+
+
+def _library(call: Call[Any]) -> list[Any]:
+    return ["FUNCTION", "LOAD", "REPLACE", SCRIPTS[call.name].source]
+
+
+def _is_unknown(answer: Any) -> bool:
+    """Tell whether Redis has yet to be given the script that was called."""
+    return isinstance(answer, ResponseError) and str(answer) == "Function not found"
 
 
 def _outage(error: Exception) -> Exception:

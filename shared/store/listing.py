@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import RECORDS, Call, script
+from tandem.shared.store.scripts import RECORDS, Call, Flag, script
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def page(which: Filter, *, after: Position = START, limit: int) -> Call[Page]:
     )
 
 
-@script("queues/list", library=RECORDS)
+@script("queues/list", library=RECORDS, flag=Flag.NO_WRITES)
 def _page(
     *,
     owner: str | None,

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from tandem.shared.store.keys import Key, RqKey
-from tandem.shared.store.scripts import ENGINES, RECORDS, WEBHOOKS, Call, script
+from tandem.shared.store.scripts import ENGINES, RECORDS, WEBHOOKS, Call, Flag, script
 from tandem.shared.tasks.spec import Queue
 
 
@@ -45,7 +45,7 @@ class QueueState:
     workers: Sequence[WorkerState]
 
 
-@script("queues/queues", library=ENGINES)
+@script("queues/queues", library=ENGINES, flag=Flag.NO_WRITES)
 def look(queue: QueueName) -> QueueState:
     """Read a queue's state, with the 200 workers at most whose heartbeats are the newest."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from functools import cached_property, wraps
+from functools import wraps
 from importlib.resources import files
 from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints
 
@@ -106,7 +106,17 @@ CONSTANTS = {
     "BOUNDS": BOUNDS,
     **NUMBERS,
 }
-# Parts of `lua/lib`; each builds on those before it. What a script does not need it does not carry: all of it is run.
+
+
+class Flag(StrEnum):
+    """What a script may do when Redis's memory is full. What ends work has to write then, or nothing would end."""
+
+    ALLOW_OOM = "allow-oom"
+    NO_WRITES = "no-writes"  # it only reads
+    NOTHING = ""  # it is refused
+
+
+# Parts of `lua/lib`; each builds on those before it. What a script does not need it does not carry.
 RECORDS = ("time", "records", "events")
 ENGINES = (*RECORDS, "lanes", "arq", "rq", "engines")
 DELIVERING = (*RECORDS, "webhooks")
@@ -130,22 +140,25 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True)
 class Script:
-    """A script's whole Lua, and the hash by which Redis knows it."""
+    """A script as a Redis function: its name, which tells versions apart, and the library that makes it, of that name.
 
+    A function stays in Redis: the library is run once and not at each call, which would cost more than most calls do.
+    """
+
+    function: str
     source: str
 
-    @cached_property
-    def sha1(self) -> str:
-        return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-
+FUNCTIONS = "tandem_"  # what all their names begin with
 TOKEN = re.compile(r"--[^\n]*|'[^']*'|\b[A-Z_]+\b")  # a comment, a text, a name in capitals
 
 # By name. Filled at import: a script is never loaded from disk on an event loop, and a missing one fails at start.
 SCRIPTS: dict[str, Script] = {}
 
 
-def script(path: str, *, library: Sequence[str] = TRANSITION) -> Callable[[Callable[P, T]], Callable[P, Call[T]]]:
+def script(
+    path: str, *, library: Sequence[str] = TRANSITION, flag: Flag = Flag.ALLOW_OOM
+) -> Callable[[Callable[P, T]], Callable[P, Call[T]]]:
     """Make a function the signature of `lua/<path>.lua`: calling it gives the call. See signature.py.
 
     `library` names the parts of `lua/lib` that come before it.
@@ -154,8 +167,10 @@ def script(path: str, *, library: Sequence[str] = TRANSITION) -> Callable[[Calla
     def declare(function: Callable[P, T]) -> Callable[P, Call[T]]:
         name = path.rpartition("/")[2]
         arguments, answer = Arguments(function), Answer(get_type_hints(function)["return"])
-        parts = [answer.lua(), *(_read(f"lib/{part}") for part in library), arguments.lua(), _read(path)]
-        SCRIPTS[name] = Script(_with_constants("\n".join(parts)))
+        shared = [answer.lua(), *(_read(f"lib/{part}") for part in library)]
+        begin = ["begin_call()"] if library else []
+        body = [*begin, arguments.lua(), _read(path)]
+        SCRIPTS[name] = _function(name, "\n".join(shared), "\n".join(body), flag)
         read = answer.read
 
         @wraps(function)
@@ -167,10 +182,20 @@ def script(path: str, *, library: Sequence[str] = TRANSITION) -> Callable[[Calla
     return declare
 
 
+def _function(name: str, shared: str, body: str, flag: Flag) -> Script:
+    """Make a library of one function. Its callback is what a call runs; the rest is run once."""
+    callback = f"local function call(KEYS, ARGV)\n{body}\nend"
+    lua = _with_constants(f"{shared}\n{callback}")
+    function = f"{FUNCTIONS}{name}_{hashlib.sha256(f'{flag} {lua}'.encode()).hexdigest()[:12]}"
+    flags = f"{{'{flag}'}}" if flag else "{}"
+    register = f"redis.register_function{{function_name = '{function}', callback = call, flags = {flags}}}"
+    return Script(function, f"#!lua name={function}\n{lua}\n{register}")
+
+
 def _with_constants(lua: str) -> str:
     """Put the constants in: texts and numbers in their places, tables as locals before all.
 
-    As locals they would be upvalues of the library's functions, which cost more, at each run, than the functions do.
+    As locals all of them would be upvalues, of which a function can have 60.
     """
     tables: dict[str, Any] = {}
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from tandem.shared.jobs.submission import Admission, Idempotency, Refused, Repeated, Stored, Submission
-from tandem.shared.store.scripts import ADMISSION, Call, script
+from tandem.shared.store.scripts import ADMISSION, Call, Flag, script
 
 
 def store_job(
@@ -39,7 +39,7 @@ def store_job(
     )
 
 
-@script("jobs/store_job", library=ADMISSION)
+@script("jobs/store_job", library=ADMISSION, flag=Flag.NOTHING)
 def _store_job(
     *,
     id: str,

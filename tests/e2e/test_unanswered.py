@@ -45,10 +45,10 @@ def lose_the_answer(workers: Pool, network: Proxy, valkey: Valkey, queue: str, *
     job = submission(spec, TellingInput(how="nothing", secret="s"), owner="ann", request_id="r", options=Options())
     assert isinstance(workers.book.run(store_job(job, PLENTY)), Stored)
     claim = scripts.SCRIPTS[f"claim_{queue}"]
-    workers.book.client.script_load(claim.source)
+    workers.book.client.function_load(claim.source, replace=True)
 
     def swallow(piece: bytes) -> None:
-        if claim.sha1.encode() in piece:
+        if claim.function.encode() in piece:
             network.partition(Way.DOWN)
 
     network.before = swallow

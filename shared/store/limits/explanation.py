@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from tandem.shared.jobs.model import Status
-from tandem.shared.store.scripts import ESTIMATES, RECORDS, Call, script
+from tandem.shared.store.scripts import ESTIMATES, RECORDS, Call, Flag, script
 from tandem.shared.store.signature import Foreign
 
 MODELS_KEPT = timedelta(minutes=1)  # workers say it each second
@@ -67,5 +67,5 @@ def told() -> Call[list[Told]]:
     return Call(call.name, call.args, lambda answer: [json.loads(text) for text in call.parse(answer)])
 
 
-@script("limits/told", library=RECORDS)
+@script("limits/told", library=RECORDS, flag=Flag.NO_WRITES)
 def _told() -> list[str]: ...

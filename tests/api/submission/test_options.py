@@ -281,7 +281,7 @@ async def test_a_repeat_whose_job_goes_away_meanwhile_is_told_so(
             book.run(commands.cancel(first, ttl=TTL))
 
             def erase_just_before_it_is_read(said: bytes) -> None:
-                if SCRIPTS["read"].sha1.encode() in said:
+                if SCRIPTS["read"].function.encode() in said:
                     erased.append(book.run(commands.erase(first)))
 
             network.before = erase_just_before_it_is_read

@@ -179,8 +179,10 @@ async def test_health(gateway: Gateway) -> None:
     assert (await gateway.nobody.get("/readyz")).json() == {"status": "ok"}
 
 
-def test_the_scripts_survive_a_script_flush(book: Book) -> None:
+def test_a_server_that_forgot_the_scripts_is_given_them_again(book: Book) -> None:
     book.run(listing.page(listing.Filter(), limit=1))
-    book.client.script_flush()
+    book.client.function_flush("SYNC")
     assert book.run(listing.page(listing.Filter(), limit=1)).ids == []
+    book.client.function_flush("SYNC")
+    assert [page.ids for page in book.run_all([listing.page(listing.Filter(), limit=1)] * 2)] == [[], []]
     assert isinstance(book.client, redis.Redis)

@@ -63,7 +63,7 @@ async def eventually(check: Callable[[], object]) -> None:
 
 async def scripts_run(redis: AsyncClient) -> int:
     stats = await redis.info("commandstats")
-    return int(stats.get("cmdstat_evalsha", {}).get("calls", 0))
+    return int(stats.get("cmdstat_fcall", {}).get("calls", 0))
 
 
 async def test_processes_share_the_limit(limiters: Open) -> None:

@@ -35,6 +35,28 @@ async def test_it_moves_what_is_due_and_recovers_what_is_lost(book: Book, valkey
     await running
 
 
+async def test_scripts_of_other_versions_are_deleted(book: Book, valkey: str, tmp_path: Path) -> None:
+    """Redis would keep them for ever. Whoever still calls one gives it to Redis again."""
+    client: Any = book.client
+    old, foreign = "tandem_finish_of_an_older_version", "of_somebody_else"
+    for name in (old, foreign):
+        lua = f"#!lua name={name}\nredis.register_function('{name}', function() return 1 end)"
+        client.function_load(lua, replace=True)
+    settings = Settings(_env_file=None, redis_url=valkey, run_dir=tmp_path)
+    stop = asyncio.Event()
+    running = asyncio.create_task(clock.run(settings, stop))
+
+    def kept() -> set[str]:
+        return {library[1].decode() for library in client.function_list()}
+
+    await asyncio.to_thread(until, lambda: old not in kept(), what="its deletion")
+    stop.set()
+    await running
+    assert foreign in kept()
+    assert any(name.startswith("tandem_move_due_") for name in kept()), "what the clock itself has called"
+    client.function_delete(foreign)
+
+
 async def test_a_duty_that_fails_keeps_no_other_from_being_done(
     book: Book, valkey: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

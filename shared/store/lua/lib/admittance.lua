@@ -3,6 +3,7 @@
 -- busy one is waited for before a fallback is asked; `provider` and `levels` are those of any other.
 
 local admittance = {}
+each_call(function() admittance.models = nil end)
 
 -- Provider and model that are asked now: the lane's own, or the first fallback that is not parked. Or nil, and in how
 -- many us it is worth to look again.

@@ -157,7 +157,8 @@ local function next_tenant(lane)
   end
 end
 
-local to_drop = STEP  -- tenants in one script: it must block nobody
+local to_drop  -- tenants in one script: it must block nobody
+each_call(function() to_drop = STEP end)
 
 -- The next job of a lane, the tenant whose turn it is, its tag and the key of the job; nil if nobody waits, or so many
 -- stand first who do not that the next script has to go on: then it stays due.

@@ -3,7 +3,8 @@
 -- LINE_STALE_US, or so long after it was to come, has gone.
 
 local lines = {}
-local pruned = {}
+local pruned  -- in this call
+each_call(function() pruned = {} end)
 
 local function prune(name)
   if pruned[name] then return end

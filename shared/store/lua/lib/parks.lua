@@ -10,7 +10,8 @@ local function tell(delay, scope, kind)
   redis.call('PUBLISH', PARKED, whole(delay) .. ' ' .. scope .. (kind == BUSY and '' or '\n' .. kind))
 end
 
-local known = {}  -- what this call has read
+local known  -- what this call has read
+each_call(function() known = {} end)
 
 local function read_park(scope)
   if known[scope] == nil then

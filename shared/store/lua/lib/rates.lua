@@ -9,13 +9,15 @@
 -- Idle requests leave a fifth of each limit to others. `idle` is a second such time, at four fifths of the rate, which
 -- all that starts moves on, and which remembers a minute: who uses more than that leaves nothing to idle ones.
 
-local levels, order = {}, {}  -- what this call has read, by name and in order
+local levels, order  -- what this call has read, by name and in order
+each_call(function() levels, order = {}, {} end)
 
 local limits = {}
 
 -- Redis's clock may go back. What was free or held would then be so for as long as the jump: by this clock, which stands
 -- still instead and runs on from there, nobody notices. All times of limits are of it.
 local clock
+each_call(function() clock = nil end)
 function limits.now()
   if clock then return clock end
   local t = redis.call('TIME')

@@ -71,6 +71,7 @@ end
 
 -- The slots and probes of the dead come back. What they were charged stays: the provider may have seen it.
 local reaped
+each_call(function() reaped = false end)
 function limits.reap()
   if reaped then return end
   reaped = true

@@ -1,3 +1,12 @@
+-- Functions outlive their calls: what one call remembers must be forgotten when the next begins.
+local beginnings = {}
+
+local function each_call(begin) beginnings[#beginnings + 1] = begin end
+
+local function begin_call()
+  for _, begin in ipairs(beginnings) do begin() end
+end
+
 -- Redis's clock, and what texts are made of it.
 
 local function now_ms()
@@ -26,6 +35,8 @@ end
 -- A limit on what one call may spend on searching through long lists: true when it is used up, counted from the first
 -- time that it is asked.
 local began
+each_call(function() began = nil end)
+
 local function out_of_time()
   began = began or os.clock()
   return os.clock() - began > SEARCH_SECONDS
