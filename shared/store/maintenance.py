@@ -104,8 +104,9 @@ def forget_other_versions(book: Book) -> list[str]:
     def parse(answer: Any) -> list[str]:
         return [library[library.index(b"library_name") + 1].decode() for library in answer]
 
-    known = Call("FUNCTION", ["LIST", "LIBRARYNAME", f"{FUNCTIONS}*"], parse, command=True)
-    others = sorted(set(book.run(known)) - {script.function for script in SCRIPTS.values()})
+    known: Call[list[str]] = Call("FUNCTION", ["LIST", "LIBRARYNAME", f"{FUNCTIONS}*"], parse, command=True)
+    kept: list[str] = book.run(known)
+    others = sorted({*kept} - {script.function for script in SCRIPTS.values()})
     for name in others:
         with suppress(ResponseError):  # another clock was faster
             book.run(Call("FUNCTION", ["DELETE", name], bool, command=True))

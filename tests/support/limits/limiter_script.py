@@ -31,14 +31,17 @@ class Clocked:
 
     def call(self, call: Call[Any]) -> Any:
         """Run one call at this time."""
-        return call.parse(self.client.fcall(self._function(call), 0, *call.args, self.now))
+        return call.parse(self._ask(self.client, call))
 
     def call_all(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run several calls at this time, in one round trip."""
         with self.client.pipeline(transaction=False) as pipe:
             for call in calls:
-                pipe.fcall(self._function(call), 0, *call.args, self.now)
+                self._ask(pipe, call)
             return [call.parse(answer) for call, answer in zip(calls, pipe.execute(), strict=True)]
+
+    def _ask(self, client: Any, call: Call[Any]) -> Any:
+        return client.fcall(self._function(call), 0, *call.args, self.now)
 
     def _function(self, call: Call[Any]) -> str:
         if call.name not in self._loaded:
