@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=None, help="of the plan; default: a random one, which is shown")
     parser.add_argument("--jobs", type=int, default=JOBS, help="how many are submitted (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=RATE, help="submissions a second (default: %(default)s)")
-    parser.add_argument("--every", type=float, default=EVERY, help="seconds between faults (default: %(default)s)")
+    parser.add_argument("--every", type=float, default=EVERY, help="seconds between faults, 0: none (%(default)s)")
     parser.add_argument("--folder", type=Path, help="keep the logs of all processes and their data there")
     parser.add_argument("--write", action="store_true", help="put the table into docs/reference/fault-runs.md")
     parser.add_argument("--json", type=Path, help="write there what was wrong with each goal")

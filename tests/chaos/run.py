@@ -78,10 +78,13 @@ class _Run:
             group.create_task(self._faults.run())
 
     async def _rush(self) -> None:
+        if not (self._plan.rush and self._ended):  # what was given up would never be waited out
+            return
         await self._load.rush()
         await self._until(lambda: not sum(self._unfinished()), RUSHED_WITHIN)
 
     async def _probe(self) -> Picks:
+        await self._until(lambda: all(slot.works for slot in self._platform.slots), PROBED_WITHIN)
         return await asyncio.to_thread(probe, self._platform.urls[0], moment)
 
     def _gather(self, picks: Picks) -> Facts:
@@ -90,9 +93,11 @@ class _Run:
 
     async def _until_quiet(self) -> None:
         """Wait until no job is left and each schedule was due, and the key space gets no better any more."""
-        due = MINUTE * (self._load.seen.began // MINUTE + 1)
+        due = MINUTE * (self._load.seen.began // MINUTE + 1) if self._plan.schedules else 0.0
         if not await self._until(lambda: time.time() > due and not sum(self._unfinished()), self._left()):
             self._give_up("jobs were left")
+        if not self._ended:
+            return
         await asyncio.sleep(AFTERMATH)
         await self._until(lambda: not problems(self._redis), SETTLED_WITHIN)
 

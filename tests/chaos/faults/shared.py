@@ -96,7 +96,14 @@ class Shared:
         await self._set("maxmemory", "0")
 
     async def _set(self, name: str, value: str) -> None:
-        await asyncio.to_thread(self._redis.config_set, name, value)
+        """Have the server take it, however long it is too busy to answer: unsaid, the memory would stay full."""
+        while True:
+            try:
+                await asyncio.to_thread(self._redis.config_set, name, value)
+            except redis.RedisError:
+                await asyncio.sleep(0.1)
+            else:
+                return
 
     async def _cut(self, _: Fault) -> None:
         with suppress(redis.RedisError):

@@ -18,9 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.chaos.mutants.groups import groups
-from tests.chaos.mutants.mutant import CONTROL, Group, Mutant, Verdict, copy, judge, mutants
+from tests.chaos.mutants.mutant import Group, Mutant, Verdict, copy, judge, mutants
 
-RUN = ["--seed", "1", "--jobs", "300", "--rate", "12", "--every", "2.2", "--deadline", "120"]
+# The short run of the tests; and its jobs without its faults.
+WITH_FAULTS = ["--seed", "1", "--jobs", "300", "--rate", "12", "--every", "2.2", "--deadline", "90"]
+WITHOUT = ["--seed", "1", "--jobs", "160", "--rate", "20", "--every", "0", "--deadline", "60"]
 AT_ONCE = max(2, os.cpu_count() or 2)  # runs side by side: once their processes are up they wait most of the time
 DEADLINE = 400.0  # seconds for a run with all that is around it
 Run = Callable[[Group], Awaitable[Verdict]]
@@ -87,10 +89,11 @@ class Finding:
 
 
 async def findings(chosen: Sequence[Mutant], run: Run, at_once: int) -> AsyncIterator[Finding]:
-    """Run the control, and the mutants in groups; gives each mutant with the goals of its own that show it.
+    """Run the mutants in groups, and a control with faults and one without.
 
-    What tells nothing has another run, with no run beside it: a mutant that went unnoticed in its group and, before it,
-    a control that came to no table or hides one. Without a control nothing is noticed.
+    Gives each mutant with the goals of its own that show it. What tells nothing has another run, with no run beside it:
+    a mutant that went unnoticed in its group and, before it, a control that came to no table or hides one. Without a
+    control nothing is noticed.
     """
     places, shared = asyncio.Semaphore(at_once), groups(chosen)
 
@@ -98,21 +101,34 @@ async def findings(chosen: Sequence[Mutant], run: Run, at_once: int) -> AsyncIte
         async with places:
             return await run(group)
 
+    kinds = sorted({group.faults for group in shared}, reverse=True)  # the longest runs first
     async with asyncio.TaskGroup() as tasks:
-        control_run, *group_runs = [tasks.create_task(in_turn(group)) for group in (CONTROL, *shared)]
-    control = control_run.result()
-    runs = {mutant: task.result() for group, task in zip(shared, group_runs, strict=True) for mutant in group}
-    found = [_finding(mutant, runs[mutant], control) for mutant in chosen]
-    yield Finding(None, sorted(control.wrong), control)
-    unseen = [each.mutant for each in found if each.mutant and not each.goals]
-    if unseen and (not control.faults or any(mutant.noticed(control.wrong) for mutant in unseen)):
-        control = await run(CONTROL)
-        yield Finding(None, sorted(control.wrong), control)
+        control_runs = {faults: tasks.create_task(in_turn(Group(faults=faults))) for faults in kinds}
+        group_runs = [tasks.create_task(in_turn(group)) for group in shared]
+    controls = {faults: task.result() for faults, task in control_runs.items()}
+    runs = {each: task.result() for group, task in zip(shared, group_runs, strict=True) for each in group.mutants}
+    found = [_finding(mutant, runs[mutant], controls[mutant.hit]) for mutant in chosen]
+    for faults in kinds:
+        yield _control(controls[faults])
+        unseen = [each.mutant for each in found if each.mutant and each.mutant.hit is faults and not each.goals]
+        if unseen and _hides(controls[faults], unseen):
+            controls[faults] = await run(Group(faults=faults))
+            yield _control(controls[faults])
     for each in found:
-        if each.mutant in unseen:
-            yield _finding(each.mutant, await run((each.mutant,)), control)
+        if each.mutant and not each.goals:
+            again = await run(Group((each.mutant,), faults=each.mutant.hit))
+            yield _finding(each.mutant, again, controls[each.mutant.hit])
         else:
             yield each
+
+
+def _control(verdict: Verdict) -> Finding:
+    return Finding(None, sorted(verdict.wrong), verdict)
+
+
+def _hides(control: Verdict, unseen: Sequence[Mutant]) -> bool:
+    """Say whether it came to no table, or one of them shows only where something is wrong anyway."""
+    return not control.faults or any(mutant.noticed(control.wrong) for mutant in unseen)
 
 
 def _finding(mutant: Mutant, verdict: Verdict, control: Verdict) -> Finding:
@@ -123,7 +139,7 @@ def _finding(mutant: Mutant, verdict: Verdict, control: Verdict) -> Finding:
 async def run(group: Group, folder: Path) -> Verdict:
     """Do a run in a folder of its own."""
     source = await asyncio.to_thread(copy, group, Path(tempfile.mkdtemp(dir=folder)) / "sources")
-    return await judge(source, RUN, seconds=DEADLINE)
+    return await judge(source, WITH_FAULTS if group.faults else WITHOUT, seconds=DEADLINE)
 
 
 def _say(text: str) -> None:

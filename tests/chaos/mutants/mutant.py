@@ -26,7 +26,7 @@ class Mutant:
     """What is broken, and a part of the name of the goal that must show it: what else turns tells nothing.
 
     `also` are goals that it breaks, too: no mutant that is to be seen by them shares a run with it. `alone`: it breaks
-    so much that none does.
+    so much that none does. `hit`: it shows only when something is hit by faults, or by what comes with them.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Mutant:
     patch: Path
     also: tuple[str, ...] = ()
     alone: bool = False
+    hit: bool = False
 
     @property
     def files(self) -> set[str]:
@@ -46,8 +47,12 @@ class Mutant:
         return sorted(goal for goal in wrong if self.row in goal)
 
 
-Group = tuple[Mutant, ...]  # what is broken in one run; nothing: the control
-CONTROL: Group = ()
+@dataclass(frozen=True)
+class Group:
+    """What is broken in one run, which has faults or none; nothing: a control."""
+
+    mutants: tuple[Mutant, ...] = ()
+    faults: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,11 @@ def mutants() -> list[Mutant]:
 
 
 def read(patch: Path) -> Mutant:
-    """Read a patch: what it breaks, `Row: …`, perhaps `Also: …; …` and `Alone: why`, an empty line, the difference."""
+    """Read a patch: what it breaks, `Row: …`, perhaps `Also: …; …`, `Alone: why` and `Hit: by what`; the difference."""
     what, *lines = patch.read_text().partition("\n\n")[0].splitlines()
     heads = dict(line.split(": ", 1) for line in lines)
     also = tuple(heads["Also"].split("; ")) if "Also" in heads else ()
-    return Mutant(patch.stem, what, heads["Row"], patch, also, "Alone" in heads)
+    return Mutant(patch.stem, what, heads["Row"], patch, also, alone="Alone" in heads, hit="Hit" in heads)
 
 
 def copy(group: Group, target: Path) -> Path:
@@ -81,7 +86,7 @@ def copy(group: Group, target: Path) -> Path:
     copy_sources(target)
     for name in ("tests", "bench"):  # the run, and what its report says of the machine
         shutil.copytree(ROOT / name, target / name, ignore=UNTOLD)
-    for mutant in group:
+    for mutant in group.mutants:
         apply(mutant.patch, target)
     return target
 

@@ -48,7 +48,7 @@ def test_a_copy_is_broken_also_within_another_repository(tmp_path: Path, monkeyp
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
     monkeypatch.setenv("HOME", "/nonexistent")
-    source = copy((ALL[3],), tmp_path / "within" / "copy")
+    source = copy(Group((ALL[3],)), tmp_path / "within" / "copy")
     handler = Path("llm_worker/handlers/chat.py")
     assert (source / handler).read_text() != (ROOT / handler).read_text()
     subprocess.run([sys.executable, "-m", "tests.chaos", "--help"], cwd=source, check=True)
@@ -69,6 +69,10 @@ def mutant(name: str, row: str, *, file: str = "", folder: Path, **more: Any) ->
     return Mutant(name, "What it breaks.", row, patch, **more)
 
 
+def shared(chosen: list[Mutant]) -> list[tuple[Mutant, ...]]:
+    return [group.mutants for group in groups(chosen)]
+
+
 def test_what_has_nothing_in_common_shares_a_run(tmp_path: Path) -> None:
     lost, twice = mutant("a", "is lost", folder=tmp_path), mutant("b", "ends once", folder=tmp_path)
     same_file = mutant("c", "streams", file="a", folder=tmp_path)
@@ -76,18 +80,24 @@ def test_what_has_nothing_in_common_shares_a_run(tmp_path: Path) -> None:
     hides = mutant("e", "webhooks", folder=tmp_path, also=("each ends once, and so on",))
     alone = mutant("f", "mails", folder=tmp_path, alone=True)
     chosen = [lost, twice, same_file, same_row, hides, alone]
-    assert groups(chosen) == [(lost, twice), (same_file, same_row, hides), (alone,)]
+    assert shared(chosen) == [(lost, twice), (same_file, same_row, hides), (alone,)]
 
 
-def test_a_run_has_no_more_than_four(tmp_path: Path) -> None:
-    chosen = [mutant(str(number), f"goal {number}", folder=tmp_path) for number in range(9)]
-    assert [len(group) for group in groups(chosen)] == [4, 4, 1]
+def test_a_run_has_no_more_than_eight(tmp_path: Path) -> None:
+    chosen = [mutant(f"{number:02}", f"goal {number:02}", folder=tmp_path) for number in range(17)]
+    assert [len(group) for group in shared(chosen)] == [8, 8, 1]
 
 
-def test_all_of_a_group_are_broken(tmp_path: Path) -> None:
-    group = next(group for group in groups(ALL) if len(group) > 1)
+def test_only_what_needs_faults_has_a_run_with_faults(tmp_path: Path) -> None:
+    one, other = mutant("a", "is lost", folder=tmp_path), mutant("b", "ends once", folder=tmp_path)
+    hit, too = (mutant(name, f"goal {name}", folder=tmp_path, hit=True) for name in "cd")
+    assert groups([one, hit, other, too]) == [Group((hit, too), faults=True), Group((one, other))]
+
+
+@pytest.mark.parametrize("group", groups(ALL), ids=lambda group: " ".join(each.name[:2] for each in group.mutants))
+def test_all_of_a_group_are_broken(group: Group, tmp_path: Path) -> None:
     source = copy(group, tmp_path / "copy")
-    for file in set().union(*(mutant.files for mutant in group)):
+    for file in set().union(*(mutant.files for mutant in group.mutants)):
         assert (source / file).read_text() != (ROOT / file).read_text()
 
 
@@ -129,7 +139,8 @@ class Runs:
         self.beside.append(self._now)
         await asyncio.sleep(0)
         self._now -= 1
-        names = " ".join(mutant.name for mutant in group) or "control"
+        names = " ".join(mutant.name for mutant in group.mutants) or "control"
+        names += " with faults" if group.faults else ""
         self.done.append(names)
         found = next(entry for entry in self._faults if entry[0] == names)
         self._faults.remove(found)
@@ -145,6 +156,16 @@ async def test_what_is_noticed_runs_once(a: Mutant, b: Mutant) -> None:
     expected = [("control", []), ("a", ["nothing is lost"]), ("b", ["each ends once"])]
     assert await said(findings([a, b], runs, 4)) == expected
     assert runs.beside == [1, 2]
+
+
+async def test_what_needs_faults_is_compared_with_a_control_that_has_them(a: Mutant, tmp_path: Path) -> None:
+    hit = mutant("b", "ends once", folder=tmp_path, hit=True)
+    runs = Runs(
+        *(("control with faults", LOST), ("control", FINE), ("b with faults", {**LOST, "each ends once": ["job 3"]})),
+        ("a", LOST),
+    )
+    expected = [("control", ["nothing is lost"]), ("control", []), ("a", ["nothing is lost"])]
+    assert await said(findings([a, hit], runs, 4)) == [*expected, ("b", ["each ends once"])]
 
 
 async def test_only_its_own_goal_shows_a_mutant(a: Mutant) -> None:

@@ -31,11 +31,11 @@ def _too_late(at: float) -> dict[str, str]:
     return {**later(at, LATER, by="run_at"), "expires_in": "1"}
 
 
-DANGERS: list[tuple[tuple[int, int], Change]] = [
+POISON: list[tuple[tuple[int, int], Change]] = [
     ((3, 4000), lambda job: poison(job, "async")),  # besides those that make suspects
     ((3, 2000), lambda job: poison(job, "sync")),
-    ((3, 1000), journal),  # longer than a lease
 ]
+LONG: list[tuple[tuple[int, int], Change]] = [((3, 1000), journal)]  # longer than a lease
 WISHES: list[tuple[tuple[int, int], Change]] = [
     (SOME, lambda job: replace(slow_chat(job), cancel=3.0, begun=True, retry=True)),
     (SOME, partial(answered, wish="first limited")),
@@ -58,9 +58,9 @@ LAST: list[Change] = [  # besides them, when the faults are over
 CALM = EACH * (len(WISHES) + len(LAST))  # how many come then
 
 
-def with_certain(chance: random.Random, submissions: list[Submission]) -> list[Submission]:
+def with_certain(chance: random.Random, submissions: list[Submission], *, poisoned: bool) -> list[Submission]:
     """Have some of all amid the faults, if there is room in the places of jobs that no limit keeps waiting."""
-    changes, jobs = [*DANGERS, *WISHES], len(submissions)
+    changes, jobs = [*(POISON if poisoned else []), *LONG, *WISHES], len(submissions)
     counts = [share(jobs, often) for often, _ in changes]
     plain = [i for i in range(jobs // 10, jobs) if "priority" not in submissions[i].query]
     free = [i for i in plain if i < jobs * 7 // 10 and not limited(submissions[i])]

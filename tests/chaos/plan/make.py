@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from tests.chaos.outside.provider import PARKED
-from tests.chaos.plan.certain import CALM, calm, limited, share, with_certain
+from tests.chaos.plan.certain import CALM, QUIET, calm, limited, share, with_certain
 from tests.chaos.plan.faults import faults_of
 from tests.chaos.plan.model import SLOW, Act, Fault, Limit, Plan, Role, Submission
 from tests.chaos.plan.submissions import (
@@ -46,21 +46,27 @@ SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")
 def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
     """Plan `jobs` submissions, about `rate` a second, and a fault about `every` so many seconds meanwhile.
 
-    The last ones come when the faults are over.
+    The last ones come when the faults are over. `every` 0: nothing is hit, no job is poison, there are no
+    schedules and there is no rush.
     """
     chance = random.Random(seed)  # noqa: S311 - a plan that anyone can have again
     submissions, at = [], 0.0
     for number in range(jobs - CALM):
         at += chance.expovariate(rate)
         submissions.append(submission(chance, seed, number, at))
-    faults = faults_of(random.Random(seed), at, every)  # noqa: S311 - whatever is submitted meanwhile
+    faults = faults_of(random.Random(seed), at, every) if every else []  # noqa: S311 - whatever is submitted meanwhile
     submissions = _with_work_to_hit(submissions, faults)
-    submissions = _with_company(_with_streams(with_certain(chance, submissions)))
+    submissions = _with_company(_with_streams(with_certain(chance, submissions, poisoned=bool(faults))))
     submissions = _with_keys_used_again(chance, submissions)
-    submissions += calm(seed, jobs - CALM, max(fault.at + fault.seconds for fault in faults))
+    if faults:
+        submissions += calm(seed, jobs - CALM, max(fault.at + fault.seconds for fault in faults))
+    else:
+        submissions = sorted([*calm(seed, jobs - CALM, -QUIET), *submissions], key=lambda job: job.at)
     passed = LIMIT if jobs >= SHORT else LIMIT_SHORT
     by_requests, by_tokens = (round(passed * _demand(rate, kind)) for kind in ("chat rpm", "chat tpm"))
     limits = {RPM: Limit(rpm=by_requests), TPM: Limit(rpm=2 * by_tokens, tpm=TOKENS * by_tokens)}
+    if not faults:
+        return Plan(seed, submissions, faults, limits)
     return Plan(seed, submissions, faults, limits, _rush(seed, jobs), SCHEDULES)
 
 

@@ -67,6 +67,16 @@ def test_each_wish_comes_once_more_when_the_faults_are_over() -> None:
     assert {kind: len(found) for kind, found in kinds.items() if len(found) < 2} == {}
 
 
+def test_a_plan_without_faults_has_all_wishes_and_nothing_that_hits() -> None:
+    plan = make(1, jobs=160, rate=20, every=0)
+    assert (plan.faults, plan.schedules, plan.rush) == ([], (), ())
+    assert not any(job.poison for job in plan.submissions)
+    assert [job.at for job in plan.submissions] == sorted(job.at for job in plan.submissions)
+    assert len({job.marker for job in plan.submissions}) == 160
+    assert sum(job.begun and job.task == "journal" for job in plan.submissions) >= 4, "cancelled at work"
+    assert sum("first limited" in str(job.body) for job in plan.submissions) >= 4
+
+
 @pytest.mark.parametrize("jobs", [300, 20_000])
 def test_each_wish_is_there_however_short_the_run(jobs: int) -> None:
     plan = make(1, jobs=jobs, rate=12 if jobs == 300 else 45, every=3)
