@@ -1,7 +1,7 @@
 -- Write what became of an attempt, if its lease still holds. `attempt` is the failed one as a JSON object, `fields` are
 -- field, value, … of the record.
 -- Answers true if written (also by an earlier call with this token), false if the lease was lost.
-local now, key, job = now_ms(), job_key(id), load_job(id)
+local now, key, job = now_ms(), job_key(id), load_job(id, TO_FINISH)
 local used = (input_tokens or 0) + (output_tokens or 0)
 
 -- A job of the asyncio pool that was cancelled and erased: its owner pays for what its run has used.
@@ -16,12 +16,18 @@ if not job then
   settle_erased()
   return false
 end
-local f = redis.call('HMGET', key, 'done', 'stopped', 'spent')
 -- Others may have run it since: an answer gets lost, and the call comes again when its job is long at work elsewhere.
-if has_token(f[1], token) then return true end
-if has_token(f[3], token) then return false end
+if has_token(job.done, token) then return true end
+if has_token(job.spent, token) then return false end
 local holds = job.status == RUNNING and job.token == token
-if holds then add_token(key, 'done', f[1], token) else add_token(key, 'spent', f[3], token) end
+local ends = holds and LEGAL[RUNNING][ending]
+if ends then  -- with all else that the record gets then
+  fields[#fields + 1], fields[#fields + 2] = 'done', with_token(job.done, token)
+elseif holds then
+  redis.call('HSET', key, 'done', with_token(job.done, token))
+else
+  redis.call('HSET', key, 'spent', with_token(job.spent, token))
+end
 
 -- Also of a run that was cancelled or has lost its lease: what it cost counts.
 local function spend(field, kind, amount)
@@ -35,16 +41,16 @@ spend('usage_input', 'input_tokens', input_tokens)
 spend('usage_output', 'output_tokens', output_tokens)
 spend('usage_requests', 'requests', requests)
 spend('usage_estimated', 'estimated_tokens', estimated_tokens)
-local waits_again = holds and not LEGAL[RUNNING][ending]
-if job.queue == LLM and (holds or f[2] == token) then  -- or of a run that was cancelled
+local waits_again = holds and not ends
+if job.queue == LLM and (holds or job.stopped == token) then  -- or of a run that was cancelled
   lanes.settle(job, used, waits_again)
 elseif job.queue == SYNC and holds then
   local took = durations.settle(job, now, waits_again)
-  if took and (LEGAL[RUNNING][ending] or ending == RETRY) then durations.learn(job, took) end
+  if took and (ends or ending == RETRY) then durations.learn(job, took) end
 end
 if not holds then
   -- A retry has waited for the end of the run that was cancelled.
-  if f[2] == token and job.status == SCHEDULED and not job.started_at then
+  if job.stopped == token and job.status == SCHEDULED and not job.started_at then
     engine[job.queue].unschedule(job)
     requeue(job, nil, now, now)
   end
@@ -55,14 +61,13 @@ end
 if ending ~= TASK_UNKNOWN then redis.call('DEL', UNKNOWN .. id) end
 if ending == CRASH and crashed(job, true, now, ttl) then return true end
 if attempt then record_attempt(id, attempt, now) end
-if ending == SUCCEEDED then redis.call('HDEL', key, 'error') end
-if fields[1] then redis.call('HSET', key, unpack(fields)) end
-if LEGAL[RUNNING][ending] then
-  finish_job(job, ending, token, now, ttl)
+if ends then
+  finish_job(job, ending, token, now, ttl, fields)
 else
+  if fields[1] then redis.call('HSET', key, unpack(fields)) end
   local given_back = ending == HAND_BACK or ending == THROTTLED
   local not_begun = ending == NOT_BEGUN or ending == TASK_UNKNOWN
-  if given_back then increase(key, 'attempt', -1) end
+  if given_back then take_attempt_off(job) end
   if not_begun then unbegin(job) end
   if ending == THROTTLED then increase(key, 'throttled', 1) end
   if ending == RETRY then tally('retries|' .. label_of(job)) end

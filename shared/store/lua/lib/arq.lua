@@ -89,11 +89,11 @@ function arq.finish(job, _, status, now, ttl)
     redis.call('ZREM', LATER, job.id)
     redis.call('ZREM', SUSPECTS, job.id)
   end
-  redis.call('DEL', ARQ_IN_PROGRESS .. job.id, ARQ_RETRY .. job.id)
   if job.native then
+    redis.call('DEL', ARQ_IN_PROGRESS .. job.id, ARQ_RETRY .. job.id)
     redis.call('PEXPIRE', ARQ_JOB .. job.id, ttl)  -- its arguments, for a retry
   else
-    redis.call('DEL', ARQ_JOB .. job.id)
+    redis.call('DEL', ARQ_IN_PROGRESS .. job.id, ARQ_RETRY .. job.id, ARQ_JOB .. job.id)
   end
 end
 

@@ -4,6 +4,11 @@ local function job_key(id) return JOB .. id end
 
 local FIELDS = {'status', 'queue', 'task', 'owner', 'priority', 'token', 'worker', 'attempt', 'created_at', 'started_at',
   'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front', 'idempotency', 'lane', 'give_up_at', 'sent', 'locks', 'charged'}
+local COUNTS_OR_NOTHING = {'started_at', 'ready_at', 'expires_at', 'give_up_at', 'crashes', 'charged'}
+
+-- With what a claim, and the end of a run, have to know besides.
+local TO_CLAIM, TO_FINISH = {'payload', 'request_id', 'max_attempts', 'stream', 'throttled'}, {'done', 'stopped', 'spent'}
+for i = 1, #FIELDS do TO_CLAIM[#TO_CLAIM + 1], TO_FINISH[#TO_FINISH + 1] = FIELDS[i], FIELDS[i] end
 
 local NOT_IN_BOOK, NEWER = 'not in the book', 'newer'
 
@@ -29,22 +34,23 @@ local function decode(text)
   return is_json and type(value) == 'table' and value or nil
 end
 
--- What the transitions need to know of a job; nil if there is no record, or one that is none of ours. What should be a
--- number is one, or is not there; `spoilt` says that one is missing without which the job can't run.
-local function load_job(id)
-  local values = redis.pcall('HMGET', job_key(id), unpack(FIELDS))
-  if not values[1] then return nil end
+-- What the transitions need to know of a job, or other `fields`, one read for all; nil if there is no record, or one that
+-- is none of ours. What should be a number is one, or is not there; `spoilt` says that one is missing without which the
+-- job can't run.
+local function load_job(id, fields)
+  fields = fields or FIELDS
+  local values = redis.pcall('HMGET', job_key(id), unpack(fields))
   local job = {id = id}
-  for i, name in ipairs(FIELDS) do job[name] = values[i] end
+  for i = 1, #fields do job[fields[i]] = values[i] or nil end
+  if not job.status then return nil end
   local is_ours = (job.queue == LLM or job.queue == SYNC) and job.task and job.owner and job.attempt and job.created_at
     and (job.priority == NORMAL or job.priority == HIGH or job.priority == LOW or job.priority == IDLE) and LEGAL[job.status]
   if not is_ours then return nil end
-  for _, name in ipairs({'started_at', 'ready_at', 'expires_at', 'give_up_at', 'crashes', 'charged'}) do
-    if not is_count(job[name]) then job[name] = nil end
+  for _, name in ipairs(COUNTS_OR_NOTHING) do
+    if job[name] and not is_count(job[name]) then job[name] = nil end
   end
-  for _, name in ipairs({'attempt', 'created_at'}) do
-    if not is_count(job[name]) then job[name], job.spoilt = '0', true end
-  end
+  if not is_count(job.attempt) then job.attempt, job.spoilt = '0', true end
+  if not is_count(job.created_at) then job.created_at, job.spoilt = '0', true end
   return job
 end
 
@@ -79,11 +85,11 @@ local TOKENS_KEPT = 3
 
 local function has_token(tokens, token) return string.find(' ' .. (tokens or '') .. ' ', ' ' .. token .. ' ', 1, true) ~= nil end
 
-local function add_token(key, field, tokens, token)
+local function with_token(tokens, token)
   local kept = {}
   for known in string.gmatch(tokens or '', '%S+') do kept[#kept + 1] = known end
   kept[#kept + 1] = token
-  redis.call('HSET', key, field, table.concat(kept, ' ', math.max(1, #kept - TOKENS_KEPT + 1)))
+  return table.concat(kept, ' ', math.max(1, #kept - TOKENS_KEPT + 1))
 end
 
 -- Wake one idle worker of a queue; capped, because a worker that is awake needs nobody to wake it.

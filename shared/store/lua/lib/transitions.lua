@@ -7,13 +7,18 @@ local function release_locks(job)
   end
 end
 
--- The end of a job: final status, TTL, no queue entry, and whoever waits is told.
-local function finish_job(job, status, token, now, ttl)
+-- What the record says only as long as a job runs, or until it succeeds.
+local OF_A_RUN = {'token', 'worker', 'run_at', 'appended', 'locks'}
+local OF_AN_ATTEMPT = {'token', 'worker', 'run_at', 'appended', 'locks', 'error'}
+
+-- The end of a job: final status, TTL, no queue entry, and whoever waits is told. `changes` are field, value, … that the
+-- record gets with it.
+local function finish_job(job, status, token, now, ttl, changes)
   local key = job_key(job.id)
   -- An Idempotency-Key leads to its job as long as it lives.
   if job.idempotency then ttl = math.max(ttl, redis.call('PTTL', IDEMPOTENCY .. job.idempotency)) end
-  redis.call('HSET', key, 'status', status, 'finished_at', now)
-  redis.call('HDEL', key, 'token', 'worker', 'run_at', 'appended', 'locks')
+  redis.call('HSET', key, 'status', status, 'finished_at', now, unpack(changes or {}))
+  redis.call('HDEL', key, unpack(status == SUCCEEDED and OF_AN_ATTEMPT or OF_A_RUN))
   release_locks(job)
   if job.sent then redis.call('PEXPIRE', SENT .. job.id, ttl) end
   engine[job.queue].finish(job, token, status, now, ttl)
@@ -23,7 +28,7 @@ local function finish_job(job, status, token, now, ttl)
   if status == FAILED then redis.call('ZADD', FAILURES .. job.queue, now + ttl, job.id) end
   tally('jobs|' .. label_of(job) .. '|' .. status)
   if job.status == RUNNING and job.started_at then observe('run', job, now - job.started_at) end
-  emit_status(job.id, status, redis.call('HGET', key, 'attempt'), now)
+  emit_status(job.id, status, job.attempt, now)
   emit(job.id, 'end', '{}')
   redis.call('PEXPIRE', key, ttl)
   redis.call('PEXPIRE', EVENTS .. job.id, ttl)
@@ -33,22 +38,27 @@ end
 -- Back to the waiting ones, due at `due`; `front`: before those that came later.
 local function requeue(job, token, now, due, front)
   local key, status = job_key(job.id), due > now and SCHEDULED or QUEUED
-  redis.call('HSET', key, 'status', status, 'ready_at', math.max(due, now))
-  redis.call('HDEL', key, 'token', 'worker', 'run_at', 'appended', 'locks')
-  release_locks(job)
-  if due > now then redis.call('HSET', key, 'run_at', due) end
-  if job.status == RUNNING and job.started_at then redis.call('HSET', key, 'begun', 1) end
-  engine[job.queue].release(job, token)
+  local changes = {'status', status, 'ready_at', math.max(due, now)}
+  local function set(field, value) changes[#changes + 1], changes[#changes + 2] = field, value end
+  if job.status == RUNNING and job.started_at then set('begun', 1) end
   if front and (due <= now or job.queue == LLM) then
     job.front = '1'
-    redis.call('HSET', key, 'front', 1)
+    set('front', 1)
   end
+  redis.call('HDEL', key, unpack(OF_A_RUN))
+  if due > now then set('run_at', due) end
+  redis.call('HSET', key, unpack(changes))
+  release_locks(job)
+  engine[job.queue].release(job, token)
   engine[job.queue].enqueue(job, due, now, front)
   count(job, job.status, status)
-  emit_status(job.id, status, redis.call('HGET', key, 'attempt'), now)
+  emit_status(job.id, status, job.attempt, now)
   job.status = status
   if due <= now + 1000 then wake(job.queue) end  -- later ones are seen by the idle poll
 end
+
+-- A run of a job is none that counts.
+local function take_attempt_off(job) job.attempt = increase(job_key(job.id), 'attempt', -1) end
 
 -- `entry` is a JSON object without its time.
 local function record_attempt(id, entry, now)
@@ -141,6 +151,7 @@ local function fail_unreadable(job, now, ttl)
   redis.call('HSET', key, 'attempt', 0, 'max_attempts', 1, 'error',
     '{"type": "unreadable_record", "message": "its record in Redis can not be read", "retryable": false}')
   redis.call('HDEL', key, 'throttled')
+  job.attempt = 0
   if job.created_at == '0' then redis.call('HSET', key, 'created_at', now) end
   finish_job(job, FAILED, nil, now, ttl)
 end
@@ -148,13 +159,12 @@ end
 -- Take a waiting job for the call `claim`, unless `admit(job)` says that it can't start now, or gives the time when it does. Returns the lease
 -- as the fields of Python's `Lease`, or nil and why not.
 local function claim_job(id, worker, claim, now, lease, ttl, admit)
-  local key, job = job_key(id), load_job(id)
+  local key, job = job_key(id), load_job(id, TO_CLAIM)
   if not job then return nil, why_not_loaded(id) end
   if not WAITING[job.status] then return nil, job.status end
   local over = end_overdue(job, now, ttl)
   if over then return nil, over end
-  local f = redis.call('HMGET', key, 'payload', 'request_id', 'max_attempts', 'stream', 'throttled')
-  local is_readable = f[1] and is_count(f[3]) and is_count(f[5] or '0') and not job.spoilt
+  local is_readable = job.payload and is_count(job.max_attempts) and is_count(job.throttled or '0') and not job.spoilt
   if not is_readable then
     fail_unreadable(job, now, ttl)
     return nil, FAILED
@@ -165,13 +175,12 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
     if not start then return nil, 'no room' end
   end
   local token = new_token(claim)
-  local attempt = redis.call('HINCRBY', key, 'attempt', 1)
-  redis.call('HSET', key, 'status', RUNNING, 'token', token, 'worker', worker, 'started_at', start)
-  redis.call('HDEL', key, 'run_at', 'progress', 'estimated_start')
+  local attempt = job.attempt + 1
+  redis.call('HSET', key, 'status', RUNNING, 'token', token, 'worker', worker, 'started_at', start, 'attempt', attempt)
+  redis.call('HDEL', key, 'run_at', 'progress', 'estimated_start', 'front')
   if job.expires_at then redis.call('ZREM', EXPIRING, id) end
   if job.front then
     engine[job.queue].release(job, token)
-    redis.call('HDEL', key, 'front')
     job.front = nil
   end
   engine[job.queue].lease(job, token, now, lease)
@@ -180,15 +189,16 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
   observe('wait', job, now - (job.ready_at or job.created_at))
   emit_status(id, RUNNING, attempt, now)
   emit(id, 'attempt', '{"attempt":' .. attempt .. '}')
-  return {id = id, task = job.task, owner = job.owner, payload = f[1], request_id = f[2] or '', token = token,
-    attempt = attempt, max_attempts = f[3], created_at = job.created_at, stream = f[4], throttled = f[5],
+  return {id = id, task = job.task, owner = job.owner, payload = job.payload, request_id = job.request_id or '',
+    token = token, attempt = attempt, max_attempts = job.max_attempts, created_at = job.created_at, stream = job.stream,
+    throttled = job.throttled,
     suspect = is_suspect(job), native = job.native}
 end
 
 -- This attempt of a running job never began: it is as it was before the claim, and may still expire.
 local function unbegin(job)
   local key = job_key(job.id)
-  increase(key, 'attempt', -1)
+  take_attempt_off(job)
   if redis.call('HEXISTS', key, 'begun') == 1 then return end
   redis.call('HDEL', key, 'started_at')
   job.started_at = nil
@@ -254,7 +264,7 @@ local function give_back_expired(job, now, ttl)
   else
     settle_lost(job, now, in_outage)
     if in_outage and not counts_out(job, false) then
-      increase(job_key(job.id), 'attempt', -1)
+      take_attempt_off(job)
     elseif crashed(job, false, now, ttl) then
       return false
     end
