@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar, cast
 
 from redis.exceptions import RedisError, ResponseError
@@ -54,11 +54,11 @@ class AsyncBook:
     async def _load(self, call: Call[T]) -> Any:
         """Give Redis a script that it does not know, and run it."""
         try:
-            for command in (_library(call), _command(call)):
-                answer = await self.client.execute_command(*command)  # type: ignore[no-untyped-call]  # as above
+            with _already_there():
+                await self.client.execute_command(*_library(call))  # type: ignore[no-untyped-call]  # as above
+            return await self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # as above
         except RAISED as error:
             raise _outage(error) from error
-        return answer
 
     async def run_all(self, calls: Sequence[Call[T]]) -> list[T]:
         """Run several calls in one round trip. The first that failed is raised, when all are through."""
@@ -136,7 +136,8 @@ class Book:
         except ResponseError as error:
             if not _is_unknown(error):
                 raise
-        self.client.execute_command(*_library(call))  # type: ignore[no-untyped-call]  # as above
+        with _already_there():
+            self.client.execute_command(*_library(call))  # type: ignore[no-untyped-call]  # as above
         return self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # as above
 
     def run_all(self, calls: Sequence[Call[T]]) -> list[T]:
@@ -197,7 +198,17 @@ def _command(call: Call[Any]) -> list[Any]:
 
 
 def _library(call: Call[Any]) -> list[Any]:
-    return ["FUNCTION", "LOAD", "REPLACE", SCRIPTS[call.name].source]
+    return ["FUNCTION", "LOAD", SCRIPTS[call.name].source]
+
+
+@contextmanager
+def _already_there() -> Iterator[None]:
+    """Take it for well if somebody else has given Redis the same library: its name says what is in it."""
+    try:
+        yield
+    except ResponseError as error:
+        if not str(error).endswith("already exists"):
+            raise
 
 
 def _is_unknown(answer: Any) -> bool:
@@ -206,5 +217,5 @@ def _is_unknown(answer: Any) -> bool:
 
 
 def _outage(error: Exception) -> Exception:
-    """An outage becomes ours; a mistake of ours stays what it is."""
-    return StoreUnavailable(str(error)) if unavailable(error) else error
+    """An outage becomes ours, also when a script is deleted before its call; a mistake of ours stays what it is."""
+    return StoreUnavailable(str(error)) if unavailable(error) or _is_unknown(error) else error

@@ -12,7 +12,10 @@ from tests.support.processes import until
 
 
 class Valkey:
-    """A server on a Unix socket that can be killed and started again on the same data."""
+    """A server on a Unix socket that can be killed and started again on the same data.
+
+    `TANDEM_TEST_SERVER` names another program than the embedded Valkey, such as a Redis.
+    """
 
     def __init__(self, folder: Path, *, env: Mapping[str, str] | None = None) -> None:
         self.folder = folder
@@ -21,7 +24,13 @@ class Valkey:
         self.start()
 
     def start(self, *options: str) -> None:
-        command = [str(get_binary_path()), "--port", "0", "--unixsocket", f"{self.folder}/valkey.sock"]
+        command = [
+            os.environ.get("TANDEM_TEST_SERVER") or str(get_binary_path()),
+            "--port",
+            "0",
+            "--unixsocket",
+            f"{self.folder}/valkey.sock",
+        ]
         command += ["--dir", str(self.folder), "--appendonly", "yes", "--save", "", "--loglevel", "warning", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=self._env)
         until(self.answers, what="Valkey's answer")
