@@ -1,10 +1,10 @@
-"""Which mutants share a run: those that change different files, and are to be seen by different goals."""
+"""Which mutants share a run: those that change different places, and are to be seen by different goals."""
 
 from collections.abc import Iterable
 
-from tests.chaos.mutants.mutant import Group, Mutant
+from tests.chaos.mutants.mutant import Group, Mutant, fit
 
-MOST = 8  # in one run
+MOST = 10  # in one run
 
 
 def groups(mutants: Iterable[Mutant]) -> list[Group]:
@@ -20,7 +20,8 @@ def groups(mutants: Iterable[Mutant]) -> list[Group]:
 def _shared(mutants: Iterable[Mutant]) -> list[tuple[Mutant, ...]]:
     found: list[list[Mutant]] = []
     for mutant in mutants:
-        fitting = (group for group in found if len(group) < MOST and all(_apart(mutant, other) for other in group))
+        roomy = (group for group in found if len(group) < MOST and all(_apart(mutant, other) for other in group))
+        fitting = (group for group in roomy if fit([*group, mutant]))
         if (group := next(fitting, None)) is None:
             found.append(group := [])
         group.append(mutant)
@@ -28,9 +29,7 @@ def _shared(mutants: Iterable[Mutant]) -> list[tuple[Mutant, ...]]:
 
 
 def _apart(one: Mutant, other: Mutant) -> bool:
-    if one.alone or other.alone or one.files & other.files:
-        return False
-    return not (_shows(one, other) or _shows(other, one))
+    return not (one.alone or other.alone or _shows(one, other) or _shows(other, one))
 
 
 def _shows(one: Mutant, other: Mutant) -> bool:

@@ -7,8 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,21 @@ def copy(group: Group, target: Path) -> Path:
     for mutant in group.mutants:
         apply(mutant.patch, target)
     return target
+
+
+def fit(group: Sequence[Mutant]) -> bool:
+    """Say whether the sources take all of these patches, one after the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        for file in set().union(*(mutant.files for mutant in group)):
+            if (ROOT / file).exists():
+                (Path(folder) / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / file, Path(folder) / file)
+        try:
+            for mutant in group:
+                apply(mutant.patch, Path(folder), "--quiet")
+        except subprocess.CalledProcessError:
+            return False
+    return True
 
 
 def apply(patch: Path, folder: Path, *options: str) -> None:

@@ -65,7 +65,7 @@ def test_some_may_be_chosen() -> None:
 
 def mutant(name: str, row: str, *, file: str = "", folder: Path, **more: Any) -> Mutant:
     patch = folder / f"{name}.patch"
-    patch.write_text(f"What it breaks.\n\n--- a/{file or name}\n+++ b/{file or name}\n")
+    patch.write_text(f"What it breaks.\n\n--- /dev/null\n+++ b/{file or name}\n@@ -0,0 +1 @@\n+{name}\n")  # a new file
     return Mutant(name, "What it breaks.", row, patch, **more)
 
 
@@ -83,9 +83,15 @@ def test_what_has_nothing_in_common_shares_a_run(tmp_path: Path) -> None:
     assert shared(chosen) == [(lost, twice), (same_file, same_row, hides), (alone,)]
 
 
-def test_a_run_has_no_more_than_eight(tmp_path: Path) -> None:
-    chosen = [mutant(f"{number:02}", f"goal {number:02}", folder=tmp_path) for number in range(17)]
-    assert [len(group) for group in shared(chosen)] == [8, 8, 1]
+def test_a_run_has_no_more_than_ten(tmp_path: Path) -> None:
+    chosen = [mutant(f"{number:02}", f"goal {number:02}", folder=tmp_path) for number in range(21)]
+    assert [len(group) for group in shared(chosen)] == [10, 10, 1]
+
+
+def test_different_places_of_a_file_share_a_run() -> None:
+    lease, burnt = (next(each for each in ALL if each.name.startswith(number)) for number in ("05", "02"))
+    assert lease.files == burnt.files
+    assert shared([lease, burnt]) == [(lease, burnt)]
 
 
 def test_only_what_needs_faults_has_a_run_with_faults(tmp_path: Path) -> None:
