@@ -19,13 +19,14 @@ from redis.exceptions import RedisError
 
 from tandem.llm_worker.compat_arq import wire_format
 from tandem.llm_worker.runtime import Runtime
+from tandem.shared.jobs.retry import Decision, Fail
 from tandem.shared.limits.lanes import Lanes
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import unavailable
 from tandem.shared.store import commands
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.keys import ARQ_QUEUES
-from tandem.shared.store.leases import Unknown
+from tandem.shared.store.leases import Success, Unknown
 from tandem.shared.store.scripts import LEASE, RAN
 from tandem.shared.store.signature import ms
 from tandem.shared.tasks.registry import Catalog
@@ -56,6 +57,15 @@ class PlainArq(Worker):
     @property
     def catalog(self) -> Catalog:
         return self.runtime.catalog
+
+    def count(self, outcome: Success | Decision | None) -> None:
+        """Keep arq's counters, which its health key shows."""
+        if isinstance(outcome, Success):
+            self.jobs_complete += 1
+        elif isinstance(outcome, Fail):
+            self.jobs_failed += 1
+        else:
+            self.jobs_retried += 1
 
     async def take_in(self, entries: Sequence[Unknown]) -> None:
         """Adopt, run or leave what a claim found in arq's queues and not in the job book."""

@@ -11,6 +11,7 @@ import structlog
 
 from tandem.llm_worker.generation.context import HANDLERS, LlmContext
 from tandem.llm_worker.generation.reporter import Append, Reporter
+from tandem.llm_worker.providers.hold import ALWAYS, Hold
 from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.llm_worker.rate_limit.time_limit import limited
 from tandem.llm_worker.runtime import Runtime
@@ -28,10 +29,13 @@ log = logging.getLogger("tandem.llm_worker")
 Outcome = Success | Decision
 
 
-async def attempt(runtime: Runtime, lease: Lease) -> Outcome:
-    """Run `lease` and write what became of it. Nothing the handler raises gets past this function."""
+async def attempt(runtime: Runtime, lease: Lease, hold: Hold = ALWAYS) -> Outcome:
+    """Run `lease` and write what became of it. Nothing the handler raises gets past this function.
+
+    No request is sent while `hold` does not know that the lease is still the worker's.
+    """
     with structlog.contextvars.bound_contextvars(job=lease.id, task=lease.task, request=lease.request_id):
-        context = _context(runtime, lease)
+        context = _context(runtime, lease, hold)
         outcome = await _outcome(runtime, lease, context)
         runtime.gate.give_back(context.tickets)
         call = _call(outcome, lease, context)
@@ -48,10 +52,11 @@ async def _write(book: AsyncBook, lease: Lease, call: scripts.Call[bool]) -> Non
         log.warning("the lease was lost, the outcome is dropped")
 
 
-def _context(runtime: Runtime, lease: Lease) -> LlmContext:
+def _context(runtime: Runtime, lease: Lease, hold: Hold) -> LlmContext:
     append = _appender(runtime.book, lease)
     return LlmContext(
         job_id=lease.id,
+        hold=hold,
         tickets=Tickets.of(lease),
         owner=lease.owner,
         attempt=lease.attempt,

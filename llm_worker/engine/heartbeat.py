@@ -5,11 +5,13 @@ What else there is to do at each beat does not hold the renewals up: it uses oth
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from itertools import chain
 from typing import Any
 
+from tandem.llm_worker.engine.tenure import Tenure
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.store import commands, leases, scripts
 from tandem.shared.store.executor import AsyncBook
@@ -25,7 +27,7 @@ class Heartbeat:
     """Beats in the background. `book` is the one for renewals.
 
     `leases` are those that the worker holds, by job id; `lost` is told the id of a job that was cancelled or whose
-    lease was lost; `besides` is what else there is to do at each beat.
+    lease was lost, and then `tenure` of those that hold; `besides` is what else there is to do at each beat.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Heartbeat:
         worker: str,
         ttl: timedelta,
         leases: Mapping[str, Lease],
+        tenure: Tenure,
         lost: Callable[[str], None],
         besides: Callable[[], Awaitable[None]],
     ) -> None:
@@ -42,6 +45,7 @@ class Heartbeat:
         self._worker = worker
         self._ttl = ttl
         self._leases = leases
+        self._tenure = tenure
         self._lost = lost
         self._besides = besides
         self._tasks: list[asyncio.Task[None]] = []
@@ -80,11 +84,13 @@ class Heartbeat:
 
     async def _renew(self, *, shown: bool) -> None:
         """Prolong the leases of all running jobs; an idle worker does it only now and then, to be `shown`."""
-        held = {lease.id: lease for lease in self._leases.values()}
+        asked, held = time.monotonic(), {lease.id: lease for lease in self._leases.values()}
         calls: list[Call[Any]] = [commands.heed_aborts(ttl=self._ttl)]
         if held or shown:
             calls.append(leases.renew("llm", list(held.values()), worker=self._worker))
-        _, *lost = await self._book.run_all(calls)
-        for job_id in chain.from_iterable(lost):
+        _, *answers = await self._book.run_all(calls)
+        lost = set(chain.from_iterable(answers))
+        for job_id in lost:
             if self._leases.get(job_id) is held[job_id]:  # meanwhile its next run may be here: a retry is quick
                 self._lost(job_id)
+        self._tenure.hear((lease for lease in held.values() if lease.id not in lost), asked=asked)

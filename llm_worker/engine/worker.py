@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,17 +22,17 @@ from tandem.llm_worker.engine.announcement import Announcement
 from tandem.llm_worker.engine.attempt import Outcome, attempt
 from tandem.llm_worker.engine.heartbeat import Heartbeat
 from tandem.llm_worker.engine.memory import resident
+from tandem.llm_worker.engine.tenure import Tenure, TenureHold
 from tandem.llm_worker.engine.wakeup import Wakeup
 from tandem.llm_worker.engine.watchdog import Watchdog
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.jobs.errors import trace
-from tandem.shared.jobs.retry import Fail
 from tandem.shared.limits.numbers import IDLE_SHARE
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.store import leases, queues
-from tandem.shared.store.leases import Claim, Claimed, Lease, Success
+from tandem.shared.store.leases import Claim, Claimed, Lease
 
 log = logging.getLogger("tandem.llm_worker")
 
@@ -64,6 +65,7 @@ class LlmWorker(PlainArq):
         """Claim and run until told to stop, or in burst mode until nothing is left."""
         self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self.leases: dict[str, Lease] = {}
+        self.tenure = Tenure(self.leases)
         self.unanswered: Claim | None = None  # the last claim
         self.news = asyncio.Event()  # a reason to claim again
         self.told = asyncio.Event()  # to stop
@@ -81,6 +83,7 @@ class LlmWorker(PlainArq):
             worker=self.id,
             ttl=self.settings.job_ttl,
             leases=self.leases,
+            tenure=self.tenure,
             lost=self._lost,
             besides=self._beat,
         )
@@ -154,11 +157,13 @@ class LlmWorker(PlainArq):
         if self.unanswered is None:
             suspects = SUSPECTS - sum(lease.suspect for lease in self.leases.values())
             idle = max(1, int(self.max_jobs * IDLE_SHARE)) - len(self.tasks)
+            self.asked = time.monotonic()
             self.unanswered = leases.claim_llm(
                 worker=self.id, limit=free, ttl=self.settings.job_ttl, suspects=suspects, idle=idle, models=self.models
             )
         claimed = await self.book.run(self.unanswered)
         self.unanswered = None
+        self.tenure.hear(claimed.leases, asked=self.asked)
         return claimed
 
     async def _nothing_more(self, claimed: Claimed) -> None:
@@ -178,7 +183,8 @@ class LlmWorker(PlainArq):
             earlier.cancel()  # its lease ran out while we could not renew it, and we got the next one
         self.leases[lease.id] = lease
         isolated = lease.suspect and lease.task in self.catalog  # what is not known here does not run here
-        run = self.attempt_isolated(lease) if isolated else attempt(self.runtime, lease)
+        hold = TenureHold(self.tenure, lease)
+        run = self.attempt_isolated(lease) if isolated else attempt(self.runtime, lease, hold)
         task: asyncio.Task[Outcome | None] = asyncio.create_task(run, name=f"{lease.task} {lease.id}")
         self.tasks[lease.id] = task
         task.add_done_callback(partial(self._ended, lease))
@@ -193,19 +199,10 @@ class LlmWorker(PlainArq):
             # An attempt writes its own outcome; what escapes it is a fault of ours. The lease runs out.
             log.error("%s %s broke:\n%s", lease.task, lease.id, trace(error))
         else:
-            self._count(task.result())
+            self.count(task.result())
         if lease.suspect:
             self.news.set()  # the next one
         self.freed()
-
-    def _count(self, outcome: Outcome | None) -> None:
-        """Keep arq's counters, which its health key shows."""
-        if isinstance(outcome, Success):
-            self.jobs_complete += 1
-        elif isinstance(outcome, Fail):
-            self.jobs_failed += 1
-        else:
-            self.jobs_retried += 1
 
     def freed(self) -> None:
         """Look again if that was what there was to wait for; retire after so many jobs."""

@@ -7,6 +7,7 @@ from typing import Any
 from tandem.llm_worker.generation.client import ModelClient
 from tandem.llm_worker.generation.reporter import Append, Reporter
 from tandem.llm_worker.providers.beginning import Beginning
+from tandem.llm_worker.providers.hold import ALWAYS, Hold
 from tandem.llm_worker.providers.router import Router
 from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.shared.config.settings import Settings
@@ -29,6 +30,7 @@ class LlmContext:
     usage: Usage = field(default_factory=Usage)
     beginning: Beginning = field(default_factory=Beginning, repr=False)
     asked: str | None = None
+    hold: Hold = field(default=ALWAYS, repr=False)
     append: Append | None = field(default=None, repr=False)
     streamed: bool = False
     reporter: Reporter | None = field(default=None, repr=False)

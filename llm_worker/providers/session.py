@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -18,9 +18,10 @@ from tandem.llm_worker.providers.base import (
     StreamReader,
     Vectors,
 )
-from tandem.llm_worker.providers.beginning import Beginning
+from tandem.llm_worker.providers.beginning import Admit, Beginning
 from tandem.llm_worker.providers.capabilities import Capabilities, CapabilityMemory
 from tandem.llm_worker.providers.errors import BadRequest, SchemaRefused
+from tandem.llm_worker.providers.hold import Hold, NotKnown
 from tandem.llm_worker.rate_limit.gate import Exchange, Gate, Reservation
 from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.llm_worker.tokens import estimate
@@ -41,6 +42,7 @@ class Attempt(Protocol):
     job_id: str
     tickets: Tickets
     beginning: Beginning
+    hold: Hold
 
     def spend(self, usage: Usage, *, provider: str) -> None:
         """Add the cost of a request."""
@@ -141,7 +143,7 @@ class ProviderSession:
         attempt: Attempt,
         on_text: OnText | None = None,
     ) -> T:
-        """Send one HTTP request, as soon as the gate lets it pass."""
+        """Send one HTTP request, as soon as the gate lets it pass and the job is known to be this attempt's still."""
         reservation = Reservation(
             job_id=attempt.job_id,
             tickets=attempt.tickets,
@@ -156,7 +158,24 @@ class ProviderSession:
         def admit(begun: bool) -> AbstractAsyncContextManager[Exchange]:  # noqa: FBT001 - as a Beginning calls it
             return self._gate.admit(replace(reservation, begun=begun))
 
+        while True:
+            await attempt.hold.sure()
+            with suppress(NotKnown):
+                return await self._send_admitted(admit, call, model, request, attempt=attempt, on_text=on_text)
+
+    async def _send_admitted(
+        self,
+        admit: Admit,
+        call: Call[T],
+        model: Model,
+        request: ChatRequest | EmbedRequest,
+        *,
+        attempt: Attempt,
+        on_text: OnText | None,
+    ) -> T:
         async with attempt.beginning.request(admit) as exchange:
+            if not attempt.hold.known:
+                raise NotKnown  # its worker was suspended while it waited: its place in the limit is given back
             try:
                 with self._logged(model, exchange):
                     return await self._exchange(call, request, exchange, on_text)

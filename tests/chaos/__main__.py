@@ -17,7 +17,7 @@ from tests.chaos import page, report
 from tests.chaos.plan.make import make
 from tests.chaos.run import run
 
-JOBS, RATE, EVERY = 20_000, 36.0, 3.5
+JOBS, RATE, EVERY = 20_000, 33.0, 4.0
 
 
 def main() -> None:

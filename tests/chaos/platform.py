@@ -52,6 +52,7 @@ class Slot:
     ready: float | None = None  # when it worked
     told: bool = False
     stopped: bool = False
+    hit: bool = False  # it was killed, or what it stands on
     pause: float = 0.2  # before it is filled again
     ended: float | None = None
 
@@ -75,9 +76,8 @@ class Slot:
     @property
     def works(self) -> bool:
         """Say whether it is ready, and nobody has done anything to it."""
-        return (
-            self.ended is None and self.ready is not None and not (self.told or self.stopped) and self.pid is not None
-        )
+        touched = self.told or self.stopped or self.hit
+        return self.ended is None and self.ready is not None and not touched and self.pid is not None
 
     def kill(self) -> None:
         """End it and all that it started."""
@@ -181,7 +181,7 @@ class Platform:
                 ended(slot)
             elif time.time() - slot.ended >= slot.pause:
                 slot.process, slot.worker, slot.name = self._process(slot.role, slot.number)
-                slot.told = slot.stopped = False
+                slot.told = slot.stopped = slot.hit = False
                 slot.pause, slot.ended, slot.ready = 0.2, None, None
 
     def stop(self) -> None:

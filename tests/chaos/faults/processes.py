@@ -13,14 +13,15 @@ import redis
 from tandem.sync_worker.engine.memory import children
 from tests.chaos.faults.at_work import AtWork, Leaving
 from tests.chaos.faults.chronicle import Chronicle
+from tests.chaos.faults.others import OTHERS, enough_left
 from tests.chaos.faults.shared import Impossible, Shared
 from tests.chaos.outside.records import Deed
-from tests.chaos.plan.model import SIZES, SLOTS, Act, Fault, Plan, Role
+from tests.chaos.plan.model import SHORT, SIZES, SLOTS, Act, Fault, Plan, Role
 from tests.chaos.platform import GRACE, Platform, Slot, age
 
 SETTLE = 0.1  # seconds after which nothing more is claimed for a process that is gone
 RETRY = 0.2  # seconds
-AT_WORK = 8.0  # seconds that a fault of a worker waits until it has something to hit
+AT_WORK = 12.0  # seconds that a fault of a worker waits until it has something to hit
 REQUESTS = 3  # that an LLM worker has open then
 LASTS = 0.3  # seconds that a sync job has lasted then, and so lasts longer
 # Seconds that a journal task still takes when its worker is told to end: it has some to end what it is at.
@@ -28,7 +29,9 @@ ENDS = GRACE + 0.5
 LEASE = 6.0
 SUSPECT = 90.0  # seconds that a fault of the isolation server waits until it has suspects
 SUSPECTS = 2  # that it waits for in the first half
-ANY_TIME = 45.0  # seconds that a fault waits for its process: others have ended it, or Redis is away and no job begins
+ANY_TIME = 75.0  # seconds that a fault waits for its process: others have ended it, or Redis is away and no job begins
+REST = 6.0  # seconds between two faults that all share, in a long run: nothing recovers while they follow each other
+SENDING = 120.0  # seconds that a fault of a sender waits for a mail that is being sent: others may wait before it
 WIP = ("rq:wip:sync-high", "rq:wip:sync", "rq:wip:sync-low")
 SIGNALS = {Act.KILL: signal.SIGKILL, Act.STOP: signal.SIGSTOP, Act.RESTART: signal.SIGTERM}
 MARKER = re.compile(r"job-\d+-\d+\.")
@@ -42,7 +45,7 @@ class Faults:
         self._plan = plan
         self._platform = platform
         self._chronicle = chronicle
-        self._shared = Shared(platform, chronicle)
+        self._shared = Shared(platform, chronicle, rest=REST if plan.seconds > SHORT else 0.0)
         # What its submitter cancels tells nothing of recovery.
         lasting = [job for job in plan.submissions if job.task == "journal" and job.cancel is None]
         lengths = {job.marker: job.body["seconds"] for job in lasting}
@@ -97,15 +100,15 @@ class Faults:
             self._chronicle.skipped.append(f"{fault.role} {fault.act}: {why}")
 
     async def _process_fault(self, fault: Fault) -> None:
-        slot, pid = await self._target(fault)
+        slot, pid, waited = await self._target(fault)
         if fault.role is not Role.HORSE:
             slot.pause = fault.seconds if fault.act is not Act.STOP else slot.pause
-            slot.told = fault.act is Act.RESTART
+            slot.told, slot.hit = fault.act is Act.RESTART, fault.act is Act.KILL
             slot.stopped = fault.act is Act.STOP
         # The worker of a horse lives, and gives the job back at once.
         jobs = await asyncio.to_thread(self._held, slot) if fault.role is Role.HORSE else []
         deed = self._chronicle.begin(fault.act.value, fault.role.value, target=slot.name, pid=pid)
-        deed.jobs = frozenset(jobs)
+        deed.jobs, deed.waited = frozenset(jobs), waited
         self._signal(pid, SIGNALS[fault.act])
         self._look(slot, deed)
         if fault.role is Role.HORSE:
@@ -127,20 +130,23 @@ class Faults:
             self._open.pop(slot.name)
             self._chronicle.end(deed)
 
-    async def _target(self, fault: Fault) -> tuple[Slot, int]:
+    async def _target(self, fault: Fault) -> tuple[Slot, int, float]:
         """Give the process that is meant, with its slot: a worker that is at work, if there is one soon.
 
-        Raises Impossible.
+        The last number is for how many seconds it had to wait until enough others worked. Raises Impossible.
         """
-        began = time.monotonic()
+        began, spared = time.monotonic(), None
         while (waited := time.monotonic() - began) < ANY_TIME:
             slots = [slot for slot in self._platform.slots if slot.role is SLOTS.get(fault.role, fault.role)]
             slots = slots[fault.which :] + slots[: fault.which]
-            ready = [slot for slot in slots if slot.works]
-            for slot in [slot for slot in ready if self._busy(slot, fault)] or (ready if waited > AT_WORK else []):
+            ready = [slot for slot in slots if slot.works and (enough_left(slot, slots, fault) or waited > OTHERS)]
+            if ready and spared is None:
+                spared = waited
+            idle = ready if fault.at_once or waited > (spared or 0.0) + AT_WORK else []
+            for slot in [slot for slot in ready if self._busy(slot, fault)] or idle:
                 pids = {Role.HORSE: slot.horse, Role.SUPERVISOR: slot.outer}
                 if pid := pids.get(fault.role, slot.pid):
-                    return slot, pid
+                    return slot, pid, spared or 0.0
             await asyncio.sleep(0.02)
         raise Impossible("no such process was there")
 
@@ -175,7 +181,7 @@ class Faults:
     async def _mail_fault(self) -> None:
         """End the process of a job whose mail is taken, and that has written it down. Raises Impossible."""
         began = time.monotonic()
-        while time.monotonic() - began < ANY_TIME:
+        while time.monotonic() - began < SENDING:
             for slot in [slot for slot in self._platform.slots if slot.role is Role.SYNC and self._leaving.jobs()]:
                 held, horse = await asyncio.to_thread(self._held, slot), slot.horse
                 if horse and (jobs := self._leaving.jobs() & set(held)):

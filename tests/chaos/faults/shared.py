@@ -1,4 +1,4 @@
-"""What is done to Redis, to the way there, and to the disk: one at a time, as all share them."""
+"""What is done to Redis, to the way there, and to the disk: one at a time, with a rest between: all share them."""
 
 import asyncio
 import os
@@ -31,7 +31,9 @@ class Impossible(Exception):
 class Shared:
     """Does the faults that all processes share."""
 
-    def __init__(self, platform: Platform, chronicle: Chronicle) -> None:
+    def __init__(self, platform: Platform, chronicle: Chronicle, *, rest: float) -> None:
+        """`rest`: seconds between the end of one and the next."""
+        self._rest, self._rested = rest, 0.0
         self._platform = platform
         self._valkey = platform.valkey
         self._chronicle = chronicle
@@ -51,8 +53,13 @@ class Shared:
 
     async def do(self, fault: Fault) -> None:
         """Do one fault. Raises Impossible."""
-        async with self._one, self._noted(fault):
-            await self._acts.get(fault.act, self._end)(fault)
+        async with self._one:
+            await asyncio.sleep(self._rested - time.monotonic())
+            try:
+                async with self._noted(fault):
+                    await self._acts.get(fault.act, self._end)(fault)
+            finally:
+                self._rested = time.monotonic() + self._rest
 
     @asynccontextmanager
     async def _noted(self, fault: Fault) -> AsyncIterator[Deed]:

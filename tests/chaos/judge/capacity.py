@@ -6,7 +6,7 @@ from tests.chaos.judge.evidence import LOSING, Facts
 from tests.chaos.judge.spans import Spans, all_at_once
 
 STARTS = 2.0  # seconds in which a successor is ready, where the chronicle does not say when
-LONGEST = 10.0  # seconds of a journal run whose end is not known
+LONGEST = 12.0  # seconds of a journal run whose end is not known
 FULL = 0.8  # of the places of a worker: jobs between two requests, or at a limit, hold the others
 PARTS = {"sync worker": {"sync worker", "sync supervisor"}}  # who takes the worker with it
 Busy = dict[str, list[tuple[float, float]]]  # by slot

@@ -4,6 +4,7 @@ from collections import Counter
 
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Status
+from tandem.shared.store.scripts import MAX_LOSSES
 from tests.chaos.judge.evidence import WRITTEN, Case, Facts
 from tests.chaos.judge.times import moment
 from tests.chaos.row import Row
@@ -138,8 +139,11 @@ def ended_once(facts: Facts) -> Row:
 
 
 def poisons(facts: Facts) -> Row:
-    """A job that kills its own process is fenced off, and no other one with it."""
-    faults, pools, loops = [], Counter[str](), 0
+    """A job that kills its own process is fenced off, and no other one with it.
+
+    A job that was hit as often as the platform has patience with is given up, as documented.
+    """
+    faults, pools, loops, given_up = [], Counter[str](), 0, 0
     for case in facts.cases:
         if not (job := case.job):
             continue
@@ -147,7 +151,9 @@ def poisons(facts: Facts) -> Row:
         loops += loop
         if case.planned.poison:
             pools["llm" if case.llm else "sync"] += 1
-        if loop != case.planned.poison:
+        if loop and case.llm and sum(hit.burns for hit in case.hits) >= MAX_LOSSES and not case.planned.poison:
+            given_up += 1
+        elif loop != case.planned.poison:
             faults.append(f"{case.id} {case.name} {'was fenced' if loop else f'was not fenced: it is {job.status}'}")
     shown = f"{pools['llm']} of the LLM pool, {pools['sync']} of the sync pool; {loops} fenced"
     return Row(
@@ -156,4 +162,5 @@ def poisons(facts: Facts) -> Row:
         faults=faults,
         samples=min(pools["llm"], pools["sync"]),
         least=facts.least(2, 8),
+        apart=f"{given_up} that lost their workers to {MAX_LOSSES} hits, and so were given up" if given_up else "",
     )

@@ -1,6 +1,8 @@
 """What comes late: jobs that begin, and webhooks that are sent, long after their time though nothing kept them."""
 
 from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
 
 from tests.chaos.judge.capacity import llm_busy, sync_busy
 from tests.chaos.judge.evidence import Case, Facts, percentile
@@ -11,15 +13,16 @@ from tests.chaos.row import Row
 BEGUN = 15.0  # seconds from its time to a job's first sign, at most, besides those in which no worker was free
 SENT = 10.0  # seconds from a job's end to its first webhook, at most
 CLAIMED = 3.0  # seconds in which a webhook is claimed by whoever sends it
+Line = tuple[bool, str]  # whether it is the LLM pool's, and its priority
 OUTAGES = ("memory full", "latency", "away", "cut", "rollback", "partition", "cut answers")
 
 
 def begins(facts: Facts) -> Row:
-    """A job with a `delay` or a `run_at` begins soon after it, and soon after those that were there before that."""
+    """A job with a `delay` or a `run_at` begins soon after it, and after those of its priority that came before."""
     away = Spans([*facts.away, *facts.spans(*OUTAGES)])
     kept = {True: Spans([*away, *llm_busy(facts)]), False: Spans([*away, *sync_busy(facts)])}
     faults, late, apart = [], list[float](), 0
-    before = {llm: _Others(facts, llm=llm) for llm in kept}
+    before = _lines(facts)
     for case in facts.cases:
         due = facts.due(case)
         if due is None or not case.signs or case.notes.accepted is None:
@@ -28,7 +31,7 @@ def begins(facts: Facts) -> Row:
             apart += 1
             continue
         first = case.signs[0].at
-        free = before[case.llm].begun(max(due, case.notes.accepted), first)
+        free = before[_line(case)].begun(max(due, case.notes.accepted), first)
         late.append(first - free - kept[case.llm].within(free, first))
         if late[-1] > BEGUN:
             faults.append(f"{case.id} {case.name} began {late[-1]:.1f} s after its time")
@@ -44,13 +47,28 @@ def begins(facts: Facts) -> Row:
     )
 
 
-class _Others:
-    """Jobs of a pool without a time of their own: those that came first go first."""
+def _line(case: Case) -> Line:
+    return case.llm, case.planned.query.get("priority", "normal")
 
-    def __init__(self, facts: Facts, *, llm: bool) -> None:
-        plain = [case for case in facts.cases if case.llm is llm and case.signs and not case.planned.query]
-        mine = [case for case in plain if not case.hits and not case.retried and case.model not in facts.limits]
-        came = sorted((case.notes.accepted or case.notes.sent, case.signs[0].at) for case in mine)
+
+def _lines(facts: Facts) -> dict[Line, "_Others"]:
+    """Give for each pool and priority those without a time of their own."""
+    lines: dict[Line, list[Case]] = defaultdict(list)
+    for case in facts.cases:
+        plain = case.signs and not case.hits and not case.retried and not case.planned.query.keys() - {"priority"}
+        if plain and case.model not in facts.limits:
+            lines[_line(case)].append(case)
+    return defaultdict(_Others, {line: _Others(cases) for line, cases in lines.items()})
+
+
+class _Others:
+    """Jobs of a pool and a priority without a time of their own: those that came first go first.
+
+    Whoever is first of a priority has no excuse by them: so it shows if others keep a whole priority waiting.
+    """
+
+    def __init__(self, cases: Sequence[Case] = ()) -> None:
+        came = sorted((case.notes.accepted or case.notes.sent, case.signs[0].at) for case in cases)
         self._came = [at for at, _ in came]
         self._begun = [begun for _, begun in came]
 

@@ -166,6 +166,24 @@ def test_a_delayed_job_begins_after_those_that_were_there_before_it(began: float
     assert bool(faults(lateness.begins, facts(delayed, older))) is late
 
 
+@pytest.mark.parametrize(("priority", "late"), [("low", False), ("normal", True)])
+def test_a_delayed_job_waits_for_those_of_its_priority(priority: str, late: bool) -> None:  # noqa: FBT001 - pytest's
+    """For others it waits, too, but not for long: each priority has its turns."""
+    delayed = case(1, "chat", planned=planned(delay="2", priority="low"), requests=[request(1, 1, came=AT + 20)])
+    older = case(2, "chat", planned=submission(2, "chat", query={"priority": priority}))
+    older.requests = [request(2, 2, came=AT + 19)]
+    assert bool(faults(lateness.begins, facts(delayed, older))) is late
+
+
+@pytest.mark.parametrize(("hits", "blamed"), [(6, False), (5, True)])
+def test_who_lost_its_worker_too_often_is_given_up(hits: int, blamed: bool) -> None:  # noqa: FBT001 - pytest's
+    fenced = job(1, "chat", status=Status.FAILED, error={"type": "crash_loop"})
+    lost = case(1, "chat", job=fenced, hits=[hit("SIGKILL", 1)] * hits)
+    row = ends.poisons(facts(lost))
+    assert bool(row.faults) is blamed
+    assert bool(row.apart) is not blamed
+
+
 def test_an_attempt_that_failed_while_redis_had_no_memory_is_written_down_after_it() -> None:
     broken = request(1, 1, ended=AT + 2, fault="error")
     entry = {"type": "provider_unavailable", "at": "2026-01-01T00:00:12Z"}

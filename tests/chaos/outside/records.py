@@ -117,6 +117,7 @@ class Deed:
     began: float
     ended: float | None = None  # when it went on, or its successor was ready
     jobs: AbstractSet[str] = frozenset()  # ids that the job book said ran there
+    waited: float = 0.0  # seconds until enough others of its pool were at work
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,24 +1,26 @@
 """The schedule of faults.
 
-What concerns one process comes all the time, what concerns all of them (Redis, the network, the disk) in a row of its
-own, one after the other.
+What concerns one process comes all the time, evenly to each pool: a fault that meets a pool whose last process still
+starts would measure how long that takes. What concerns all of them (Redis, the network, the disk) comes in a row of
+its own, one after the other.
 """
 
 import random
 from collections.abc import Iterator
 
-from tests.chaos.plan.model import SIZES, SLOTS, Act, Fault, Role
+from tests.chaos.plan.model import SHORT, SIZES, SLOTS, Act, Fault, Role
 
 WARM_UP = 2.0  # seconds before the first fault
-SHORT = 120.0  # seconds; faults of a run that is shorter are short, too
 # How often, what, of which kind, at least and at most how many seconds. A run of 20,000 jobs does each about so often:
 # a sync worker has one job, and so gives one sample a hit; an LLM worker gives a dozen.
-PROCESSES = [
-    (14, Role.LLM, Act.KILL, (0.1, 1)),
-    (9, Role.LLM, Act.RESTART, (0, 0.5)),
-    (8, Role.LLM, Act.STOP, (8.5, 11)),  # longer than a lease
-    (4, Role.LLM, Act.STOP, (0.5, 3)),
-    (10, Role.ISOLATION, Act.KILL, (0, 0)),
+LLM = [
+    (10, Role.LLM, Act.KILL, (0.1, 1)),
+    (8, Role.LLM, Act.RESTART, (0, 0.5)),
+    (7, Role.LLM, Act.STOP, (8.5, 11)),  # longer than a lease
+    (3, Role.LLM, Act.STOP, (0.5, 3)),
+    (8, Role.ISOLATION, Act.KILL, (0, 0)),
+]
+SYNC = [
     (26, Role.SYNC, Act.KILL, (0.1, 1)),
     (9, Role.SYNC, Act.RESTART, (0, 0.5)),
     (11, Role.SYNC, Act.STOP, (8, 11)),
@@ -26,6 +28,8 @@ PROCESSES = [
     (14, Role.HORSE, Act.KILL, (0, 0)),
     (5, Role.SENDER, Act.KILL, (0, 0)),
     (8, Role.SUPERVISOR, Act.KILL, (0.1, 1)),
+]
+OTHERS = [
     (7, Role.GATEWAY, Act.KILL, (0.1, 1)),
     (4, Role.GATEWAY, Act.RESTART, (0, 0.5)),
     (3, Role.GATEWAY, Act.STOP, (1, 5)),
@@ -48,22 +52,26 @@ SHARED = [
 ]
 # These belong to any run, however short: each must be survived, and shows what is broken. The last number is the slot
 # that is tried first. A suspect is there by chance only: the isolation server is left to longer runs.
-ALWAYS = [
-    (Role.SYNC, Act.STOP, 9.0, 0),
+ALWAYS_LLM = [
     (Role.LLM, Act.KILL, 0.3, 1),
-    (Role.HORSE, Act.KILL, 0.0, 1),
     (Role.LLM, Act.STOP, 9.0, 0),
-    (Role.GATEWAY, Act.KILL, 0.2, 0),
+    (Role.LLM, Act.RESTART, 0.0, 2),
+    (Role.LLM, Act.STOP, 9.0, 1),
+    (Role.LLM, Act.RESTART, 0.0, 2),
+]
+ALWAYS_SYNC = [
+    (Role.SYNC, Act.STOP, 9.0, 0),
+    (Role.HORSE, Act.KILL, 0.0, 1),
     (Role.SENDER, Act.KILL, 0.0, 0),
     (Role.SYNC, Act.KILL, 0.3, 2),
-    (Role.LLM, Act.RESTART, 0.0, 2),
-    (Role.GATEWAY, Act.RESTART, 0.0, 1),
     (Role.SYNC, Act.RESTART, 0.0, 1),
-    (Role.LLM, Act.STOP, 9.0, 1),
     (Role.SUPERVISOR, Act.KILL, 0.3, 2),
     (Role.SENDER, Act.KILL, 0.0, 0),  # the first one may meet an outage, in which no mail is marked
+]
+ALWAYS_OTHERS = [
+    (Role.GATEWAY, Act.KILL, 0.2, 0),
+    (Role.GATEWAY, Act.RESTART, 0.0, 1),
     (Role.CLOCK, Act.KILL, 0.2, 0),
-    (Role.LLM, Act.RESTART, 0.0, 2),
 ]
 # A rollback comes first: what was known in the second that is lost can't be held against the platform. A
 # clock that jumps is left to longer runs: it takes the meaning from all times of some seconds.
@@ -78,15 +86,30 @@ ALWAYS_SHARED = [
     (Role.REDIS, Act.CUT, 0.0, 0),
     (Role.REDIS, Act.AWAY, 7.0, 0),
 ]
+# Once in a long run each of these pools loses all its processes at once; every other fault of it leaves some at work.
+AT_ONCE = [(Role.LLM, 0.4), (Role.SYNC, 0.7)]  # when, as a part of the run
+ALWAYS = [*ALWAYS_LLM, *ALWAYS_SYNC, *ALWAYS_OTHERS]
+# How many seconds what concerns all takes, of those in which one process is hit.
+SLOWER = 4
 Choice = tuple[int, Role, Act, tuple[float, float]]
 Sure = tuple[Role, Act, float, int]
 
 
 def faults_of(chance: random.Random, until: float, every: float) -> list[Fault]:
-    """Draw faults: one of a process about `every` so many seconds, and those that all share about half as often."""
-    own = _row(chance, PROCESSES, ALWAYS, until, every)
-    shared = _row(chance, SHARED, ALWAYS_SHARED, until, 2 * every)
-    return sorted([*own, *shared], key=lambda fault: fault.at)
+    """Plan: `every` so many seconds a process is hit, and what all share a quarter as often."""
+    rows = [(LLM, ALWAYS_LLM), (SYNC, ALWAYS_SYNC), (OTHERS, ALWAYS_OTHERS)]
+    kinds = sum(_size(cards, always) for cards, always in rows)
+    faults = _row(chance, SHARED, ALWAYS_SHARED, until, SLOWER * every)
+    for cards, always in rows:
+        faults += _row(chance, cards, always, until, every * kinds / _size(cards, always))
+    if until > SHORT:
+        for role, part in AT_ONCE:
+            faults += [Fault(part * until, role, which, Act.KILL, 0.2, at_once=True) for which in range(SIZES[role])]
+    return sorted(faults, key=lambda fault: fault.at)
+
+
+def _size(cards: list[Choice], always: list[Sure]) -> int:
+    return len(always) + sum(often for often, *_ in cards)
 
 
 def _row(chance: random.Random, kinds: list[Choice], always: list[Sure], until: float, every: float) -> list[Fault]:

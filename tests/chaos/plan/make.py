@@ -8,7 +8,7 @@ from functools import partial
 from tests.chaos.outside.provider import PARKED
 from tests.chaos.plan.certain import CALM, QUIET, calm, limited, share, with_certain
 from tests.chaos.plan.faults import faults_of
-from tests.chaos.plan.model import SLOW, Act, Fault, Limit, Plan, Role, Submission
+from tests.chaos.plan.model import Act, Fault, Limit, Plan, Role, Submission
 from tests.chaos.plan.submissions import (
     RPM,
     SHARES,
@@ -34,9 +34,10 @@ MAILS = 3  # that are being sent when the process of one is killed
 SUSPECTS = 12  # slow chats beside the poison that makes them suspects
 # Seconds from a poison to the work of its neighbours in processes of their own: two crashes, and a lease after each.
 ISOLATED = 13.0
-# Seconds of a sync job that is under way when a sync worker is hit: longer than what it may still end of it.
-WORK = {Act.KILL: 3.0, Act.RESTART: 4.0}
-SHORT_STOP, LEASE = 3.0, 6.0
+# Seconds of a sync job that is under way when a sync worker is hit: longer than what it may still end of it, and than a
+# fault waits for others.
+WORK = {Act.KILL: 4.0, Act.RESTART: 5.0}
+LONG_STOP, SHORT_STOP, LEASE = 10.0, 3.0, 6.0
 SYNC_ROLES = {Role.SYNC, Role.HORSE, Role.SUPERVISOR}
 # Jobs of the rush, more than can begin at once: each second one is urgent.
 RUSH = {"chat": 240, "journal": 24}
@@ -162,5 +163,5 @@ def _before(submissions: list[Submission], moment: float) -> list[int]:
 
 def _lasts(fault: Fault) -> float:
     if fault.act is Act.STOP:
-        return SLOW if fault.seconds > LEASE else SHORT_STOP
+        return LONG_STOP if fault.seconds > LEASE else SHORT_STOP
     return WORK[fault.act]

@@ -8,6 +8,8 @@ from typing import Any
 
 SLOW = 8.0  # seconds that a slow answer takes, and a long sync job: longer than a lease
 
+SHORT = 120.0  # seconds; faults of a run that is shorter are short, too
+
 GREYLISTS = "greylists@example.com"  # who sends to this address is told to try again, the first time
 LEAVES_LATE = "late@example.com"  # who sends to this address is answered late when it says goodbye
 GOODBYE = 2.5  # seconds; a sender waits three
@@ -61,13 +63,17 @@ class Limit:
 
 @dataclass(frozen=True)
 class Fault:
-    """At `at` seconds, `act` on number `which` of the role; `seconds`: until it goes on, or is started again."""
+    """At `at` seconds, `act` on number `which` of the role; `seconds`: until it goes on, or is started again.
+
+    `at_once`: it waits for no other process of its pool to be at work.
+    """
 
     at: float
     role: Role
     which: int
     act: Act
     seconds: float
+    at_once: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """The plan of a long run gives each row what it needs."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
 from tests.chaos.judge.recovery import CAUSES
 from tests.chaos.outside.provider import PARKED
 from tests.chaos.plan.make import ISOLATED, make
-from tests.chaos.plan.model import GREYLISTS, LEAVES_LATE, SLOW, Act, Plan, Role
+from tests.chaos.plan.model import GREYLISTS, LEAVES_LATE, SIZES, SLOTS, SLOW, Act, Plan, Role
 
 SPARE = 1.25  # of the hits, some tell nothing
 LEASE = 6.0
@@ -40,8 +41,22 @@ def test_the_isolation_server_gets_suspects_that_last(plan: Plan) -> None:
 
 def test_a_stopped_sync_worker_has_work_for_longer_than_a_lease(plan: Plan) -> None:
     stops = [fault.at for fault in plan.faults if fault.role is Role.SYNC and fault.seconds > LEASE]
-    long = [job.at for job in plan.submissions if job.task == "journal" and job.body["seconds"] == SLOW]
+    long = [job.at for job in plan.submissions if job.task == "journal" and job.body["seconds"] >= SLOW]
     assert all(any(stop - 1.5 < at < stop for at in long) for stop in stops)
+
+
+def test_faults_of_a_pool_come_evenly(plan: Plan) -> None:
+    """Else one hits the next process while the last one still starts."""
+    at = [fault.at for fault in plan.faults if SLOTS.get(fault.role, fault.role) is Role.SYNC and not fault.at_once]
+    gaps = [later - sooner for sooner, later in pairwise(at)]
+    assert min(gaps) > 2.0
+
+
+def test_each_pool_loses_all_its_processes_at_once_in_a_long_run(plan: Plan) -> None:
+    for role in (Role.LLM, Role.SYNC):
+        together = [fault for fault in plan.faults if fault.at_once and fault.role is role]
+        assert {fault.which for fault in together} == set(range(SIZES[role]))
+        assert len({fault.at for fault in together}) == 1
 
 
 def test_a_mail_is_being_sent_when_the_process_of_one_is_killed(plan: Plan) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tandem.llm_worker.engine.heartbeat import Heartbeat
+from tandem.llm_worker.engine.tenure import Tenure
 from tandem.shared.runtime.redis_client import async_client
 from tandem.shared.store.batching import BatchingBook
 from tandem.shared.store.leases import Lease
@@ -46,7 +47,8 @@ async def test_beats_that_got_no_answer_leave_nothing_behind(
     asyncio.get_running_loop().set_exception_handler(lambda _, context: left.append(context))
     book = BatchingBook(async_client(own_valkey.url, timeout=0.2, connections=1, retries=0))
     held = Leases()
-    heartbeat = Heartbeat(book, worker="w", ttl=timedelta(days=1), leases=held, lost=lambda _: None, besides=nothing)
+    ttl, tenure = timedelta(days=1), Tenure(held)
+    heartbeat = Heartbeat(book, worker="w", ttl=ttl, leases=held, tenure=tenure, lost=lambda _: None, besides=nothing)
     own_valkey.process.send_signal(signal.SIGSTOP)
     heartbeat.start()
     await until(lambda: held.beats > BEATS)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tandem.llm_worker.engine.heartbeat import Heartbeat
+from tandem.llm_worker.engine.tenure import Tenure
 from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.leases import Lease
@@ -30,7 +31,7 @@ async def test_the_next_run_of_a_job_is_not_stopped_for_the_one_before(async_boo
         if job == cancelled:
             told.set()
 
-    heartbeat = Heartbeat(async_book, worker="w", ttl=TTL, leases=held, lost=note, besides=nothing)
+    heartbeat = Heartbeat(async_book, worker="w", ttl=TTL, leases=held, tenure=Tenure(held), lost=note, besides=nothing)
     heartbeat.start()
     await asyncio.sleep(0)  # its question is on its way
     held[again] = replace(held[again], token="the next run's")

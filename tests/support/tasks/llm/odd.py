@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from tandem.llm_worker.generation.context import LlmContext, handles
+from tandem.shared.tasks.catalog.llm import Message
 from tests.support.tasks.specs import ODD, Done, OddInput
 
 KEPT: list[bytes] = []
@@ -46,6 +47,9 @@ async def odd(ctx: LlmContext, job: OddInput) -> Done:
             await asyncio.create_task(block(job.seconds))
         case "leak":
             KEPT.append(b"x" * 200_000_000)
+        case "ask later":
+            await asyncio.sleep(job.seconds)
+            await ctx.provider.chat([Message(role="user", content=ctx.job_id)])
         case "wait":
             await asyncio.sleep(job.seconds)
     return Done(done=os.getpid())
