@@ -9,6 +9,7 @@ from typing import Any
 from tests.chaos.plan.model import GOODBYE, LEAVES_LATE
 
 MARKED = 0.8  # seconds in which a mail that was taken is written down
+LASTS = 0.3  # seconds that a sync job has lasted when its worker is hit, or still takes
 KILLED = 0.4  # seconds in which a process is found and killed, before it ends
 
 
@@ -31,8 +32,15 @@ class AtWork:
                 self._open[entry["number"]] = entry["asker"], entry["marker"]
         return [marker for asker, marker in self._open.values() if asker == worker]
 
+    def lasts(self, horse: int, *, age: float) -> bool:
+        """Say whether the job of a process of that age is one that goes on: nobody knows it of a report or a mail.
+
+        A journal task that its submitter cancels soon is none.
+        """
+        return self.left(horse) > LASTS or (horse not in self._ends and age > LASTS)
+
     def left(self, horse: int) -> float:
-        """Give the seconds that the journal task of this process still takes; 0 if it has none."""
+        """Give the seconds that the journal task of this process still takes; 0 if it has none that lasts."""
         for entry in self._journal.entries():
             if "began" in entry:
                 self._ends[entry["pid"]] = entry["began"] + self._lengths.get(entry["marker"], 0.0)

@@ -6,7 +6,7 @@ from tests.chaos.plan.model import Fault, Role
 from tests.chaos.platform import Slot
 
 LEFT = {Role.LLM: 2, Role.SYNC: 1, Role.SUPERVISOR: 1}  # others of its pool that work when a process is hit
-OTHERS = 40.0  # seconds that a fault waits for them
+OTHERS = 40.0  # seconds that a fault waits for them in a long run, and in a short one less
 
 
 def enough_left(slot: Slot, slots: Sequence[Slot], fault: Fault) -> bool:

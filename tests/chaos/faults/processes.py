@@ -23,7 +23,6 @@ SETTLE = 0.1  # seconds after which nothing more is claimed for a process that i
 RETRY = 0.2  # seconds
 AT_WORK = 12.0  # seconds that a fault of a worker waits until it has something to hit
 REQUESTS = 3  # that an LLM worker has open then
-LASTS = 0.3  # seconds that a sync job has lasted then, and so lasts longer
 # Seconds that a journal task still takes when its worker is told to end: it has some to end what it is at.
 ENDS = GRACE + 0.5
 LEASE = 6.0
@@ -51,6 +50,7 @@ class Faults:
         lengths = {job.marker: job.body["seconds"] for job in lasting}
         self._at_work = AtWork(platform.provider_log, platform.journal, but=frozenset(plan.limits), lengths=lengths)
         self._leaving = Leaving(platform.mail_log)
+        self._patience = min(OTHERS, plan.seconds / 15)
         self._redis = platform.redis()
         self._isolation = asyncio.Lock()  # each fault has suspects of its own
         self._looks: set[asyncio.Task[None]] = set()
@@ -139,7 +139,9 @@ class Faults:
         while (waited := time.monotonic() - began) < ANY_TIME:
             slots = [slot for slot in self._platform.slots if slot.role is SLOTS.get(fault.role, fault.role)]
             slots = slots[fault.which :] + slots[: fault.which]
-            ready = [slot for slot in slots if slot.works and (enough_left(slot, slots, fault) or waited > OTHERS)]
+            ready = [
+                slot for slot in slots if slot.works and (enough_left(slot, slots, fault) or waited > self._patience)
+            ]
             if ready and spared is None:
                 spared = waited
             idle = ready if fault.at_once or waited > (spared or 0.0) + AT_WORK else []
@@ -155,8 +157,9 @@ class Faults:
         if slot.role is Role.SYNC:
             if (horse := slot.horse) is None:
                 return False
-            least = {Act.RESTART: ENDS, Act.STOP: min(fault.seconds, LEASE) + 0.5}.get(fault.act, LASTS)
-            return self._at_work.left(horse) > least or (fault.act is Act.KILL and age(horse) > LASTS)
+            if fault.act is Act.KILL:
+                return self._at_work.lasts(horse, age=age(horse))
+            return self._at_work.left(horse) > (ENDS if fault.act is Act.RESTART else min(fault.seconds, LEASE) + 0.5)
         return slot.role is not Role.LLM or len(self._at_work.requests(slot.name)) >= REQUESTS
 
     async def _isolation_fault(self) -> None:

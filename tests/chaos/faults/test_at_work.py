@@ -43,6 +43,15 @@ def test_what_a_sync_job_still_takes_is_what_was_planned(logs: tuple[Path, Path]
     assert at_work.left(13) == 0
 
 
+def test_a_job_that_is_cancelled_soon_is_not_worth_a_fault(logs: tuple[Path, Path], at_work: AtWork) -> None:
+    write(logs[1], token="a", marker="job-1-1.", pid=11, began=time.time() - 1)
+    write(logs[1], token="c", marker="job-1-9.", pid=12, began=time.time() - 1)
+    assert at_work.lasts(11, age=1)
+    assert not at_work.lasts(12, age=1)
+    assert at_work.lasts(13, age=1), "a report, or a mail"
+    assert not at_work.lasts(13, age=0.1), "it may be over in a moment"
+
+
 def test_who_still_waits_for_the_mail_servers_goodbye_has_written_down_that_its_mail_is_taken(tmp_path: Path) -> None:
     log, now = tmp_path / "mails.jsonl", time.time()
     for job, to, ago in [

@@ -7,6 +7,7 @@ its own, one after the other.
 
 import random
 from collections.abc import Iterator
+from functools import partial
 
 from tests.chaos.plan.model import SHORT, SIZES, SLOTS, Act, Fault, Role
 
@@ -87,7 +88,8 @@ ALWAYS_SHARED = [
     (Role.REDIS, Act.AWAY, 7.0, 0),
 ]
 # Once in a long run each of these pools loses all its processes at once; every other fault of it leaves some at work.
-AT_ONCE = [(Role.LLM, 0.4), (Role.SYNC, 0.7)]  # when, as a part of the run
+# Between these parts of the run, and as far as can be from what all share.
+AT_ONCE = [(Role.LLM, 0.3, 0.5), (Role.SYNC, 0.6, 0.8)]
 ALWAYS = [*ALWAYS_LLM, *ALWAYS_SYNC, *ALWAYS_OTHERS]
 # How many seconds what concerns all takes, of those in which one process is hit.
 SLOWER = 4
@@ -99,13 +101,19 @@ def faults_of(chance: random.Random, until: float, every: float) -> list[Fault]:
     """Plan: `every` so many seconds a process is hit, and what all share a quarter as often."""
     rows = [(LLM, ALWAYS_LLM), (SYNC, ALWAYS_SYNC), (OTHERS, ALWAYS_OTHERS)]
     kinds = sum(_size(cards, always) for cards, always in rows)
-    faults = _row(chance, SHARED, ALWAYS_SHARED, until, SLOWER * every)
+    shared = _row(chance, SHARED, ALWAYS_SHARED, until, SLOWER * every)
+    faults = [*shared]
     for cards, always in rows:
         faults += _row(chance, cards, always, until, every * kinds / _size(cards, always))
     if until > SHORT:
-        for role, part in AT_ONCE:
-            faults += [Fault(part * until, role, which, Act.KILL, 0.2, at_once=True) for which in range(SIZES[role])]
+        for role, first, last in AT_ONCE:
+            at = max(range(int(first * until), int(last * until)), key=partial(_apart, shared))
+            faults += [Fault(at, role, which, Act.KILL, 0.2, at_once=True) for which in range(SIZES[role])]
     return sorted(faults, key=lambda fault: fault.at)
+
+
+def _apart(faults: list[Fault], at: float) -> float:
+    return min(abs(fault.at + fault.seconds / 2 - at) - fault.seconds / 2 for fault in faults)
 
 
 def _size(cards: list[Choice], always: list[Sure]) -> int:
