@@ -43,6 +43,7 @@ FIELDS = {
     "jobs/renew.lua": {"running"},
     "jobs/finish.lua": {"throttled"},
     "jobs/retry.lua": {"throttled"},
+    "lib/records.lua": {"throttled"},
     "lib/transitions.lua": {"throttled"},
 }
 each_lua = pytest.mark.parametrize("path", LUA, ids=lambda path: str(path.relative_to(ROOT)))

@@ -32,7 +32,6 @@ keep('url', url)
 keep('stream', stream and '1')
 keep('expires_at', expires_in and now + expires_in)
 keep('give_up_at', max_age and due + max_age)
-redis.call('HSET', key, unpack(record))
 if expires_in then redis.call('ZADD', EXPIRING, now + expires_in, id) end
 remember(id, idempotency, fingerprint, idempotency_ttl)
 redis.call('ZADD', INDEX, now, id)
@@ -41,9 +40,9 @@ redis.call('SADD', OWNERS, owner)
 engine[queue].describe(job, now, rq_fields)
 engine[queue].enqueue(job, due, now)
 count(job, nil, job.status)
+local estimated_start = job.status == SCHEDULED and due or estimates.start(job, waiting, now)
+keep('estimated_start', estimated_start)
+redis.call('HSET', key, unpack(record))
 emit_status(id, job.status, 0, now)
 wake(queue)
-
-local estimated_start = job.status == SCHEDULED and due or estimates.start(job, waiting, now)
-if estimated_start then redis.call('HSET', key, 'estimated_start', estimated_start) end
 return Stored{created_at = now, run_at = due, estimated_start = estimated_start, left = left, full_in = full_in}

@@ -34,9 +34,10 @@ end
 -- are none.
 local function look_at_limits(answer, job, route, ahead, now)
   local _, tokens, sort = lanes.of(job)
+  local list = limits.gates({levels = route.levels, tokens = tokens, sort = sort, is_idle = job.priority == IDLE})
+  if not list[1] then return nil end
   local us, latest = limits.now(), nil
-  local request = {levels = route.levels, tokens = tokens, sort = sort, is_idle = job.priority == IDLE}
-  for _, gate in ipairs(limits.gates(request)) do
+  for _, gate in ipairs(list) do
     if gate.n <= gate.limit then
       latest = math.max(latest or us, foresee(gate, us, ahead))
       local start = gate:start(us, 0)
@@ -100,7 +101,7 @@ end
 local FEW_TENANTS = 10  -- a submission must be quick
 local LATEST_MS = 1e14  -- what is later, or no number, is no date
 
--- When a job would start that has just come to a pool in which so many wait, in ms; nil: nobody can say. It is stored
+-- When a job would start that has just come to a pool in which so many wait, in ms; nil: nobody can say. It has its place
 -- already: whatever stands in Redis, this does not fail.
 function estimates.start(job, waiting, now)
   local answer, ahead = {}, 0

@@ -39,7 +39,9 @@ end
 -- them are looked at; the others are as those.
 local function of_others(job, name, own, most)
   local key = LANE_TENANTS .. name
-  local rank, before = redis.call('ZRANK', key, lanes.tenant(job)) or redis.call('ZCARD', key), 0
+  local all = redis.call('ZCARD', key)
+  if all < 2 then return 0 end
+  local rank, before = redis.call('ZRANK', key, lanes.tenant(job)) or all, 0
   local tenants, owners = redis.call('ZRANGE', key, 0, most - 1), {}
   for i, tenant in ipairs(tenants) do owners[i] = string.match(tenant, '^%S*') end  -- of plain RQ without the queue
   if not owners[1] then return 0 end
@@ -48,7 +50,7 @@ local function of_others(job, name, own, most)
       before = before + math.min(tonumber(waiting or 0) or 0, own + (i <= rank and 1 or 0))
     end
   end
-  return math.floor(before * math.max(1, redis.call('ZCARD', key) / #owners))
+  return math.floor(before * math.max(1, all / #owners))
 end
 
 -- About all that wait in a lane.
@@ -67,10 +69,12 @@ end
 local function of_tenant(job, name)
   local tenant = lanes.tenant(job)
   local front = lanes.front_of(tenant, name)
-  local rank = redis.call('ZRANK', front, job.id)
+  local rank = job.front and redis.call('ZRANK', front, job.id)
   if rank then return rank end
   local place = redis.call('ZRANK', lanes.jobs_of(job.priority, tenant, name), job.id)
   if not place then return nil end
+  local share = redis.call('HGET', SHARES .. job.queue, job.owner)
+  if tonumber(share or '') == place + 1 then return place end  -- no other job of its owner waits
   local own = redis.call('ZCARD', front) + place
   if job.priority == IDLE then return own end
   local left = {}

@@ -94,8 +94,7 @@ end
 
 -- Wake one idle worker of a queue; capped, because a worker that is awake needs nobody to wake it.
 local function wake(queue)
-  redis.call('LPUSH', WAKEUP .. queue, '1')
-  redis.call('LTRIM', WAKEUP .. queue, 0, 99)
+  if redis.call('LLEN', WAKEUP .. queue) < 100 then redis.call('LPUSH', WAKEUP .. queue, '1') end
 end
 
 local function is_paused(queue) return redis.call('SISMEMBER', PAUSED, queue) == 1 end
@@ -121,14 +120,14 @@ end
 local BUCKET = 10000
 
 local function count_end(queue, now)
-  local key = RATE .. queue .. ':' .. whole(math.floor(now / BUCKET))
+  local key = RATE .. queue .. ':' .. math.floor(now / BUCKET)
   if redis.pcall('INCR', key) == 1 then redis.call('PEXPIRE', key, 8 * BUCKET) end
 end
 
 -- Jobs a millisecond; 0 if none ended in the last minute.
 local function drain_rate(queue, now)
   local bucket, keys = math.floor(now / BUCKET), {}
-  for i = bucket - 6, bucket do keys[#keys + 1] = RATE .. queue .. ':' .. whole(i) end
+  for i = bucket - 6, bucket do keys[#keys + 1] = RATE .. queue .. ':' .. i end
   local total, since = 0, nil
   for i, ended in ipairs(redis.call('MGET', unpack(keys))) do
     if ended then
