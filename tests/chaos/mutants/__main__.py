@@ -1,8 +1,8 @@
 """`make chaos-mutants`: the fault run must notice what is broken on purpose.
 
-Each patch in this folder breaks a copy of the sources, and names the goal that must show it: a short fault run on the
-copy must find something wrong with that one, and nothing if nothing is broken. Patches that have nothing to do with
-each other share a run. Ends with 1 if one goes unnoticed.
+Each patch in this folder breaks a copy of the sources, and names the goal that must show it: a short run on the copy
+must find something wrong with that one, and nothing if nothing is broken. Patches that have nothing to do with each
+other share a run, which has faults if theirs can't be seen without. Ends with 1 if one goes unnoticed.
 """
 
 import argparse
