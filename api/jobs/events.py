@@ -59,7 +59,8 @@ class EventResponse(EventSourceResponse):
     summary="What happens to a job, live: `status`, `progress`, `attempt`, `delta`, then `end` with the job.",
     description=(
         "Begins with the first event that is kept, or after `Last-Event-ID`. Ids are the job's own sequence numbers. "
-        "A comment and the header `X-Events-From` say where it begins if older events are not kept any more."
+        "A comment stands where events are not kept any more; if the next one is not, `X-Events-From` names the first "
+        "that is."
     ),
     response_class=EventResponse,
     responses={

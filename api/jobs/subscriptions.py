@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, NoReturn, Self
 
@@ -161,13 +161,14 @@ class Subscriptions:
     def _hand_out(self, kind: bytes, channel: str, data: Any) -> None:
         if channel not in self._feeds or kind not in {b"message", b"subscribe"}:
             return
-        event = None
+        told: Sequence[Event | None] = [None]
         if kind == b"message":
-            event = events.parse(data)
+            told = events.parse(data)
         else:
             self._subscribed.add(channel)
         for feed in self._feeds[channel]:
-            feed.put(event)
+            for event in told:
+                feed.put(event)
 
 
 async def _answer(connection: Any) -> Any:

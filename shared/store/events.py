@@ -1,15 +1,19 @@
-"""A job's events: a stream in Redis whose ids are the job's own sequence numbers, and a channel for live ones."""
+"""A job's events: transitions from its record, the others from a stream, and a channel for live ones."""
 
 import json
+import re
 import secrets
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tandem.shared.jobs.events import Event, Extent, Kind
-from tandem.shared.jobs.model import FINAL
+from tandem.shared.jobs.model import FINAL, Status, at, iso
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import Lease
 from tandem.shared.store.scripts import RECORDS, Call, Flag, script
+from tandem.shared.store.signature import Foreign
+
+TRANSITION = re.compile(r"([a-z]+) (-?[0-9]{1,15}) ([0-9]{1,14})")
 
 
 def append(lease: Lease, entries: Sequence[tuple[Kind, dict[str, Any]]]) -> Call[bool]:
@@ -31,8 +35,45 @@ def _append(id: str, token: str, mark: str, events: Sequence[Written]) -> bool: 
 
 def read(job_id: str, *, after: int, count: int = 500) -> Call[list[Event]]:
     """Read the kept events with a sequence number above `after`, oldest first, at most `count`."""
-    args = [Key.EVENTS + job_id, f"({after}-0", "+", "COUNT", count]
-    return Call("XRANGE", args, lambda answer: [_entry(item) for item in answer], command=True)
+    call = _read(job_id, after, count)
+    return Call(call.name, call.args, lambda answer: _merged(call.parse(answer), after)[:count])
+
+
+class Transition(NamedTuple):
+    """The events of one transition: the first one's number, and `status attempt ms`."""
+
+    first: int
+    text: Foreign
+
+
+class Kept(NamedTuple):
+    """What the record keeps, and what the stream does."""
+
+    transitions: list[Transition]
+    entries: list[Event]
+
+
+@script("jobs/read_events", library=(), flag=Flag.NO_WRITES)
+def _read(id: str, after: int, count: int) -> Kept: ...
+
+
+def _merged(kept: Kept, after: int) -> list[Event]:
+    told = [event for transition in kept.transitions for event in _told(*transition)]
+    return sorted((event for event in [*told, *kept.entries] if event.seq > after), key=lambda event: event.seq)
+
+
+def _told(first: int, text: str) -> list[Event]:
+    """Give the events of a transition; none if somebody has spoilt it."""
+    if not (parts := TRANSITION.fullmatch(text)):
+        return []
+    status, attempt, time = parts.groups()
+    data = f'{{"status":"{status}","attempt":{attempt},"at":"{iso(at(time))}"}}'
+    events = [Event(first, Kind.STATUS, data)]
+    if status == Status.RUNNING:
+        events.append(Event(first + 1, Kind.ATTEMPT, f'{{"attempt":{attempt}}}'))
+    elif status in FINAL:
+        events.append(Event(first + 1, Kind.END, "{}"))
+    return events
 
 
 def extent(job_id: str) -> Call[Extent | None]:
@@ -46,18 +87,14 @@ def extent(job_id: str) -> Call[Extent | None]:
 
 
 def channel(job_id: str) -> str:
-    """Name the channel on which a job's events are published as `seq kind data`."""
+    """Name the channel on which a job's events are published, as `seq kind data` or `0 kind first transition`."""
     return Key.WATCH + job_id
 
 
-def parse(message: bytes) -> Event:
-    """Read a published event."""
+def parse(message: bytes) -> list[Event]:
+    """Read what was published: an event, or those of a transition."""
     seq, kind, data = message.decode().split(" ", 2)
-    return Event(int(seq), Kind(kind), data)
-
-
-def _entry(item: Any) -> Event:
-    entry_id, fields = item
-    # redis-py answers with pairs in a dict, or flat when it does not know the command's shape.
-    kind, data = next(iter(fields.items())) if isinstance(fields, dict) else fields[:2]
-    return Event(int(entry_id.split(b"-")[0]), Kind(kind.decode()), data.decode())
+    if seq != "0":
+        return [Event(int(seq), Kind(kind), data)]
+    first, text = data.split(" ", 1)
+    return _told(int(first), text)

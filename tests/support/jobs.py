@@ -10,9 +10,9 @@ from tandem.shared.dispatch import submission
 from tandem.shared.jobs.model import Artefact, Job, Usage
 from tandem.shared.jobs.retry import Fail, Failure
 from tandem.shared.jobs.submission import Admission, Options, Stored
-from tandem.shared.store import commands, leases, maintenance, scripts
+from tandem.shared.store import commands, events, leases, maintenance, scripts
 from tandem.shared.store.executor import Book
-from tandem.shared.store.keys import ARQ_QUEUES, RQ_NAMES
+from tandem.shared.store.keys import ARQ_QUEUES, RQ_NAMES, Key
 from tandem.shared.store.leases import Lease, Success
 from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.registry import load
@@ -108,3 +108,16 @@ def finish(book: Book, lease: Lease, result: str = '{"text": "hi"}', file: Artef
 def fail(book: Book, lease: Lease) -> None:
     failure = Fail(Failure("refused", "no", retryable=False))
     assert book.run(leases.give_up(lease, failure, usage=Usage(1, 2, 3), ttl=TTL))
+
+
+def as_before(book: Book, job_id: str) -> None:
+    """Put all of a job's events into its stream, as the version before did, and leave the job to that version."""
+    client: Any = book.client
+    record, stream = Key.JOB + job_id, Key.EVENTS + job_id
+    kept = book.run(events.read(job_id, after=0))
+    client.delete(stream)
+    client.hdel(record, "events", *(f"e{event.seq}" for event in kept))
+    for event in kept:
+        client.xadd(stream, {event.kind: event.data}, id=f"{event.seq}-0")
+    if (ttl := client.pttl(record)) >= 0:
+        client.pexpire(stream, ttl)

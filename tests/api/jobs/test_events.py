@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -16,13 +16,13 @@ from tandem.api.jobs import events as route
 from tandem.api.server.listener import listen
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.model import Usage
-from tandem.shared.jobs.retry import Fail, Failure, RetryIn
+from tandem.shared.jobs.retry import Fail, Failure, HandBack, RetryIn
 from tandem.shared.store import commands, events, leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
 from tests.support.event_source import Watcher, connections, parse, whole
 from tests.support.gateway import Gateway, is_problem
-from tests.support.jobs import TTL, claim_one, finish
+from tests.support.jobs import TTL, as_before, claim_one, finish
 from tests.support.processes import until
 
 SMALL = Failure("rate_limited", "429", retryable=True)
@@ -80,9 +80,26 @@ async def test_another_owners_events_do_not_exist(gateway: Gateway, worker: Book
     assert (await gateway.admin.get(f"/v1/jobs/{job_id}/events")).status_code == 200
 
 
-async def test_what_is_not_kept_any_more_is_said(gateway: Gateway, worker: Book) -> None:
+async def of_the_version_before(gateway: Gateway, worker: Book) -> str:
     job_id = await lived(gateway, worker)
+    as_before(worker, job_id)
     worker.client.xtrim(Key.EVENTS + job_id, maxlen=3, approximate=False)
+    return job_id
+
+
+async def often_handed_back(gateway: Gateway, worker: Book) -> str:
+    job_id = await gateway.submit()
+    for _ in range(100):
+        worker.run(leases.give_up(claim_one(worker), HandBack(timedelta(0)), usage=Usage(), ttl=TTL))
+    finish(worker, claim_one(worker))
+    return job_id
+
+
+@pytest.mark.parametrize("story", [of_the_version_before, often_handed_back])
+async def test_what_is_not_kept_any_more_is_said(
+    gateway: Gateway, worker: Book, story: Callable[[Gateway, Book], Awaitable[str]]
+) -> None:
+    job_id = await story(gateway, worker)
     for last in ("", "2"):
         answer = await watch(gateway, job_id, **{"Last-Event-ID": last})
         first = next(parse(answer.text)).id
@@ -91,6 +108,22 @@ async def test_what_is_not_kept_any_more_is_said(gateway: Gateway, worker: Book)
     kept = await watch(gateway, job_id, **{"Last-Event-ID": str(first - 1)})
     assert "x-events-from" not in kept.headers
     assert "not kept" not in kept.text
+
+
+async def test_deltas_that_are_not_kept_any_more_are_a_comment_where_they_were(gateway: Gateway, worker: Book) -> None:
+    job_id = await lived(gateway, worker)
+    worker.client.xtrim(Key.EVENTS + job_id, maxlen=1, approximate=False)
+    answer = await watch(gateway, job_id)
+    assert "x-events-from" not in answer.headers
+    assert [event.id for event in parse(answer.text)] == [1, 2, 3, 4, 5, 6, 9, 10, 11]
+    assert ": events 7 to 8 are not kept any more\n" in answer.text
+
+
+async def test_a_job_of_the_version_before_has_the_same_stream(gateway: Gateway, worker: Book) -> None:
+    job_id = await lived(gateway, worker)
+    shown = (await watch(gateway, job_id)).text
+    as_before(worker, job_id)
+    assert (await watch(gateway, job_id)).text == shown
 
 
 async def test_a_retried_job_begins_a_new_stream_and_goes_on_counting(gateway: Gateway, worker: Book) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tandem.shared.config.api_keys import ApiKey, Role
 from tandem.shared.dispatch import Dispatcher, submission
 from tandem.shared.errors import JobGone, KeyReused, QueueFull, RateExceeded, ShareFull
-from tandem.shared.jobs.events import Kind
+from tandem.shared.jobs.events import Event, Kind
 from tandem.shared.jobs.model import Status, Usage, iso
 from tandem.shared.jobs.retry import Fail, HandBack, RetryIn
 from tandem.shared.jobs.submission import Admission, Options
@@ -282,16 +282,16 @@ def test_a_jobs_life_in_events(book: Book, queue: str) -> None:
     assert 0 < int(book.client.pttl(f"tandem:events:{job_id}")) <= TTL / timedelta(milliseconds=1)  # type: ignore[arg-type]
 
 
-async def test_a_watcher_hears_what_the_stream_keeps(async_book: AsyncBook, book: Book) -> None:
+async def test_a_watcher_hears_what_is_kept(async_book: AsyncBook, book: Book) -> None:
     job_id = put(book)
     async with async_book.client.pubsub() as pubsub:
         await pubsub.subscribe(events.channel(job_id))
         [lease] = claim(book)
         succeed(book, lease)
-        heard = []
+        heard: list[Event] = []
         async for message in pubsub.listen():
             if message["type"] == "message":
-                heard.append(events.parse(message["data"]))
+                heard += events.parse(message["data"])
                 if heard[-1].kind is Kind.END:
                     break
     assert heard == book.run(events.read(job_id, after=1))

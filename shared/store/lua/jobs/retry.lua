@@ -16,16 +16,16 @@ if due > now then
   status = SCHEDULED
   redis.call('HSET', key, 'run_at', due)
 end
-redis.call('HSET', key, 'attempt', 0, 'status', status, 'ready_at', due)
+forget_events(job_id)
+job.attempt, job.events = 0, 'record'
+redis.call('HSET', key, 'attempt', 0, 'status', status, 'ready_at', due, 'events', job.events, log_transition(job, status, now))
 if max_age then redis.call('HSET', key, 'give_up_at', due + max_age) end
 redis.call('PERSIST', key)
 if job.sent then redis.call('PERSIST', SENT .. job_id) end
-redis.call('UNLINK', EVENTS .. job_id)
 redis.call('DEL', UNKNOWN .. job_id)
 redis.call('ZREM', FAILURES .. job.queue, job_id)
 job.crashes, job.front = nil, nil
 engine[job.queue].enqueue(job, due, now)
 count(job, job.status, status)
-emit_status(job_id, status, 0, now)
 wake(job.queue)
 return job.status

@@ -6,7 +6,8 @@ if stored[1] then return Stored{created_at = stored[1], run_at = stored[2], esti
 local repeated = find_repeated(id, idempotency, fingerprint)
 if repeated then return repeated end
 
-local job = {id = id, queue = queue, task = task, owner = owner, priority = priority, created_at = now, lane = lane}
+local job = {id = id, queue = queue, task = task, owner = owner, priority = priority, created_at = now, lane = lane,
+  attempt = 0, seq = 0, events = 'record'}
 local counts = redis.call('HMGET', COUNTS .. queue, QUEUED, SCHEDULED)
 local waiting = (tonumber(counts[1]) or 0) + (tonumber(counts[2]) or 0)
 local refused = refuse_if_full(job, waiting, now, queue_max, share)
@@ -21,7 +22,7 @@ local due = math.max(now, run_at or (now + (delay or 0)))
 job.status, job.ready_at = due > now and SCHEDULED or QUEUED, due
 local record = {'id', id, 'queue', queue, 'task', task, 'owner', owner, 'payload', payload,
   'max_attempts', max_attempts, 'request_id', request_id, 'status', job.status, 'priority', priority,
-  'attempt', 0, 'created_at', now, 'ready_at', due}
+  'attempt', 0, 'created_at', now, 'ready_at', due, 'events', job.events, log_transition(job, job.status, now)}
 local function keep(field, value)
   if value then record[#record + 1], record[#record + 2] = field, value end
 end
@@ -43,6 +44,5 @@ count(job, nil, job.status)
 local estimated_start = job.status == SCHEDULED and due or estimates.start(job, waiting, now)
 keep('estimated_start', estimated_start)
 redis.call('HSET', key, unpack(record))
-emit_status(id, job.status, 0, now)
 wake(queue)
 return Stored{created_at = now, run_at = due, estimated_start = estimated_start, left = left, full_in = full_in}

@@ -17,7 +17,9 @@ local function finish_job(job, status, token, now, ttl, changes)
   local key = job_key(job.id)
   -- An Idempotency-Key leads to its job as long as it lives.
   if job.idempotency then ttl = math.max(ttl, redis.call('PTTL', IDEMPOTENCY .. job.idempotency)) end
-  redis.call('HSET', key, 'status', status, 'finished_at', now, unpack(changes or {}))
+  local fields = {'status', status, 'finished_at', now, log_transition(job, status, now)}
+  for _, item in ipairs(changes or {}) do fields[#fields + 1] = item end
+  redis.call('HSET', key, unpack(fields))
   redis.call('HDEL', key, unpack(status == SUCCEEDED and OF_AN_ATTEMPT or OF_A_RUN))
   release_locks(job)
   if job.sent then redis.call('PEXPIRE', SENT .. job.id, ttl) end
@@ -28,8 +30,6 @@ local function finish_job(job, status, token, now, ttl, changes)
   if status == FAILED then redis.call('ZADD', FAILURES .. job.queue, now + ttl, job.id) end
   tally('jobs|' .. label_of(job) .. '|' .. status)
   if job.status == RUNNING and job.started_at then observe('run', job, now - job.started_at) end
-  emit_status(job.id, status, job.attempt, now)
-  emit(job.id, 'end', '{}')
   redis.call('PEXPIRE', key, ttl)
   redis.call('PEXPIRE', EVENTS .. job.id, ttl)
   if job.webhook then deliver(job, status, now, ttl) end
@@ -38,7 +38,7 @@ end
 -- Back to the waiting ones, due at `due`; `front`: before those that came later.
 local function requeue(job, token, now, due, front)
   local key, status = job_key(job.id), due > now and SCHEDULED or QUEUED
-  local changes = {'status', status, 'ready_at', math.max(due, now)}
+  local changes = {'status', status, 'ready_at', math.max(due, now), log_transition(job, status, now)}
   local function set(field, value) changes[#changes + 1], changes[#changes + 2] = field, value end
   if job.status == RUNNING and job.started_at then set('begun', 1) end
   if front and (due <= now or job.queue == LLM) then
@@ -48,11 +48,11 @@ local function requeue(job, token, now, due, front)
   redis.call('HDEL', key, unpack(OF_A_RUN))
   if due > now then set('run_at', due) end
   redis.call('HSET', key, unpack(changes))
+  bound_transitions(job.id)
   release_locks(job)
   engine[job.queue].release(job, token)
   engine[job.queue].enqueue(job, due, now, front)
   count(job, job.status, status)
-  emit_status(job.id, status, job.attempt, now)
   job.status = status
   if due <= now + 1000 then wake(job.queue) end  -- later ones are seen by the idle poll
 end
@@ -176,7 +176,9 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
   end
   local token = new_token(claim)
   local attempt = job.attempt + 1
-  redis.call('HSET', key, 'status', RUNNING, 'token', token, 'worker', worker, 'started_at', start, 'attempt', attempt)
+  job.attempt = attempt
+  redis.call('HSET', key, 'status', RUNNING, 'token', token, 'worker', worker, 'started_at', start,
+    'attempt', attempt, log_transition(job, RUNNING, now))
   redis.call('HDEL', key, 'run_at', 'progress', 'estimated_start', 'front')
   if job.expires_at then redis.call('ZREM', EXPIRING, id) end
   if job.front then
@@ -187,8 +189,6 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
   engine[job.queue].start(job, worker, now)
   count(job, job.status, RUNNING)
   observe('wait', job, now - (job.ready_at or job.created_at))
-  emit_status(id, RUNNING, attempt, now)
-  emit(id, 'attempt', '{"attempt":' .. attempt .. '}')
   return {id = id, task = job.task, owner = job.owner, payload = job.payload, request_id = job.request_id or '',
     token = token, attempt = attempt, max_attempts = job.max_attempts, created_at = job.created_at, stream = job.stream,
     throttled = job.throttled,
