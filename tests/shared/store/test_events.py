@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -80,16 +81,15 @@ class Life:
     def live(self) -> None:
         for _ in range(self._random.randint(1, 5)):
             lease = self._run()
-            self._step(lambda lease=lease: hand_back(self._book, lease))
-        last = self._run()
-        self._step(lambda: finish(self._book, last))
+            self._step(partial(hand_back, self._book, lease))
+        self._step(partial(finish, self._book, self._run()))
 
     def _run(self) -> Lease:
         self._upgrade(self._book, self.id)
         lease = claim_one(self._book, self._queue)
         for _ in range(self._random.randint(0, 4)):
             burst = [self._random.choice([DELTA, PROGRESS]) for _ in range(self._random.randint(1, 3))]
-            self._step(lambda burst=burst: self._append(lease, burst))
+            self._step(partial(self._append, lease, burst))
         return lease
 
     def _append(self, lease: Lease, burst: list[tuple[Kind, dict[str, Any]]]) -> None:
