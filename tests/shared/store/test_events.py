@@ -17,8 +17,8 @@ from tandem.shared.store.leases import Lease
 from tests.support.jobs import FAILURE, NOTHING, TASKS, TTL, as_before, both, claim_one, fail, finish, put
 from tests.support.keyspace.problems import assert_keyspace
 
-DELTA = (Kind.DELTA, {"text": "é"})
-PROGRESS = (Kind.PROGRESS, {"done": 1, "total": 2, "message": ""})
+DELTA: tuple[Kind, dict[str, Any]] = (Kind.DELTA, {"text": "é"})
+PROGRESS: tuple[Kind, dict[str, Any]] = (Kind.PROGRESS, {"done": 1, "total": 2, "message": ""})
 
 
 def kept(book: Book, job_id: str) -> list[Event]:
