@@ -55,8 +55,9 @@ def measure(effort: Effort) -> Result:
     with lab(effort.folder / "priorities") as made:
         stub = provider.start(made, delay=DELAY, name="priorities")
         trial = Trial(made, OURS_LLM, "priorities")
-        trial.workers(PROCESSES, **stub.config(**{lane.model: {"rpm": lane.rpm} for lane in LANES}))
-        gateway = start_gateway(made)
+        config = stub.config(**{lane.model: {"rpm": lane.rpm} for lane in LANES})
+        trial.workers(PROCESSES, **config)
+        gateway = start_gateway(made, extended=False, **config)  # or both models would share a lane: it names neither
         for lane in LANES:
             hand_over(made, _backlog(lane, round(seconds * 1.5 / lane.spacing)))
         trial.open()

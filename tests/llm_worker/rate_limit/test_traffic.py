@@ -12,6 +12,7 @@ from tandem.shared.config.file import ModelConfig
 from tandem.shared.limits.model import Limits
 from tandem.shared.runtime.redis_client import Client, client
 from tandem.shared.store.keys import LimitKey
+from tandem.shared.tasks.spec import Priority
 from tests.support.limits.claims import Work, models
 from tests.support.limits.limiter_script import SECOND, START, Clocked, scope
 from tests.support.limits.traffic import Traffic
@@ -156,3 +157,22 @@ def test_a_lane_whose_own_limit_is_full_holds_no_other_lane_up(clocked: Clocked)
     assert 11 <= traffic.starts(0, 60, "slow") <= 13
     assert traffic.starts(0, 60) >= 0.98 * 600
     assert traffic.most_in_a_minute() <= 606
+
+
+@pytest.mark.parametrize("rpm", [120, 600])
+def test_high_starts_within_two_spacings_where_others_wait_for_a_full_limit(clocked: Clocked, rpm: int) -> None:
+    traffic, draw = Traffic(clocked, models(Limits(rpm=rpm)), seed=11), random.Random(12)  # noqa: S311
+    traffic.put(*[Work(priority=priority) for _ in range(rpm) for priority in (Priority.NORMAL, Priority.LOW)])
+    came: dict[str, int] = {}
+
+    def submit() -> None:
+        [job] = traffic.put(Work(priority=Priority.HIGH))
+        came[job] = clocked.now
+        traffic.at(clocked.now + int(draw.uniform(2.5, 7.5) * 60 / rpm * SECOND), submit)
+
+    traffic.at(START + SECOND, submit)
+    traffic.run(seconds=60, late=0.005, took=lambda _: 0.3)
+    waited = [one.at - came[one.job] for one in traffic.started if one.job in came]
+    assert len(waited) >= rpm / 5 * 0.9
+    assert max(waited) <= 2 * 60 / rpm * SECOND
+    assert traffic.starts(0, 60) >= 0.98 * rpm

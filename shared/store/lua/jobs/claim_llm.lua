@@ -131,7 +131,7 @@ local function take(lane)
   end)
   if leased then
     note(leased, admitted)
-    lanes.serve(lane, leased.owner, tag, admitted.tokens)
+    lanes.serve(lane, leased.owner, tag, admitted.tokens, leased.priority)
   elseif why == 'no room' and is_parked and is_shared(lane) then
     -- The others in this lane ask other models. An admin may end the park before its time.
     redis.call('ZREM', key, id)

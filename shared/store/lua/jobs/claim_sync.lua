@@ -67,7 +67,7 @@ local function take(lane)
   if leased then
     local cost = durations.expected(leased)
     redis.call('HSET', job_key(id), 'charged', cost)
-    lanes.serve(lane, tenant, tag, cost)
+    lanes.serve(lane, tenant, tag, cost, leased.priority)
     return leased
   end
   redis.call('ZREM', key, id)

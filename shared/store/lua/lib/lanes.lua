@@ -1,8 +1,9 @@
 -- Lanes: the waiting jobs by what limits them. In the asyncio pool that is the model that they name; the forking pool is
--- one lane. In each, tenants take turns
--- by start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queueing", 1996): a tenant's tag is the virtual time
--- at which its next job starts; the lowest is served, and moves on by the job's cost over the tenant's weight. Virtual
--- time is the tag of what was served last, so a newcomer starts there, behind nobody's backlog.
+-- one lane. In each, tenants take turns by start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queueing", 1996):
+-- a tenant's tag is the virtual time at which its next job starts; the lowest is served, and moves on by the job's cost
+-- over the tenant's weight. Virtual time is the tag of what was served last. A newcomer starts there, behind nobody's
+-- backlog, or at the lowest tag of all where that is before it, as in Sheng et al.: "Fairness in Serving Large Language
+-- Models", 2024: what runs really cost is known at their end alone, and what was foretold beyond that comes back.
 -- Priority orders a tenant's own jobs, and what was handed back goes before those: before its own tenant's only, or who
 -- is handed back again and again would get every turn. Nothing here walks over tenants or jobs.
 -- Idle jobs stand in lanes of their own, which a claim looks at last: one beside each lane that has some.
@@ -55,7 +56,11 @@ end
 -- That a job waits: its tenant stands in its lane, and the lane among those that are looked at.
 function lanes.show(job, now)
   local name = lanes.of(job)
-  redis.call('ZADD', LANE_TENANTS .. name, 'NX', redis.call('HGET', LANE_TIME, name) or 0, lanes.tenant(job))
+  local key, tenant = LANE_TENANTS .. name, lanes.tenant(job)
+  if redis.call('ZADD', key, 'NX', redis.call('HGET', LANE_TIME, name) or 0, tenant) == 1 then
+    local first, tag = unpack(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES'))
+    if first ~= tenant then redis.call('ZADD', key, tag, tenant) end  -- behind nobody who has got something back
+  end
   mark_due(job, name, now)
 end
 
@@ -73,8 +78,9 @@ function lanes.holds(job)
 end
 
 -- A run of a job has ended: its tenant pays for the tokens, or the time, that it really used and not the forecast. What
--- comes back is no credit: nobody's tag goes behind virtual time. `waits_again`: the run was a turn all the same, which costs
--- something, or who is handed back again and again would have all of them for nothing.
+-- comes back counts, and its next jobs go before others', but never more than MOST_IN_A_ROW such runs: those who came
+-- meanwhile would wait for it. `waits_again`: the run was a turn all the same, which costs something, or who is handed back
+-- again and again would have all of them for nothing.
 function lanes.settle(job, used, waits_again)
   local name, cost = lanes.of(job)
   used = math.min(used, MOST_PAID)
@@ -83,8 +89,9 @@ function lanes.settle(job, used, waits_again)
   local key, tenant = LANE_TENANTS .. name, lanes.tenant(job)
   local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', used - cost, tenant) or nil)
   local time = tonumber(redis.call('HGET', LANE_TIME, name) or 0)
-  if tag and tag < time then
-    redis.call('ZADD', key, time, tenant)
+  local least = math.min(time - MOST_IN_A_ROW * used, (tag or 0) + cost - used)
+  if tag and tag < least then
+    redis.call('ZADD', key, least, tenant)
   elseif not tag and used > cost and redis.call('EXISTS', key) == 1 then
     -- It waits for nothing, but others do: a debt, until virtual time has come to it.
     redis.call('ZADD', key, time + used - cost, tenant)
@@ -117,20 +124,26 @@ end
 -- In which order a turn of each priority looks at a tenant's jobs.
 lanes.orders = {[HIGH] = {HIGH, NORMAL, LOW}, [NORMAL] = {NORMAL, HIGH, LOW}, [LOW] = {LOW, HIGH, NORMAL}}
 
--- Which priority is looked at first: of 20 turns high has 16, normal 3, low 1. A tenant's turns are counted and not a
--- lane's: who has each 89th of those would have the same priority's for long.
-local function next_order(tenant, lane)
-  if lane.is_idle then return {IDLE} end
-  local at = spread((tonumber(peek('HGET', LANE_TURNS .. lane.name, tenant) or '') or 0) + 1)
-  return lanes.orders[at < 0.05 and LOW or at < 0.2 and NORMAL or HIGH]
+-- A tenant's turns and not a lane's are counted: who has each 89th of those would have the same priority's for long. The
+-- count goes by twos; it is odd after a turn that another priority than high had.
+local function turns_of(tenant, lane) return tonumber(peek('HGET', LANE_TURNS .. lane.name, tenant) or '') or 0 end
+
+-- Which priority is looked at first: of 20 turns high has 16, normal 3, low 1. After a turn of another one high goes first
+-- all the same: what comes now and then has its share without being passed over.
+local function next_order(turns)
+  local at = spread(math.floor(turns / 2) + 1)
+  local order = lanes.orders[at < 0.05 and LOW or at < 0.2 and NORMAL or HIGH]
+  if turns % 2 == 0 or order[1] == HIGH then return order end
+  return {HIGH, order[1], order[3]}
 end
 
 -- A tenant's next job and its key; nil if it waits for nothing.
 local function head_of(tenant, lane)
   local key = lanes.front_of(tenant, lane.name)
   local id = redis.call('ZRANGE', key, 0, 0)[1]
+  lane.turns = not lane.is_idle and turns_of(tenant, lane)
   if id then return id, key end
-  for _, priority in ipairs(next_order(tenant, lane)) do
+  for _, priority in ipairs(lane.is_idle and {IDLE} or next_order(lane.turns)) do
     key = jobs_of(priority, tenant, lane.name)
     id = redis.call('ZRANGE', key, 0, 0)[1]
     if id then return id, key end
@@ -179,12 +192,15 @@ function lanes.head(lane)
   end
 end
 
--- A tenant was served: virtual time is its tag, and the next of its jobs starts later by what this one costs. Whom nobody
--- could serve for a while has saved up nothing.
-function lanes.serve(lane, tenant, tag, cost)
+-- A tenant was served: virtual time is its tag, and the next of its jobs starts later by what this one costs. Of plain
+-- RQ's queues some worker may have served none for a while: that saves up nothing.
+function lanes.serve(lane, tenant, tag, cost, priority)
   lane.time = math.max(lane.time or 0, tag)
-  redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', lane.time - tag + cost, tenant)
-  if not lane.is_idle then increase(LANE_TURNS .. lane.name, tenant, 1) end
+  local behind = string.find(tenant, PLAIN_RQ, 1, true) == 1 and lane.time - tag or 0
+  redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', behind + cost, tenant)
+  if lane.is_idle then return end
+  local parity = priority == HIGH and 0 or 1
+  increase(LANE_TURNS .. lane.name, tenant, 2 + parity - lane.turns % 2)
 end
 
 function lanes.keep_time(lane)

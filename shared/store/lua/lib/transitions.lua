@@ -191,8 +191,7 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
   observe('wait', job, now - (job.ready_at or job.created_at))
   return {id = id, task = job.task, owner = job.owner, payload = job.payload, request_id = job.request_id or '',
     token = token, attempt = attempt, max_attempts = job.max_attempts, created_at = job.created_at, stream = job.stream,
-    throttled = job.throttled,
-    suspect = is_suspect(job), native = job.native}
+    throttled = job.throttled, suspect = is_suspect(job), native = job.native, priority = job.priority}
 end
 
 -- This attempt of a running job never began: it is as it was before the claim, and may still expire.

@@ -1,0 +1,78 @@
+"""What owners pay for in the asyncio pool while many of their jobs run: the tokens used, and not those foretold."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tandem.shared.runtime.redis_client import client
+from tandem.shared.store.leases import NO_MODELS, Lease
+from tandem.shared.tasks.spec import Priority
+from tests.support.keyspace.problems import assert_keyspace
+from tests.support.limits.claims import Work, claim, put_all, succeeded
+from tests.support.limits.limiter_script import Clocked
+
+MOST_IN_A_ROW = 50
+
+
+@pytest.fixture
+def clocked(valkey: str) -> Iterator[Clocked]:
+    with client(valkey) as connection:
+        yield Clocked(connection)
+
+
+def take(clocked: Clocked, limit: int = 1) -> list[Lease]:
+    leased: list[Lease] = clocked.call(claim(limit, NO_MODELS)).leases
+    return leased
+
+
+@pytest.mark.parametrize("together", [1, 5])
+def test_tenants_share_what_is_really_used_however_many_run_at_once(clocked: Clocked, together: int) -> None:
+    """So many end together, and as many start then."""
+    foretold, used = {"ann": 370, "bob": 760, "cy": 2260}, {"ann": 108, "bob": 408, "cy": 1530}
+    for owner, tokens in foretold.items():
+        put_all(clocked, *[Work(owner=owner, tokens=tokens)] * (150_000 // used[owner]))
+    held, ended, draw = take(clocked, 60), Counter[str](), random.Random(1)  # noqa: S311 - not a secret
+    for turn in range(1500 // together):
+        draw.shuffle(held)
+        over, held = held[:together], held[together:]
+        clocked.call_all([succeeded(lease, used[lease.owner]) for lease in over])
+        held += take(clocked, together)
+        if turn * together >= 120:
+            ended.update({owner: used[owner] * n for owner, n in Counter(lease.owner for lease in over).items()})
+    for owner in used:
+        assert ended[owner] == pytest.approx(ended.total() / 3, rel=0.08)
+    assert_keyspace(clocked.client)
+
+
+def test_what_comes_back_is_worth_so_many_turns_in_a_row_at_most(clocked: Clocked) -> None:
+    """Bob came after they began, and does not wait for all of it."""
+    put_all(clocked, *[Work(owner="ann", tokens=32_000)] * 250)
+    held = [lease for _ in range(4) for lease in take(clocked, 25)]
+    put_all(clocked, *[Work(owner="bob", tokens=500)] * 10)
+    clocked.call_all([succeeded(lease, 500) for lease in held])
+    put_all(clocked, *[Work(owner="cy", tokens=500)] * 10)
+    served = Counter[str]()
+    while "bob" not in served:
+        [lease] = take(clocked)
+        served[lease.owner] += 1
+        clocked.call(succeeded(lease, 500))
+    assert served["ann"] <= MOST_IN_A_ROW + 1
+
+
+def test_a_newcomer_is_behind_nobody_to_whom_something_has_come_back(clocked: Clocked) -> None:
+    put_all(clocked, *[Work(owner="ann", tokens=2000)] * 100)
+    held = [lease for _ in range(2) for lease in take(clocked, 20)]
+    clocked.call_all([succeeded(lease, 200) for lease in held])
+    [job] = put_all(clocked, Work(owner="zoe", tokens=2000))
+    assert job in [lease.id for lease in take(clocked, 2)]
+
+
+def test_high_that_comes_now_and_then_is_never_passed_over(clocked: Clocked) -> None:
+    for priority in (Priority.NORMAL, Priority.LOW):
+        put_all(clocked, *[Work(priority=priority)] * 100)
+    for others in [1, 2, 3, 4, 5] * 6:
+        [high] = put_all(clocked, Work(priority=Priority.HIGH))
+        assert [lease.id for lease in take(clocked)] == [high]
+        assert len(take(clocked, others)) == others
