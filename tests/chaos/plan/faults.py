@@ -22,7 +22,7 @@ LLM = [
     (8, Role.ISOLATION, Act.KILL, (0, 0)),
 ]
 SYNC = [
-    (26, Role.SYNC, Act.KILL, (0.1, 1)),
+    (30, Role.SYNC, Act.KILL, (0.1, 1)),
     (9, Role.SYNC, Act.RESTART, (0, 0.5)),
     (11, Role.SYNC, Act.STOP, (8, 11)),
     (3, Role.SYNC, Act.STOP, (0.5, 3)),
