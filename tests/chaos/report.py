@@ -43,9 +43,11 @@ def summary(facts: Facts, *, command: str, seconds: float) -> str:
     counts = Counter(f"{deed.role} {deed.kind}" for deed in facts.deeds)
     done = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
     hits = sum(len(case.hits) for case in facts.cases)
+    waits = [deed.waited for deed in facts.deeds if deed.waited >= 1]
     where = f"{system['cores']} cores, {system['cpu']}, {system['memory_gb']} GB"
     return (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M UTC}, `{command}`, {where}: {seconds / 60:.1f} minutes.\n\n"
         f"{sum(counts.values())} faults: {done}; {hits:,} times a job was hit; "
-        f"Redis was away for {facts.outages.seconds:.0f} s."
+        f"Redis was away for {facts.outages.seconds:.0f} s. "
+        f"{len(waits)} faults waited until enough others of their pool were at work, {sum(waits):.0f} s in all."
     )
