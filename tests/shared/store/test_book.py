@@ -312,6 +312,17 @@ def test_a_worker_takes_as_many_suspects_as_it_has_room_for(book: Book) -> None:
     assert [lease.suspect for lease in rest.leases] == [True, True, True]
 
 
+def test_a_suspect_that_is_put_back_waits_as_long_as_it_was_told(book: Book) -> None:
+    """A provider's 429 holds for it, too."""
+    put(book)
+    for _ in range(2):
+        crash_worker(book, claim_llm(book, suspects=0))
+    [suspect] = claim_llm(book, suspects=1)
+    later = HandBack(timedelta(seconds=60), throttled=True)
+    assert book.run(leases.give_up(suspect, later, usage=Usage(), ttl=TTL))
+    assert claim_llm(book, suspects=1) == []
+
+
 def test_a_suspect_whose_own_process_dies_is_convicted(book: Book) -> None:
     put(book)
     for _ in range(2):

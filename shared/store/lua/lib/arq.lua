@@ -28,7 +28,7 @@ function arq.enqueue(job, due, now, front)
   redis.call('DEL', ARQ_IN_PROGRESS .. job.id)
   arq.show(job, due)
   if is_suspect(job) then
-    redis.call('ZADD', SUSPECTS, front and math.min(job.created_at, due) or due, job.id)
+    redis.call('ZADD', SUSPECTS, front and due <= now and math.min(job.created_at, due) or due, job.id)
   elseif due > now then
     redis.call('ZADD', LATER, due, job.id)
   else
