@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import httpx
 
 from tandem.shared.store import commands, events
-from tandem.shared.store.scripts import Call as Command
+from tandem.shared.store.executor import Book
+from tandem.shared.store.scripts import Call
 from tests.chaos.faults.chronicle import Chronicle
 from tests.chaos.faults.outages import Outages
 from tests.chaos.judge import views
@@ -151,13 +152,9 @@ class Gatherer:
             self._strays.append(f"the clean-up of orphans is {done['status']}: {done.get('error')}")
         return files.names(self._platform.files)
 
-    def _ask(self, calls: Sequence[Command[T]]) -> list[T]:
-        """Run many commands in few round trips."""
-        answers: list[T] = []
+    def _ask(self, calls: Sequence[Call[T]]) -> list[T]:
+        """Run many calls in few round trips."""
+        book, answers = Book(self._redis), list[T]()
         for start in range(0, len(calls), STEP):
-            pipeline: Any = self._redis.pipeline(transaction=False)
-            step = calls[start : start + STEP]
-            for call in step:
-                pipeline.execute_command(call.name, *call.args)
-            answers += [call.parse(answer) for call, answer in zip(step, pipeline.execute(), strict=True)]
+            answers += book.run_all(calls[start : start + STEP])
         return answers
