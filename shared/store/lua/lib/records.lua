@@ -61,16 +61,37 @@ local function why_not_loaded(id)
   return status and not LEGAL[status] and NEWER or NOT_IN_BOOK
 end
 
+-- What a call counts for many jobs it may add up, by key and field, and write at once in the end.
+local sums
+each_call(function() sums = nil end)
+
+local function write_sum(key, field, by)
+  if increase(key, field, by) <= 0 and string.sub(key, 1, #SHARES) == SHARES then redis.call('HDEL', key, field) end
+end
+
+local function add(key, field, by)
+  if not sums then return write_sum(key, field, by) end
+  sums[key] = sums[key] or {}
+  sums[key][field] = (sums[key][field] or 0) + by
+end
+
+local function begin_sums() sums = {} end
+
+local function write_sums()
+  for key, fields in pairs(sums) do
+    for field, by in pairs(fields) do write_sum(key, field, by) end
+  end
+  sums = nil
+end
+
 -- Every job of a queue by status, and of each owner those that wait; and the indexes of what is rare.
 local function count(job, from, to)
-  if from and UNFINISHED[from] then increase(COUNTS .. job.queue, from, -1) end
-  if to and UNFINISHED[to] then increase(COUNTS .. job.queue, to, 1) end
+  if from and UNFINISHED[from] then add(COUNTS .. job.queue, from, -1) end
+  if to and UNFINISHED[to] then add(COUNTS .. job.queue, to, 1) end
   if RARE[from] then redis.call('ZREM', BY_STATUS .. from, job.id) end
   if RARE[to] then redis.call('ZADD', BY_STATUS .. to, job.created_at, job.id) end
   local change = (WAITING[to] and 1 or 0) - (WAITING[from] and 1 or 0)
-  if change ~= 0 and increase(SHARES .. job.queue, job.owner, change) <= 0 then
-    redis.call('HDEL', SHARES .. job.queue, job.owner)
-  end
+  if change ~= 0 then add(SHARES .. job.queue, job.owner, change) end
 end
 
 -- The token of a lease: a number, so that a later one is greater, and what no other claim's tokens have. For the number
@@ -101,7 +122,7 @@ end
 local function is_paused(queue) return redis.call('SISMEMBER', PAUSED, queue) == 1 end
 
 -- Counters for /metrics, kept here so that forked processes and several gateways give right totals.
-local function tally(name, by) increase(METRICS, name, by or 1) end
+local function tally(name, by) add(METRICS, name, by or 1) end
 
 -- A job in metrics. Plain arq and RQ name functions as they like: as labels they would grow without bound.
 local function task_of(job) return job.native and 'plain ' .. job.native or job.task end
