@@ -12,6 +12,7 @@ from tandem.api.app import create_app
 from tandem.api.server.listener import listen
 from tandem.api.server.protocol import BoundedProtocol
 from tandem.shared.config.settings import BAD_SETTING, SettingsError
+from tandem.shared.maintenance.scripts import load_scripts
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.bootstrap import leave, prepare
 from tandem.shared.runtime.command_line import take_no_options
@@ -43,6 +44,7 @@ class Server(uvicorn.Server):
 def main() -> None:
     take_no_options("tandem.api", __doc__)
     settings = prepare()
+    load_scripts(settings.redis)
     try:
         app = create_app(settings)
     except (SettingsError, ValueError) as error:

@@ -17,6 +17,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.maintenance.faults import Faults
 from tandem.shared.maintenance.schedules import Schedules
+from tandem.shared.maintenance.scripts import forget_other_versions, load_scripts
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.bootstrap import prepare
 from tandem.shared.runtime.outage import Outage
@@ -47,7 +48,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await asyncio.to_thread(schedules.step)
 
     async def forget() -> None:
-        await asyncio.to_thread(maintenance.forget_other_versions, book)
+        await asyncio.to_thread(forget_other_versions, book)
 
     async with AsyncExitStack() as stack:
         loops = [
@@ -142,4 +143,6 @@ async def _main(settings: Settings) -> None:
 
 
 def main() -> None:
-    asyncio.run(_main(prepare()))
+    settings = prepare()
+    load_scripts(settings.redis)
+    asyncio.run(_main(settings))

@@ -6,15 +6,11 @@ The record of a finished job needs no duty: it goes by the TTL that it gets at i
 lua/lib/transitions.lua). Here the lists and indexes that still name it are trimmed.
 """
 
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-from redis.exceptions import ResponseError
 
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import DELIVERING, ENGINES, FUNCTIONS, RECORDS, SCRIPTS, Call, script
+from tandem.shared.store.scripts import DELIVERING, ENGINES, RECORDS, Call, script
 
 SCHEDULE_KEPT = timedelta(days=400)  # longer than any schedule pauses
 
@@ -93,24 +89,6 @@ def do_all(book: Book, *, ttl: timedelta, looks: int) -> dict[str, int | Excepti
     calls = duties(ttl=ttl, looks=looks)
     outcomes = book.attempt_all(calls)
     return {call.name: outcome for call, outcome in zip(calls, outcomes, strict=True)}
-
-
-def forget_other_versions(book: Book) -> list[str]:
-    """Delete the scripts of other versions, which Redis would keep for ever; answers their names.
-
-    A process of another version that still runs gives Redis its own again as it calls them.
-    """
-
-    def parse(answer: Any) -> list[str]:
-        return [library[library.index(b"library_name") + 1].decode() for library in answer]
-
-    known: Call[list[str]] = Call("FUNCTION", ["LIST", "LIBRARYNAME", f"{FUNCTIONS}*"], parse, command=True)
-    kept: list[str] = book.run(known)
-    others = sorted({*kept} - {script.function for script in SCRIPTS.values()})
-    for name in others:
-        with suppress(ResponseError):  # another clock was faster
-            book.run(Call("FUNCTION", ["DELETE", name], bool, command=True))
-    return others
 
 
 def count_fault(duty: str) -> Call[int]:

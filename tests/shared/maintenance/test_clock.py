@@ -13,9 +13,11 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.jobs.model import Status, Usage
 from tandem.shared.jobs.retry import RetryIn
 from tandem.shared.maintenance import clock
+from tandem.shared.maintenance.scripts import load_scripts
 from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
+from tandem.shared.store.scripts import SCRIPTS
 from tests.support.jobs import FAILURE, TTL, claim, expire_lease, get, put
 from tests.support.processes import until
 
@@ -55,6 +57,14 @@ async def test_scripts_of_other_versions_are_deleted(book: Book, valkey: str, tm
     assert foreign in kept()
     assert any(name.startswith("tandem_move_due_") for name in kept()), "what the clock itself has called"
     client.function_delete(foreign)
+
+
+def test_a_process_that_starts_gives_redis_the_scripts(book: Book, valkey: str) -> None:
+    client: Any = book.client
+    client.function_flush("SYNC")
+    load_scripts(valkey)
+    load_scripts(valkey)
+    assert {library[1].decode() for library in client.function_list()} == {s.function for s in SCRIPTS.values()}
 
 
 async def test_a_duty_that_fails_keeps_no_other_from_being_done(
