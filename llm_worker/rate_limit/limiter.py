@@ -84,7 +84,7 @@ class Limiter:
             RequestTooLarge: no minute has room for so many tokens.
 
         """
-        if not scope.limited and not self.parks.knows(scope.name):
+        if not scope.limited and not await self.parks.knows(scope.name):
             if why:
                 self._leave(scope, ticket)  # the park is over, and its line
             return Grant(None, tokens)

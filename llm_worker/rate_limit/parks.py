@@ -16,6 +16,8 @@ from tandem.shared.store.limits.operations import Parks
 
 log = logging.getLogger("tandem.limiter")
 
+FIRST_NEWS = 2.0  # seconds that a process which has just begun waits, before it asks anybody, to hear who is parked
+
 
 @dataclass
 class _Park:
@@ -32,10 +34,12 @@ class ParkNews:
         self._batch = batch
         self._parks: dict[str, _Park] = {}
         self._failing: set[str] = set()  # who gave no answer, to somebody, and none since that we know of
+        self._caught_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to listen."""
+        asyncio.get_running_loop().call_later(FIRST_NEWS, self._caught_up.set)
         self._task = asyncio.create_task(self._keep_listening(), name="news of parks")
 
     async def stop(self) -> None:
@@ -44,8 +48,9 @@ class ParkNews:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def knows(self, name: str) -> bool:
-        """Whether it is parked, or tried after a park."""
+    async def knows(self, name: str) -> bool:
+        """Tell whether it is parked, or tried after a park; who asks before the first news waits for them."""
+        await self._caught_up.wait()
         return name in self._parks
 
     def left(self, name: str) -> timedelta:
@@ -111,3 +116,4 @@ class ParkNews:
             self._lift(gone)
         for park in answer.parks:
             self.note(park.name, max(park.left * US, US), park.kind)
+        self._caught_up.set()

@@ -13,7 +13,9 @@ from typing import cast
 
 import pytest
 
+from tandem.deploy.local.ports import free_port
 from tandem.llm_worker.rate_limit.limiter import PATIENCE, Grant, Limiter, Wait
+from tandem.llm_worker.rate_limit.parks import FIRST_NEWS
 from tandem.llm_worker.rate_limit.tickets import LATE, Tickets
 from tandem.shared.errors import Snooze
 from tandem.shared.limits.model import Limits, RequestTooLarge, Scope, seen
@@ -99,9 +101,8 @@ async def test_a_park_reaches_every_process(limiters: Open) -> None:
     await eventually(lambda: a.parked(FREE) == b.parked(FREE) == timedelta())
     assert await a.park(FREE, timedelta(seconds=30)) == timedelta(seconds=30)
     await eventually(lambda: b.parked(FREE))
-    late = limiters()  # opened after the news
-    await eventually(lambda: late.parked(FREE))
-    for limiter in (a, b, late):
+    late = limiters()  # opened after the news, and asked before it has heard any
+    for limiter in (late, a, b):
         wait = await limiter.acquire(FREE, ticket=str(id(limiter)), tokens=0)
         assert isinstance(wait, Wait)
         assert (wait.reason, round(wait.delay.total_seconds())) == ("parked", 30)
@@ -109,6 +110,20 @@ async def test_a_park_reaches_every_process(limiters: Open) -> None:
             async with limiter.admitted(FREE, run("job"), tokens=0, may_snooze=True):
                 pytest.fail("it is parked")
     assert isinstance(await b.acquire(Scope("p", "other"), ticket="x", tokens=0), Grant)
+
+
+@pytest.mark.slow  # it waits as long as it does
+async def test_a_process_that_begins_while_redis_is_away_asks_all_the_same() -> None:
+    clients = [async_client(f"redis://127.0.0.1:{free_port()}/0", retries=0) for _ in range(2)]
+    limiter = Limiter.open(AsyncBook(clients[0]), clients[1])
+    began = time.monotonic()
+    async with asyncio.timeout(30):
+        assert isinstance(await limiter.acquire(FREE, ticket="1", tokens=0), Grant)
+    assert time.monotonic() - began >= FIRST_NEWS
+    assert isinstance(await limiter.acquire(FREE, ticket="2", tokens=0), Grant)
+    await limiter.aclose()
+    for connection in clients:
+        await connection.aclose()
 
 
 @pytest.mark.slow  # one each second

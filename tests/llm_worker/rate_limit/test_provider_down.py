@@ -114,6 +114,23 @@ async def test_a_fallback_is_asked_at_once(make: MakeContext, limiter: Limiter, 
     assert gate.down("first", "big")
 
 
+async def test_a_process_that_has_just_begun_asks_nobody_who_is_parked(
+    make: MakeContext, valkey: str, limiter: Limiter, stub: Stub
+) -> None:
+    stub.script(said("from the fallback"))
+    providers = {"first": {"base_url": stub.url}, "second": {"base_url": stub.url}}
+    models = {"big": {"provider": "first", "fallbacks": ["small"]}, "small": {"provider": "second"}}
+    config = Config.model_validate({"providers": providers, "models": models})
+    scopes = Scopes({}, {})
+    await limiter.park(scopes.scope("first", "big"), timedelta(minutes=5))
+    async with async_client(valkey) as asks, async_client(valkey, timeout=None) as listens:
+        begun = Limiter.open(AsyncBook(asks), listens)
+        ctx = make("http://unused", gate=RateLimitedGate(begun, scopes), config=config)
+        assert (await ctx.provider.chat(HELLO, model="big")).text == "from the fallback"
+        assert [body["model"] for body in stub.bodies] == ["small"]
+        await begun.aclose()
+
+
 def test_pauses_grow_until_somebody_is_answered(valkey: str) -> None:
     with redis.Redis.from_url(valkey) as client:
         clocked = Clocked(client)
