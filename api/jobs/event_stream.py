@@ -59,9 +59,9 @@ class EventStream:
         if answer is None:
             return []
         page, extent = answer
+        self._behind = len(page) == PAGE
         given = [item for event in page for item in await self._pass_on(event)]
-        if len(page) < PAGE:
-            self._behind = False
+        if not self._behind:
             self._over = self._over or self._nothing_follows(extent)
         return given
 
@@ -79,10 +79,12 @@ class EventStream:
         elif shown := await self._finished():
             self._over = True
             given.append(Event(event.seq, Kind.END, shown))
+        else:
+            self._behind = True  # whether anything follows is to be asked anew
         return given
 
     async def _finished(self) -> str | None:
-        """Give the finished job as JSON; None if somebody let it run again meanwhile: then more follows."""
+        """Give the finished job as JSON; None if somebody erased it meanwhile, or let it run again: more follows."""
         answer = await self._ask([commands.fetch_bounded(self._id, most=PUSHED)])
         job = answer[0] if answer else None
         return b"".join(write(job)).decode(errors="replace") if job and job.finished else None

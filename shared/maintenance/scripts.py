@@ -2,10 +2,11 @@
 
 import logging
 from contextlib import closing, suppress
+from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from tandem.shared.runtime.redis_client import client
+from tandem.shared.runtime.redis_client import Client, client
 from tandem.shared.store import commands, deliveries, events, leases, listing, maintenance, queues, submission
 from tandem.shared.store.executor import Book
 from tandem.shared.store.limits import explanation, operations
@@ -26,13 +27,18 @@ DECLARING = (
     explanation,
     operations,
 )
-NAME = b"library_name"
-KEPT: Call[set[str]] = Call(
-    "FUNCTION",
-    ["LIST", "LIBRARYNAME", f"{FUNCTIONS}*"],
-    lambda answer: {library[library.index(NAME) + 1].decode() for library in answer},
-    command=True,
-)
+
+
+def _names(answer: Any) -> set[str]:
+    return {_fields(library)[b"library_name"].decode() for library in answer}
+
+
+def _fields(library: Any) -> dict[bytes, Any]:
+    """Read a table of RESP 3, which RESP 2 gives as a flat list."""
+    return library if isinstance(library, dict) else dict(zip(library[::2], library[1::2], strict=True))
+
+
+KEPT = Call("FUNCTION", ["LIST", "LIBRARYNAME", f"{FUNCTIONS}*"], _names, command=True)
 
 
 def load_scripts(url: str) -> None:
@@ -42,23 +48,32 @@ def load_scripts(url: str) -> None:
     acknowledged meanwhile is lost if it is killed just then: better now than at the first submission.
     """
     with closing(client(url)) as connection:
-        try:
-            kept = KEPT.parse(connection.execute_command(KEPT.name, *KEPT.args))  # type: ignore[no-untyped-call]  # redis-py has no types here
-            pipeline = connection.pipeline(transaction=False)
-            for script in SCRIPTS.values():
-                if script.function not in kept:
-                    pipeline.function_load(script.source)
-            pipeline.execute(raise_on_error=False)
-        except RedisError as error:
-            log.warning("Redis has not been given the scripts yet: %s", error)
+        _load_missing(connection)
+
+
+def _load_missing(connection: Client) -> None:
+    try:
+        kept = KEPT.parse(connection.execute_command(KEPT.name, *KEPT.args))  # type: ignore[no-untyped-call]  # redis-py has no types here
+        pipeline = connection.pipeline(transaction=False)
+        for script in SCRIPTS.values():
+            if script.function not in kept:
+                pipeline.function_load(script.source)
+        pipeline.execute(raise_on_error=False)
+    except RedisError as error:
+        log.warning("Redis has not been given the scripts yet: %s", error)
 
 
 def forget_other_versions(book: Book) -> list[str]:
     """Delete the scripts of other versions, which Redis would keep for ever; answers their names.
 
-    A process of another version that still runs gives Redis its own again as it calls them.
+    A process of another version that still runs gives Redis its own again as it calls them. While Redis takes none,
+    as its memory is full, nothing is deleted: that process ends its work by them.
     """
-    others = sorted(book.run(KEPT) - {script.function for script in SCRIPTS.values()})
+    _load_missing(book.client)
+    ours = {script.function for script in SCRIPTS.values()}
+    if not ours <= (kept := book.run(KEPT)):
+        return []
+    others = sorted(kept - ours)
     for name in others:
         with suppress(ResponseError):  # another clock was faster
             book.run(Call("FUNCTION", ["DELETE", name], bool, command=True))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar, cast
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError, ResponseError
 
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.runtime.outage import Outage
@@ -57,6 +57,17 @@ class AsyncBook:
             with _already_there():
                 await self.client.execute_command(*_library(call))  # type: ignore[no-untyped-call]  # as above
             return await self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # as above
+        except OutOfMemoryError as error:
+            return await self._run_whole(call, error)
+        except RAISED as error:
+            raise _outage(error) from error
+
+    async def _run_whole(self, call: Call[Any], full: OutOfMemoryError) -> Any:
+        """Run a script without giving it to Redis, whose memory is full: what ends work makes room there."""
+        try:
+            return await self.client.execute_command(*_whole(call))  # type: ignore[no-untyped-call]  # as above
+        except NoPermissionError:
+            raise _outage(full) from full
         except RAISED as error:
             raise _outage(error) from error
 
@@ -136,9 +147,19 @@ class Book:
         except ResponseError as error:
             if not _is_unknown(error):
                 raise
-        with _already_there():
-            self.client.execute_command(*_library(call))  # type: ignore[no-untyped-call]  # as above
-        return self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # as above
+        try:
+            with _already_there():
+                self.client.execute_command(*_library(call))  # type: ignore[no-untyped-call]  # as above
+            return self.client.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # as above
+        except OutOfMemoryError as full:
+            return self._run_whole(call, full)
+
+    def _run_whole(self, call: Call[Any], full: OutOfMemoryError) -> Any:
+        """Do as AsyncBook does."""
+        try:
+            return self.client.execute_command(*_whole(call))  # type: ignore[no-untyped-call]  # as above
+        except NoPermissionError:
+            raise full from None
 
     def run_all(self, calls: Sequence[Call[T]]) -> list[T]:
         """Run several calls in one round trip. The first that failed is raised, when all are through."""
@@ -199,6 +220,10 @@ def _command(call: Call[Any]) -> list[Any]:
 
 def _library(call: Call[Any]) -> list[Any]:
     return ["FUNCTION", "LOAD", SCRIPTS[call.name].source]
+
+
+def _whole(call: Call[Any]) -> list[Any]:
+    return ["EVAL", SCRIPTS[call.name].whole, 0, *call.args]
 
 
 @contextmanager

@@ -150,7 +150,7 @@ def claim_llm(
     return _named(call, claim)
 
 
-@script("jobs/claim_llm", library=CLAIM_LLM)
+@script("jobs/claim_llm", library=CLAIM_LLM, adds_up=True)
 def _claim_llm(
     *,
     worker: str,

@@ -143,10 +143,12 @@ class Script:
     """A script as a Redis function: its name, which tells versions apart, and the library that makes it, of that name.
 
     A function stays in Redis: the library is run once and not at each call, which would cost more than most calls do.
+    `whole` is all of it for EVAL.
     """
 
     function: str
     source: str
+    whole: str
 
 
 FUNCTIONS = "tandem_"  # what all their names begin with
@@ -157,20 +159,20 @@ SCRIPTS: dict[str, Script] = {}
 
 
 def script(
-    path: str, *, library: Sequence[str] = TRANSITION, flag: Flag = Flag.ALLOW_OOM
+    path: str, *, library: Sequence[str] = TRANSITION, flag: Flag = Flag.ALLOW_OOM, adds_up: bool = False
 ) -> Callable[[Callable[P, T]], Callable[P, Call[T]]]:
     """Make a function the signature of `lua/<path>.lua`: calling it gives the call. See signature.py.
 
-    `library` names the parts of `lua/lib` that come before it.
+    `library` names the parts of `lua/lib` that come before it. `adds_up`: what it counts is written once, in the end.
     """
 
     def declare(function: Callable[P, T]) -> Callable[P, Call[T]]:
         name = path.rpartition("/")[2]
         arguments, answer = Arguments(function), Answer(get_type_hints(function)["return"])
         shared = [answer.lua(), *(_read(f"lib/{part}") for part in library)]
-        begin = ["begin_call()"] if library else []
+        begin = ["begin_call()"] * bool(library) + ["begin_sums()"] * adds_up
         body = [*begin, arguments.lua(), _read(path)]
-        SCRIPTS[name] = _function(name, "\n".join(shared), "\n".join(body), flag)
+        SCRIPTS[name] = _function(name, "\n".join(shared), "\n".join(body), flag, adds_up=adds_up)
         read = answer.read
 
         @wraps(function)
@@ -182,14 +184,15 @@ def script(
     return declare
 
 
-def _function(name: str, shared: str, body: str, flag: Flag) -> Script:
+def _function(name: str, shared: str, body: str, flag: Flag, *, adds_up: bool) -> Script:
     """Make a library of one function. Its callback is what a call runs; the rest is run once."""
-    callback = f"local function call(KEYS, ARGV)\n{body}\nend"
+    callback = f"local function call(KEYS, ARGV)\n{body}\nend" + "\ncall = add_up(call)" * adds_up
     lua = _with_constants(f"{shared}\n{callback}")
     function = f"{FUNCTIONS}{name}_{hashlib.sha256(f'{flag} {lua}'.encode()).hexdigest()[:12]}"
     flags = f"{{'{flag}'}}" if flag else "{}"
     register = f"redis.register_function{{function_name = '{function}', callback = call, flags = {flags}}}"
-    return Script(function, f"#!lua name={function}\n{lua}\n{register}")
+    whole = f"#!lua flags={flag}\n{lua}\nreturn call(KEYS, ARGV)"
+    return Script(function, f"#!lua name={function}\n{lua}\n{register}", whole)
 
 
 def _with_constants(lua: str) -> str:

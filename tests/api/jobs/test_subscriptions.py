@@ -6,9 +6,12 @@ import httpx
 import pytest
 
 from tandem.api.jobs import subscriptions
-from tandem.shared.store.executor import Book
+from tandem.api.jobs.event_stream import EventStream
+from tandem.shared.runtime.redis_client import async_client
+from tandem.shared.store import commands
+from tandem.shared.store.executor import AsyncBook, Book
 from tests.support.gateway import Gateway
-from tests.support.jobs import claim_one, finish
+from tests.support.jobs import claim_one, finish, put
 from tests.support.processes import until
 from tests.support.servers.proxy import Proxy
 
@@ -57,3 +60,17 @@ async def test_a_connection_that_says_nothing_is_given_up(
     await watched(behind, 1)
     network.strand()
     await ended(book, callers)
+
+
+async def test_a_watcher_of_a_job_that_is_erased_as_it_ends_is_let_go(
+    async_book: AsyncBook, book: Book, valkey: str
+) -> None:
+    job_id = put(book)
+    lease = claim_one(book)
+    async with subscriptions.Subscriptions(async_client(valkey), async_book) as shared, asyncio.timeout(PATIENCE):
+        watcher = EventStream(job_id, after=0, book=async_book, subscriptions=shared).items()
+        begun = [await anext(watcher) for _ in range(3)]
+        finish(book, lease)  # of both the gateway's loop hears afterwards
+        assert book.run(commands.erase(job_id))
+        rest = [item async for item in watcher]
+    assert [getattr(event, "seq", None) for event in (*begun, *rest)] == [1, 2, 3, 4]

@@ -3,11 +3,14 @@ from typing import Any
 import pytest
 import redis
 
-from tandem.shared.store import commands, listing
-from tandem.shared.store.executor import Book
+from tandem.shared.errors import StoreUnavailable
+from tandem.shared.runtime import redis_client as runtime
+from tandem.shared.store import commands, leases, listing
+from tandem.shared.store.executor import AsyncBook, Book
 from tandem.shared.store.keys import Key
 from tandem.shared.tasks.registry import load
 from tests.support.gateway import CHAT, Gateway, is_problem
+from tests.support.jobs import TTL, claim, put, succeed
 
 
 @pytest.mark.parametrize("spec", list(load()), ids=lambda spec: spec.name)
@@ -186,3 +189,47 @@ def test_a_server_that_forgot_the_scripts_is_given_them_again(book: Book) -> Non
     book.client.function_flush("SYNC")
     assert [page.ids for page in book.run_all([listing.page(listing.Filter(), limit=1)] * 2)] == [[], []]
     assert isinstance(book.client, redis.Redis)
+
+
+async def test_a_full_server_that_forgot_the_scripts_still_ends_work(book: Book, async_book: AsyncBook) -> None:
+    """As after an upgrade: it takes no scripts of the new version, and no new jobs."""
+    client: Any = book.client
+    put(book)
+    put(book)
+    [lease, other] = claim(book)
+    client.function_flush("SYNC")
+    client.config_set("maxmemory", 1)
+    try:
+        assert succeed(book, lease)
+        assert await async_book.run(commands.cancel(other.id, ttl=TTL)) == "running"
+        renewals = [leases.renew("llm", [held], worker="w") for held in (lease, other)]
+        assert await async_book.run_all(renewals) == [[], [other.id]]
+        with pytest.raises(StoreUnavailable):
+            put(book)
+        assert client.function_list() == []
+    finally:
+        client.config_set("maxmemory", 0)
+    put(book)
+    assert client.function_list() != []
+
+
+async def test_who_may_not_bring_a_script_himself_waits_for_a_full_server(book: Book, valkey: str) -> None:
+    client: Any = book.client
+    put(book)
+    [lease] = claim(book)
+    client.function_flush("SYNC")
+    client.acl_setuser(
+        "narrow", enabled=True, passwords=["+pw"], keys=["*"], channels=["*"], commands=["+@all", "-eval"]
+    )
+    client.config_set("maxmemory", 1)
+    url = valkey.replace("unix://", "unix://narrow:pw@")
+    try:
+        with runtime.client(url) as narrow, pytest.raises(StoreUnavailable, match="maxmemory"):
+            succeed(Book(narrow), lease)
+        other = AsyncBook(runtime.async_client(url))
+        with pytest.raises(StoreUnavailable, match="maxmemory"):
+            await other.run(commands.cancel(lease.id, ttl=TTL))
+        await other.aclose()
+    finally:
+        client.config_set("maxmemory", 0)
+        client.acl_deluser("narrow")

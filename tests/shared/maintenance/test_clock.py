@@ -13,7 +13,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.jobs.model import Status, Usage
 from tandem.shared.jobs.retry import RetryIn
 from tandem.shared.maintenance import clock
-from tandem.shared.maintenance.scripts import load_scripts
+from tandem.shared.maintenance.scripts import forget_other_versions, load_scripts
 from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
@@ -59,11 +59,26 @@ async def test_scripts_of_other_versions_are_deleted(book: Book, valkey: str, tm
     client.function_delete(foreign)
 
 
-def test_a_process_that_starts_gives_redis_the_scripts(book: Book, valkey: str) -> None:
+def test_scripts_of_other_versions_are_kept_while_redis_takes_no_other(book: Book) -> None:
+    """Its memory is full: the processes that call them could not give them to it again."""
     client: Any = book.client
     client.function_flush("SYNC")
-    load_scripts(valkey)
-    load_scripts(valkey)
+    old = "tandem_finish_of_an_older_version"
+    client.function_load(f"#!lua name={old}\nredis.register_function('{old}', function() return 1 end)")
+    client.config_set("maxmemory", 1)
+    try:
+        assert forget_other_versions(book) == []
+    finally:
+        client.config_set("maxmemory", 0)
+    assert forget_other_versions(book) == [old]
+
+
+@pytest.mark.parametrize("options", ["", "&protocol=3"])
+def test_a_process_that_starts_gives_redis_the_scripts(book: Book, valkey: str, options: str) -> None:
+    client: Any = book.client
+    client.function_flush("SYNC")
+    load_scripts(valkey + options)
+    load_scripts(valkey + options)
     assert {library[1].decode() for library in client.function_list()} == {s.function for s in SCRIPTS.values()}
 
 

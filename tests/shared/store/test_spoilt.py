@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 
 from tandem.shared.errors import UnreadableRecord
 from tandem.shared.jobs.attempt import unreadable
@@ -17,7 +18,9 @@ from tandem.shared.runtime.redis_client import async_client
 from tandem.shared.store import commands, events, leases, scripts
 from tandem.shared.store.batching import BatchingBook
 from tandem.shared.store.executor import Book
-from tests.support.jobs import FAILURE, NOTHING, TASKS, TTL, both, claim, get, put, succeed, tick
+from tandem.shared.store.keys import Key, LimitKey
+from tests.support.jobs import FAILURE, NOTHING, TASKS, TTL, both, claim, counts, expire_lease, get, put, succeed, tick
+from tests.support.keyspace.problems import assert_keyspace
 
 SPOILT = {
     "max_attempts": "many",
@@ -262,3 +265,28 @@ def test_leases_of_nobody_hide_none_behind_them(book: Book) -> None:
         tick(book)
     assert client.zrange("rq:wip:sync", 0, -1) == [f"{newer}:1".encode()], "a newer version's is its own"
     assert get(book, lease.id).status is Status.QUEUED
+
+
+def test_a_claim_that_fails_half_way_has_counted_what_it_changed(book: Book) -> None:
+    """What it counts for many jobs it writes once, and nobody counts anew."""
+    client: Any = book.client
+    for _ in range(3):
+        put(book)
+    expire_lease(book, claim(book)[0])
+    client.set(Key.LATER, "no sorted set")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        claim(book)
+    client.delete(Key.LATER)
+    assert counts(book, "llm") == {"queued": 1, "running": 2}
+    assert_keyspace(client)
+    assert len(claim(book)) == 1
+    assert counts(book, "llm") == {"running": 3}
+
+
+def test_a_reservation_that_can_not_be_read_stops_nobody(book: Book) -> None:
+    client: Any = book.client
+    job_id, ticket = put(book), "gone:1-0:0"
+    client.hset(LimitKey.LIMIT_RESERVED, ticket, "{")
+    client.zadd(LimitKey.LIMIT_CHECKS, {ticket: 1})
+    assert [lease.id for lease in claim(book)] == [job_id]
+    assert not client.exists(LimitKey.LIMIT_RESERVED, LimitKey.LIMIT_CHECKS)

@@ -2,7 +2,6 @@
 -- the first `idle` places as long as others wait. `claim` names this call. `models` says what limits the models: see
 -- shared/limits/scopes.py.
 local now = now_ms()
-begin_sums()
 extend_leases_after_outage(now)
 for _, undone in ipairs(undo_unanswered_claim(LLM, worker, claim, now)) do
   limits.settle(undone.id .. ':' .. undone.token .. ':0')  -- nothing was sent
@@ -20,7 +19,6 @@ for _, id in ipairs(expired) do
 end
 if is_paused(LLM) then
   limits.save()
-  write_sums()
   return Claimed{leases = {}, unknown = {}}
 end
 
@@ -173,7 +171,6 @@ local for_idle = redis.call('EXISTS', LANES) == 1 and math.min(idle, limit) or l
 if #leases < for_idle then take_turns(IDLE_LANES, for_idle) end
 for _, name in ipairs(not_taken_in) do redis.call('ZADD', LANES, 'NX', now, name) end
 limits.save()
-write_sums()
 
 if first_token then note_claim(worker, claim, first_token) end
 -- Nothing is left: who waits to be woken need not look.

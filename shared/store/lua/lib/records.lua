@@ -61,7 +61,7 @@ local function why_not_loaded(id)
   return status and not LEGAL[status] and NEWER or NOT_IN_BOOK
 end
 
--- What a call counts for many jobs it may add up, by key and field, and write at once in the end.
+-- What a call counts for many jobs it may add up, by key and field: `add_up` writes it at once in the end.
 local sums
 each_call(function() sums = nil end)
 
@@ -78,10 +78,19 @@ end
 local function begin_sums() sums = {} end
 
 local function write_sums()
-  for key, fields in pairs(sums) do
+  for key, fields in pairs(sums or {}) do
     for field, by in pairs(fields) do write_sum(key, field, by) end
   end
-  sums = nil
+end
+
+-- The same call, whose sums are written also where it fails half-way: what it has changed until then stays.
+local function add_up(call)
+  return function(keys, args)
+    local is_well, answer = pcall(call, keys, args)
+    write_sums()
+    if not is_well then error(answer, 0) end
+    return answer
+  end
 end
 
 -- Every job of a queue by status, and of each owner those that wait; and the indexes of what is rare.

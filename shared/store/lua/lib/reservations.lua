@@ -2,9 +2,8 @@
 -- job, and is held as long as the run holds its lease.
 
 local function read_reservation(ticket)
-  local text = redis.call('HGET', LIMIT_RESERVED, ticket)
-  if not text then return nil end
-  local r = cjson.decode(text)
+  local r = decode(redis.call('HGET', LIMIT_RESERVED, ticket))
+  if not r then return nil end  -- or somebody has spoilt it
   r.at = tonumber(r.at)  -- a text in JSON, whose numbers have 14 digits here
   return r
 end
@@ -80,6 +79,7 @@ function limits.reap()
     local r = read_reservation(ticket)
     if not r then
       redis.call('ZREM', LIMIT_CHECKS, ticket)
+      redis.call('HDEL', LIMIT_RESERVED, ticket)
     elseif is_alive(ticket) then
       redis.call('ZADD', LIMIT_CHECKS, now + CHECK_US, ticket)
     else

@@ -33,8 +33,8 @@ local function wait(op, list, starts, start, why)
 end
 
 local function acquire(op)
-  local held = redis.call('HGET', LIMIT_RESERVED, op.ticket)
-  if held then return Granted{delay = math.ceil(math.max(tonumber(cjson.decode(held).at) - now, 0))} end
+  local held = read_reservation(op.ticket)
+  if held then return Granted{delay = math.ceil(math.max(held.at - now, 0))} end
   local list, starts = limits.gates(op), {}
   for _, gate in ipairs(list) do
     if gate.n > gate.limit then return TooLarge{name = gate.key, limit = gate.limit} end
