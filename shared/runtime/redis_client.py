@@ -98,7 +98,7 @@ class _FastPacking:
     """Writes commands by hiredis, as redis-py does in synchronous code alone: its own way costs by the argument."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
-        name, *rest = args  # a name such as SCRIPT LOAD is two words to Redis
+        name, *rest = args  # a name such as FUNCTION LOAD is two words to Redis
         return [hiredis.pack_command((*name.split(), *rest))]
 
 
@@ -185,7 +185,9 @@ def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
             time.sleep(outage.pause(error))
     connection.close()
     if not has_functions(version):
-        raise StoreUnavailable(f"REDIS_URL: Redis {version} has no functions; Redis 7.0, or Valkey, or newer is needed")
+        raise StoreUnavailable(
+            f"REDIS_URL: Redis {version} is too old, it has no functions; use Redis 7.0 or newer, or Valkey"
+        )
     if cluster.get("cluster_enabled"):
         raise StoreUnavailable(
             "REDIS_URL: Redis runs in cluster mode, where one script can't reach all of a job's keys; "

@@ -13,7 +13,7 @@ class Key(StrEnum):
     """The job book's own keys."""
 
     JOB = "tandem:job:"
-    EVENTS = "tandem:events:"  # a stream for each job
+    EVENTS = "tandem:events:"  # a stream for each job that has deltas or progress
     WATCH = "tandem:watch:"  # pub/sub channel for each job
     INDEX = "tandem:jobs"
     BY_STATUS = "tandem:status:"  # an index for each status that few jobs have

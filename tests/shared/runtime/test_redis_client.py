@@ -294,7 +294,7 @@ def test_a_server_that_is_away_or_loading() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["LPUSH", "text", "x"], ["NO-SUCH-COMMAND"], ["GET"], ["EVAL", "return nope()", "0"], ["EVALSHA", "x", "0"]],
+    [["LPUSH", "text", "x"], ["NO-SUCH-COMMAND"], ["GET"], ["EVAL", "return nope()", "0"], ["FCALL", "x", "0"]],
 )
 def test_a_mistake_of_ours_is_no_outage(secured: tuple[int, Path], command: list[str]) -> None:
     with client(f"redis://:{QUOTED}@127.0.0.1:{secured[0]}/1") as connection:

@@ -213,7 +213,7 @@ def _paths(redis_url: str, jobs: dict[str, str]) -> list[str]:
     return sorted(paths)
 
 
-@pytest.mark.parametrize("command", ["SET", "DEL", "HSET", "EVALSHA", "XADD", "FLUSHALL", "LPOP"])
+@pytest.mark.parametrize("command", ["SET", "DEL", "HSET", "EVALSHA", "FCALL", "XADD", "FLUSHALL", "LPOP"])
 def test_the_pages_client_can_not_write(book: Book, command: str) -> None:
     with pytest.raises(NotForReaders, match=command):
         ReadOnly(book.client).execute_command(command, "a", "b", "c")
