@@ -68,6 +68,6 @@ NUMBERS = {
     "MOST_IN_A_ROW": 50,  # turns of one tenant, for what its runs before cost less than their forecasts
     "AWAY_MS": 10_000,  # until a job that has left its lane for a park is looked at again; longer where many wait:
     "AWAY_EACH_MS": 10,  # a hundred looks a second at most
-    "TURN_COST": 300,  # tokens, or ms, that a run costs at least that did not end its job, if its forecast is as much
+    "TURN_COST": 300,  # tokens, or ms, of a run that did not end its job or used none, if its forecast is as much
     "PLAIN_COST": 300,  # tokens of a job without a forecast
 }

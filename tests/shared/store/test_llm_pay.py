@@ -2,13 +2,19 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tandem.shared.jobs.model import Usage
+from tandem.shared.jobs.retry import Fail, HandBack
 from tandem.shared.runtime.redis_client import client
+from tandem.shared.store import leases
+from tandem.shared.store.commands import cancel
+from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import NO_MODELS, Lease
 from tandem.shared.tasks.spec import Priority
+from tests.support.jobs import FAILURE, NOTHING, TTL
 from tests.support.keyspace.problems import assert_keyspace
 from tests.support.limits.claims import Work, claim, put_all, succeeded
 from tests.support.limits.limiter_script import Clocked
@@ -76,3 +82,44 @@ def test_high_that_comes_now_and_then_is_never_passed_over(clocked: Clocked) -> 
         [high] = put_all(clocked, Work(priority=Priority.HIGH))
         assert [lease.id for lease in take(clocked)] == [high]
         assert len(take(clocked, others)) == others
+
+
+def refuse(clocked: Clocked, lease: Lease) -> None:
+    """End a run as after a 400, which costs no tokens."""
+    assert clocked.call(leases.give_up(lease, Fail(FAILURE), usage=Usage(requests=1), ttl=TTL))
+
+
+def stop(clocked: Clocked, lease: Lease) -> None:
+    clocked.call(cancel(lease.id, ttl=TTL))
+    clocked.call(leases.give_up(lease, HandBack(NOTHING), usage=Usage(), ttl=TTL))
+
+
+@pytest.mark.parametrize("end", [refuse, stop])
+def test_who_uses_no_tokens_gets_no_more_turns(clocked: Clocked, end: Callable[[Clocked, Lease], None]) -> None:
+    """Each is a request of the limit, or a place, all the same."""
+    put_all(clocked, *[Work(owner="ann", tokens=500)] * 60, *[Work(owner="bob", tokens=300)] * 60)
+    served = Counter[str]()
+    for _ in range(40):
+        [lease] = take(clocked)
+        served[lease.owner] += 1
+        if lease.owner == "ann":
+            end(clocked, lease)
+        else:
+            clocked.call(succeeded(lease, 300))
+    assert served["bob"] == pytest.approx(20, abs=1)
+
+
+def test_a_suspect_pays_for_what_it_uses(clocked: Clocked) -> None:
+    """Its claim charges nothing, as it stands in no lane, so nothing comes back either."""
+    put_all(clocked, *[Work(owner="ann", tokens=32_000)] * 5)
+    for worker in ("w1", "w2"):
+        held: list[Lease] = clocked.call(claim(5, NO_MODELS, worker)).leases
+        clocked.client.zadd(Key.LEASES, {lease.id: 1 for lease in held})
+    assert clocked.call(claim(0, NO_MODELS)).leases == []
+    put_all(clocked, *[Work(owner=owner, tokens=500) for owner in ("ann", "bob") for _ in range(60)])
+    suspects = [lease for _ in range(5) for lease in take(clocked)]
+    assert all(lease.suspect for lease in suspects)
+    clocked.call_all([succeeded(lease, 1000) for lease in suspects])
+    served = Counter(str(lease.owner) for lease in take(clocked, 25))
+    assert served["ann"] == pytest.approx(7.5, abs=1), "ten turns are paid already"
+    assert_keyspace(clocked.client)

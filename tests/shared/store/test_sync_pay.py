@@ -151,3 +151,13 @@ def test_a_run_that_is_lost_while_redis_is_away_costs_what_was_paid_for_it(clock
     clocked.now += 900 * SECOND
     lose(clocked, held, 0)
     assert Counter(run(clocked, 1.0).owner for _ in range(20))[held.owner] >= 9
+
+
+def test_a_newcomer_is_not_before_all_where_nobody_serves_a_queue_of_plain_rq_any_more(clocked: Clocked) -> None:
+    enqueue(clocked, "default", 2)
+    adopt_and_take(clocked, "default")
+    put(clocked, *[job("bob") for _ in range(60)])
+    for _ in range(30):
+        assert run(clocked, 10.0).owner == "bob"
+    put(clocked, *[job("ann") for _ in range(30)])
+    assert Counter(str(run(clocked, 10.0).owner) for _ in range(20))["ann"] == pytest.approx(10, abs=1)

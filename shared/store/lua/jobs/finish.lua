@@ -6,10 +6,11 @@ local used = (input_tokens or 0) + (output_tokens or 0)
 
 -- A job of the asyncio pool that was cancelled and erased: its owner pays for what its run has used.
 local function settle_erased()
-  local f = redis.call('HMGET', ERASED .. id, 'token', 'owner', 'priority', 'lane')
+  local f = redis.call('HMGET', ERASED .. id, 'token', 'owner', 'priority', 'lane', 'crashes')
   if f[1] ~= token then return end
   redis.call('DEL', ERASED .. id)
-  lanes.settle({id = id, queue = LLM, owner = f[2], priority = f[3], lane = f[4]}, used)
+  local erased = {id = id, queue = LLM, owner = f[2], priority = f[3], lane = f[4], crashes = f[5]}
+  lanes.settle(erased, used, used == 0)
 end
 
 if not job then
@@ -43,7 +44,7 @@ spend('usage_requests', 'requests', requests)
 spend('usage_estimated', 'estimated_tokens', estimated_tokens)
 local waits_again = holds and not ends
 if job.queue == LLM and (holds or job.stopped == token) then  -- or of a run that was cancelled
-  lanes.settle(job, used, waits_again)
+  lanes.settle(job, used, waits_again or used == 0)
 elseif job.queue == SYNC and holds then
   local took = durations.settle(job, now, waits_again)
   if took and (ends or ending == RETRY) then durations.learn(job, took) end

@@ -8,10 +8,6 @@ local function arq_queue(job) return ARQ_QUEUES[job.priority] end
 
 local BEFORE_OURS, OF_ARQ = 1e9, 1e11  -- scores that are not in between are arq's own
 
-local function is_suspect(job)
-  return tonumber(job.crashes or 0) >= SUSPECT_AFTER
-end
-
 -- arq's own record of a job, for `arq.jobs.Job`. What came through plain arq has one.
 function arq.describe(job, now)
   if job.native then return end

@@ -27,6 +27,8 @@ function lanes.beside(name) return string.sub(name, #IDLE_LANE + 1) end
 -- Who takes turns: owners, and each queue of plain RQ, as not every worker serves it.
 function lanes.tenant(job) return job.origin and PLAIN_RQ .. job.origin or job.owner end
 
+local function is_plain(tenant) return string.find(tenant, PLAIN_RQ, 1, true) == 1 end
+
 local FRONT = 'front'  -- instead of a priority
 
 local function jobs_of(priority, tenant, name) return LANE_JOBS .. priority .. ':' .. tenant .. ':' .. name end
@@ -59,7 +61,8 @@ function lanes.show(job, now)
   local key, tenant = LANE_TENANTS .. name, lanes.tenant(job)
   if redis.call('ZADD', key, 'NX', redis.call('HGET', LANE_TIME, name) or 0, tenant) == 1 then
     local first, tag = unpack(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES'))
-    if first ~= tenant then redis.call('ZADD', key, tag, tenant) end  -- behind nobody who has got something back
+    -- Behind nobody who has got something back; but what no worker serves stands where it stood long ago.
+    if first ~= tenant and not is_plain(first) then redis.call('ZADD', key, tag, tenant) end
   end
   mark_due(job, name, now)
 end
@@ -79,12 +82,13 @@ end
 
 -- A run of a job has ended: its tenant pays for the tokens, or the time, that it really used and not the forecast. What
 -- comes back counts, and its next jobs go before others', but never more than MOST_IN_A_ROW such runs: those who came
--- meanwhile would wait for it. `waits_again`: the run was a turn all the same, which costs something, or who is handed back
--- again and again would have all of them for nothing.
-function lanes.settle(job, used, waits_again)
+-- meanwhile would wait for it. `was_turn`: that costs something, whatever the run used, or who is handed back, refused or
+-- cancelled again and again would have all of them for nothing.
+function lanes.settle(job, used, was_turn)
   local name, cost = lanes.of(job)
   used = math.min(used, MOST_PAID)
-  if waits_again then used = math.max(used, math.min(cost, TURN_COST)) end
+  if was_turn then used = math.max(used, math.min(cost, TURN_COST)) end
+  if is_suspect(job) then cost = 0 end  -- it was in no lane, and no claim has charged it
   if used == cost then return end
   local key, tenant = LANE_TENANTS .. name, lanes.tenant(job)
   local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', used - cost, tenant) or nil)
@@ -196,7 +200,7 @@ end
 -- RQ's queues some worker may have served none for a while: that saves up nothing.
 function lanes.serve(lane, tenant, tag, cost, priority)
   lane.time = math.max(lane.time or 0, tag)
-  local behind = string.find(tenant, PLAIN_RQ, 1, true) == 1 and lane.time - tag or 0
+  local behind = is_plain(tenant) and lane.time - tag or 0
   redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', behind + cost, tenant)
   if lane.is_idle then return end
   local parity = priority == HIGH and 0 or 1

@@ -55,6 +55,9 @@ local function load_job(id, fields)
   return job
 end
 
+-- A job of the asyncio pool that was there when two workers died: it runs in a process of its own.
+local function is_suspect(job) return job.queue == LLM and tonumber(job.crashes or 0) >= SUSPECT_AFTER end
+
 -- Why `load_job` found nothing: the job is not in the book, or has a status that only a newer version knows.
 local function why_not_loaded(id)
   local status = peek('HGET', job_key(id), 'status')
