@@ -13,6 +13,7 @@ from tandem.shared.runtime.bootstrap import OUTAGE
 from tandem.shared.runtime.redis_client import client, wait_until_ready
 from tests.support.processes import ROOT, clean_environment
 from tests.support.servers.locked_valkey import QUOTED, server
+from tests.support.servers.proxy import proxied
 
 MODULES = ("tandem.api", "tandem.llm_worker", "tandem.sync_worker", "tandem.shared.maintenance")
 DASHBOARD = "tandem.sync_worker.dashboard"
@@ -56,6 +57,16 @@ def test_a_cluster_is_refused(tmp_path: Path) -> None:
     refused = pytest.raises(StoreUnavailable, match="REDIS_URL: Redis runs in cluster mode")
     with server(tmp_path / "v", *cluster()) as port, refused as info:
         wait_until_ready(f"redis://:{QUOTED}@127.0.0.1:{port}/0")
+    assert len(str(info.value).splitlines()) == 1
+
+
+def test_a_server_that_is_too_old_is_refused(tmp_path: Path) -> None:
+    refused = pytest.raises(
+        StoreUnavailable, match=r"REDIS_URL: Redis 6\.[\d.]+ is too old.*Redis 7\.0 or newer, or Valkey"
+    )
+    with server(tmp_path / "v"), proxied(tmp_path / "p", tmp_path / "v" / "s") as proxy, refused as info:
+        proxy.after = lambda said: said.replace(b"redis_version:7.", b"redis_version:6.")
+        wait_until_ready(f"unix://:{QUOTED}@{proxy.path}?db=0")
     assert len(str(info.value).splitlines()) == 1
 
 

@@ -24,6 +24,10 @@ def _pass(_: bytes) -> None:
     """Heed nothing."""
 
 
+def _as_it_is(piece: bytes) -> bytes:
+    return piece
+
+
 class Proxy:
     """Passes on what clients of `path` and the server behind `upstream` say. What is set holds at once, for all."""
 
@@ -32,6 +36,7 @@ class Proxy:
         self.url = f"unix://{path}?db=0"
         self.delay = 0.0  # seconds for each piece, either way
         self.before: Callable[[bytes], None] = _pass  # is shown what a client says before the server hears it
+        self.after: Callable[[bytes], bytes] = _as_it_is  # makes of what the server says what a client hears
         self.passed = {Way.UP: 0, Way.DOWN: 0}  # bytes
         self.held = {Way.UP: 0, Way.DOWN: 0}  # bytes that came while their way was closed
         self._open = {way: asyncio.Event() for way in Way}
@@ -115,8 +120,10 @@ class Proxy:
     async def _send(self, way: Way, piece: bytes, writer: asyncio.StreamWriter) -> None:
         if way is Way.UP:
             await asyncio.to_thread(self.before, piece)
-        elif self._left is not None:
-            piece, self._left = piece[: self._left], self._left - len(piece)
+        else:
+            piece = self.after(piece)
+            if self._left is not None:
+                piece, self._left = piece[: self._left], self._left - len(piece)
         writer.write(piece)
         await writer.drain()
         self.passed[way] += len(piece)
