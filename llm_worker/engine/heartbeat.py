@@ -88,9 +88,16 @@ class Heartbeat:
         calls: list[Call[Any]] = [commands.heed_aborts(ttl=self._ttl)]
         if held or shown:
             calls.append(leases.renew("llm", list(held.values()), worker=self._worker))
-        _, *answers = await self._book.run_all(calls)
-        lost = set(chain.from_iterable(answers))
+        heeded, *answers = await self._book.attempt_all(calls)
+        lost = set(chain.from_iterable(map(_answer, answers)))
         for job_id in lost:
             if self._leases.get(job_id) is held[job_id]:  # meanwhile its next run may be here: a retry is quick
                 self._lost(job_id)
         self._tenure.hear((lease for lease in held.values() if lease.id not in lost), asked=asked)
+        _answer(heeded)  # only now: no job waits for what is wrong with wishes of arq's clients
+
+
+def _answer(outcome: Any) -> Any:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome

@@ -8,6 +8,7 @@ from tandem.llm_worker.engine.heartbeat import Heartbeat
 from tandem.llm_worker.engine.tenure import Tenure
 from tandem.shared.store import commands, leases
 from tandem.shared.store.executor import AsyncBook
+from tandem.shared.store.keys import ArqKey
 from tandem.shared.store.leases import Lease
 from tests.support.chats import submit
 
@@ -38,3 +39,18 @@ async def test_the_next_run_of_a_job_is_not_stopped_for_the_one_before(async_boo
     await asyncio.wait_for(told.wait(), 20)
     heartbeat.stop()
     assert lost == [cancelled]
+
+
+async def test_leases_are_known_to_hold_whatever_is_wrong_with_wishes_of_arqs_clients(async_book: AsyncBook) -> None:
+    """Else no job would send a request any more, or end."""
+    await submit(async_book, 1)
+    [lease] = (await async_book.run(leases.claim_llm(worker="w", limit=1, ttl=TTL))).leases
+    held: dict[str, Lease] = {lease.id: lease}
+    tenure = Tenure(held)
+    await async_book.client.set(ArqKey.ARQ_ABORT, "spoilt")
+    heartbeat = Heartbeat(
+        async_book, worker="w", ttl=TTL, leases=held, tenure=tenure, lost=lambda _: None, besides=nothing
+    )
+    heartbeat.start()
+    await asyncio.wait_for(tenure.sure(lease), 20)
+    heartbeat.stop()
