@@ -29,7 +29,7 @@ from tandem.shared.store.keys import LimitKey
 from tests.support.chats import finished, submit
 from tests.support.llm_attempts import KEY, MakeContext
 from tests.support.processes import running
-from tests.support.servers.provider_stub import Stub, refused, said
+from tests.support.servers.provider_stub import Stub, eventually, refused, said
 
 HELLO = [user("hello")]
 USED = {"prompt_tokens": 40, "completion_tokens": 60}
@@ -140,7 +140,7 @@ async def test_only_the_first_call_of_an_attempt_gives_the_job_back(
         await gated(make, limiter, stub).provider.chat(HELLO)
     assert len(stub.bodies) == 1
     assert (await waiting).text == "hi"
-    assert not limiter.parked(Scopes({}, {}).scope("127.0.0.1", ctx.settings.model))
+    await eventually(lambda: not limiter.parked(Scopes({}, {}).scope("127.0.0.1", ctx.settings.model)))
 
 
 async def test_what_only_the_operator_can_mend_is_said_once(

@@ -140,16 +140,29 @@ def test_redis_may_go_and_come_back_while_a_job_runs(own_valkey: Valkey, tmp_pat
 
 
 def test_what_redis_does_not_take_at_first_is_handed_back(own_valkey: Valkey, tmp_path: Path) -> None:
-    """Its memory is full when the grace of a worker is over: the hand-back is tried again."""
+    """It takes no writes when the grace of a worker is over: the hand-back is tried again."""
     with pool(own_valkey.url, tmp_path, TANDEM_GRACE="1") as toys:
         worker = toys.start("default")
         job_id = toys.enqueue("slow", 60, str(tmp_path))
         until(lambda: toys.marks("ran"), what="the run")
-        memory = cast("Any", toys.book.client)
-        memory.config_set("maxmemory", "1mb")
+        server = cast("Any", toys.book.client)
+        server.config_set("min-replicas-to-write", "1")
         worker.popen.send_signal(signal.SIGTERM)
         worker.until_says("finish waits for Redis")
-        memory.config_set("maxmemory", "0")
+        server.config_set("min-replicas-to-write", "0")
+        assert worker.popen.wait(30) == 0
+        job = toys.job(job_id)
+        assert job
+        assert (job.status, job.attempt, job.attempts) == (Status.QUEUED, 0, [])
+
+
+def test_a_job_is_handed_back_also_while_redis_s_memory_is_full(own_valkey: Valkey, tmp_path: Path) -> None:
+    with pool(own_valkey.url, tmp_path, TANDEM_GRACE="1") as toys:
+        worker = toys.start("default")
+        job_id = toys.enqueue("slow", 60, str(tmp_path))
+        until(lambda: toys.marks("ran"), what="the run")
+        cast("Any", toys.book.client).config_set("maxmemory", "1mb")
+        worker.popen.send_signal(signal.SIGTERM)
         assert worker.popen.wait(30) == 0
         job = toys.job(job_id)
         assert job
