@@ -8,7 +8,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from tandem.shared.runtime.redis_client import Client, client
 from tandem.shared.store import commands, deliveries, events, leases, listing, maintenance, queues, submission
-from tandem.shared.store.executor import Book
+from tandem.shared.store.executor import Book, is_already_there
 from tandem.shared.store.limits import explanation, operations
 from tandem.shared.store.scripts import FUNCTIONS, SCRIPTS, Call
 
@@ -58,7 +58,9 @@ def _load_missing(connection: Client) -> None:
         for script in SCRIPTS.values():
             if script.function not in kept:
                 pipeline.function_load(script.source)
-        pipeline.execute(raise_on_error=False)
+        for answer in pipeline.execute(raise_on_error=False):
+            if isinstance(answer, RedisError) and not is_already_there(answer):
+                raise answer
     except RedisError as error:
         log.warning("Redis has not been given the scripts yet: %s", error)
 

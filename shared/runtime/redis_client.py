@@ -159,6 +159,15 @@ def has_functions(version: str) -> bool:
     return not major.isdecimal() or int(major) >= FUNCTIONS_SINCE
 
 
+def _call_a_script(connection: Client) -> None:
+    """Call one that nobody has. Raises NoPermissionError: the user may call none."""
+    try:
+        connection.fcall("tandem", 0)
+    except redis.ResponseError as error:
+        if isinstance(error, redis.exceptions.NoPermissionError):
+            raise
+
+
 def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
     """Wait for Redis at start and check that it may hold jobs.
 
@@ -178,6 +187,7 @@ def wait_until_ready(url: str, *, patience: float = START_PATIENCE) -> None:
             persistence = cast("dict[str, Any]", connection.info("persistence"))
             cluster = cast("dict[str, Any]", connection.info("cluster"))
             version = str(cast("dict[str, Any]", connection.info("server")).get("redis_version", ""))
+            _call_a_script(connection)
             break
         except REFUSED as error:
             raise ValueError(f"REDIS_URL: the server refuses user or password: {error}") from None

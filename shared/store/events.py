@@ -81,7 +81,8 @@ def extent(job_id: str) -> Call[Extent | None]:
 
     def parse(answer: Any) -> Extent | None:
         seq, status = answer
-        return Extent(int(seq or 0), status.decode() in FINAL) if status else None
+        last = int(seq) if seq and seq.isdigit() else 0  # or somebody has spoilt it
+        return Extent(last, status.decode() in FINAL) if status else None
 
     return Call("HMGET", [Key.JOB + job_id, "seq", "status"], parse, command=True)
 

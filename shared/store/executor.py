@@ -232,8 +232,13 @@ def _already_there() -> Iterator[None]:
     try:
         yield
     except ResponseError as error:
-        if not str(error).endswith("already exists"):
+        if not is_already_there(error):
             raise
+
+
+def is_already_there(error: Exception) -> bool:
+    """Tell whether Redis takes a library for that reason alone not."""
+    return str(error).endswith("already exists")
 
 
 def _is_unknown(answer: Any) -> bool:

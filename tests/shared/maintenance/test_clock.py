@@ -59,7 +59,9 @@ async def test_scripts_of_other_versions_are_deleted(book: Book, valkey: str, tm
     client.function_delete(foreign)
 
 
-def test_scripts_of_other_versions_are_kept_while_redis_takes_no_other(book: Book) -> None:
+def test_scripts_of_other_versions_are_kept_while_redis_takes_no_other(
+    book: Book, caplog: pytest.LogCaptureFixture
+) -> None:
     """Its memory is full: the processes that call them could not give them to it again."""
     client: Any = book.client
     client.function_flush("SYNC")
@@ -68,6 +70,7 @@ def test_scripts_of_other_versions_are_kept_while_redis_takes_no_other(book: Boo
     client.config_set("maxmemory", 1)
     try:
         assert forget_other_versions(book) == []
+        assert "Redis has not been given the scripts yet: command not allowed when used memory" in caplog.text
     finally:
         client.config_set("maxmemory", 0)
     assert forget_other_versions(book) == [old]

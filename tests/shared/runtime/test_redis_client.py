@@ -340,6 +340,17 @@ def test_an_append_only_server_is_ready_without_a_word(valkey: str, caplog: pyte
     assert caplog.text == ""
 
 
+def test_a_user_who_may_call_no_script_is_refused(book: Book, valkey: str) -> None:
+    """As one whose rights were those that a version before needed."""
+    rights = ["+@all", "-fcall"]
+    book.client.acl_setuser("narrow", enabled=True, passwords=["+pw"], keys=["*"], channels=["*"], commands=rights)
+    try:
+        with pytest.raises(ValueError, match="no permissions to run the 'fcall' command"):
+            wait_until_ready(valkey.replace("unix://", "unix://narrow:pw@"), patience=0)
+    finally:
+        book.client.acl_deluser("narrow")
+
+
 # --- what never shows
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tandem.shared.jobs.events import Event, Kind
+from tandem.shared.jobs.events import Event, Extent, Kind
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack, RetryIn
 from tandem.shared.store import commands, events, leases
@@ -217,5 +217,6 @@ def test_a_spoilt_transition_is_left_out_and_a_spoilt_number_begins_again(book: 
     client.hset(Key.JOB + job_id, "e2x", "queued 1 1")
     assert [event.seq for event in kept(book, job_id)] == [2, 3]
     client.hset(Key.JOB + job_id, "seq", "x")
+    assert book.run(events.extent(job_id)) == Extent(0, finished=False)
     finish(book, lease)
     assert [(seq, kind) for seq, kind, _ in told(book, job_id)] == [(1, "status"), (2, "end")]
