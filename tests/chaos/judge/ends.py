@@ -91,6 +91,13 @@ def exhausted(facts: Facts) -> Row:
     )
 
 
+def given_up(case: Case) -> bool:
+    """Say whether a job has lost its workers to as many hits as the platform has patience with, and ended of that."""
+    job = case.job
+    loop = job is not None and job.status is Status.FAILED and (job.error or {}).get("type") == "crash_loop"
+    return loop and not case.planned.poison and sum(hit.burns for hit in case.hits) >= MAX_LOSSES
+
+
 def _told(case: Case) -> str:
     error = (case.job.error if case.job else None) or {}
     seen = [request.fault or "good" for request in case.requests] + [mail.answer for mail in case.mails]
@@ -107,7 +114,7 @@ def _ran_again(facts: Facts, case: Case) -> bool:
 def _may_fail(facts: Facts, case: Case) -> bool:
     """Say whether outside shows as many faults as attempts, or one that no attempt can mend."""
     assert case.job is not None
-    if any(mail.answer == "5xx" for mail in case.mails):
+    if given_up(case) or any(mail.answer == "5xx" for mail in case.mails):
         return True
     burnt = sum(request.fault not in BURNS_NOTHING for request in case.requests)
     burnt += sum(mail.answer != "250" for mail in case.mails)
@@ -143,7 +150,7 @@ def poisons(facts: Facts) -> Row:
 
     A job that was hit as often as the platform has patience with is given up, as documented.
     """
-    faults, pools, loops, given_up = [], Counter[str](), 0, 0
+    faults, pools, loops, patience = [], Counter[str](), 0, 0
     for case in facts.cases:
         if not (job := case.job):
             continue
@@ -151,8 +158,8 @@ def poisons(facts: Facts) -> Row:
         loops += loop
         if case.planned.poison:
             pools["llm" if case.llm else "sync"] += 1
-        if loop and case.llm and sum(hit.burns for hit in case.hits) >= MAX_LOSSES and not case.planned.poison:
-            given_up += 1
+        if given_up(case):
+            patience += 1
         elif loop != case.planned.poison:
             faults.append(f"{case.id} {case.name} {'was fenced' if loop else f'was not fenced: it is {job.status}'}")
     shown = f"{pools['llm']} of the LLM pool, {pools['sync']} of the sync pool; {loops} fenced"
@@ -162,5 +169,5 @@ def poisons(facts: Facts) -> Row:
         faults=faults,
         samples=min(pools["llm"], pools["sync"]),
         least=facts.least(2, 8),
-        apart=f"{given_up} that lost their workers to {MAX_LOSSES} hits, and so were given up" if given_up else "",
+        apart=f"{patience} that lost their workers to {MAX_LOSSES} hits, and so were given up" if patience else "",
     )

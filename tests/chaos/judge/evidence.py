@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tandem.shared.jobs.events import Event
 from tandem.shared.jobs.model import Job, Status
+from tests.chaos.faults.wrong_time import TAKEN_WITHIN
 from tests.chaos.judge.spans import Spans
 from tests.chaos.load.probes import Picks
 from tests.chaos.outside.records import Call, Deed, Notes, Request, Shown, StoredFile, SyncRun, Transaction
@@ -223,7 +224,7 @@ class Facts:
     @cached_property
     def jumps(self) -> Spans:
         """Give the times in which a clock was wrong: what the book says of them can't be compared with outside."""
-        return self.spans("clock jump")
+        return Spans((start, end + TAKEN_WITHIN) for start, end in self.spans("clock jump"))
 
     def due(self, case: Case) -> float | None:
         """Give the time before which a job must not begin, if its submitter gave one."""

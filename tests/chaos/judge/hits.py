@@ -58,6 +58,7 @@ def strike(cases: Sequence[Case], deeds: Iterable[Deed], unwritable: Spans) -> N
 
     by_marker = {case.planned.marker: case for case in cases}
     by_id = {case.id: case for case in cases}
+    killed = set[int]()  # runs, by what they are in memory
     requests = Open((kept.asker, kept.came, written(kept.ended), kept) for case in cases for kept in case.requests)
     runs = Open((kept.worker, kept.began, written(kept.ended), kept) for case in cases for kept in case.runs)
     for deed in deeds:
@@ -66,8 +67,10 @@ def strike(cases: Sequence[Case], deeds: Iterable[Deed], unwritable: Spans) -> N
         found = dict.fromkeys((by_id[job].planned.marker for job in deed.jobs if job in by_id), True)
         if deed.role in WHOLE:
             works: list[tuple[float, Request | SyncRun]] = [*requests.at(deed.target, deed.began)]
-            works += runs.at(deed.target, deed.began)
+            works += ((end, run) for end, run in runs.at(deed.target, deed.began) if id(run) not in killed)
             for _, work in works:
+                if deed.kind == "SIGKILL":  # the worker may live on, and be hit again when the run has long been over
+                    killed.add(id(work))
                 is_open = work.ended is None or work.ended > deed.began
                 found[work.marker] = found.get(work.marker, False) or is_open
         for marker, sure in found.items():

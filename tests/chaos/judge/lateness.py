@@ -22,7 +22,7 @@ def begins(facts: Facts) -> Row:
     away = Spans([*facts.away, *facts.spans(*OUTAGES)])
     kept = {True: Spans([*away, *llm_busy(facts)]), False: Spans([*away, *sync_busy(facts)])}
     faults, late, apart = [], list[float](), 0
-    before = _lines(facts)
+    before = lines(facts)
     for case in facts.cases:
         due = facts.due(case)
         if due is None or not case.signs or case.notes.accepted is None:
@@ -31,7 +31,7 @@ def begins(facts: Facts) -> Row:
             apart += 1
             continue
         first = case.signs[0].at
-        free = before[_line(case)].begun(max(due, case.notes.accepted), first)
+        free = before[line_of(case)].begun(max(due, case.notes.accepted), first)
         late.append(first - free - kept[case.llm].within(free, first))
         if late[-1] > BEGUN:
             faults.append(f"{case.id} {case.name} began {late[-1]:.1f} s after its time")
@@ -47,17 +47,17 @@ def begins(facts: Facts) -> Row:
     )
 
 
-def _line(case: Case) -> Line:
+def line_of(case: Case) -> Line:
     return case.llm, case.planned.query.get("priority", "normal")
 
 
-def _lines(facts: Facts) -> dict[Line, "_Others"]:
+def lines(facts: Facts) -> dict[Line, "_Others"]:
     """Give for each pool and priority those without a time of their own."""
     lines: dict[Line, list[Case]] = defaultdict(list)
     for case in facts.cases:
         plain = case.signs and not case.hits and not case.retried and not case.planned.query.keys() - {"priority"}
         if plain and case.model not in facts.limits:
-            lines[_line(case)].append(case)
+            lines[line_of(case)].append(case)
     return defaultdict(_Others, {line: _Others(cases) for line, cases in lines.items()})
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tests.chaos.judge.capacity import llm_busy, sync_busy
 from tests.chaos.judge.evidence import LEASE, Case, Facts, Hit, Sign, percentile
 from tests.chaos.judge.hits import SETTLE
+from tests.chaos.judge.lateness import line_of, lines
 from tests.chaos.judge.spans import Spans
 from tests.chaos.judge.times import moment
 from tests.chaos.row import Row
@@ -46,6 +47,7 @@ def recovery(facts: Facts) -> Iterator[Row]:
     took: dict[tuple[str, str, str], list[Recovery]] = defaultdict(list)
     apart: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
     idle = {"llm": llm_busy(facts), "sync": sync_busy(facts)}
+    before = lines(facts)
     for case in facts.cases:
         pool = "llm" if case.llm else "sync"
         for hit in case.hits:
@@ -54,7 +56,8 @@ def recovery(facts: Facts) -> Iterator[Row]:
             if isinstance(found, str):
                 apart[cause][found] += 1
             else:
-                nobody = _without(facts, idle[pool], hit, found.at)
+                turn = max(hit.at, before[line_of(case)].begun(hit.at, found.at) if _queues_anew(hit) else hit.at)
+                nobody = turn - hit.at + _without(facts, idle[pool], hit, turn, found.at)
                 took[cause].append(Recovery(found.at - hit.at - nobody, nobody, f"{case.id} {case.name}"))
     for pool, kind, role, short, long in CAUSES:
         if (kind, role) not in facts.planned_deeds and kind != "died":
@@ -68,7 +71,8 @@ def _row(pool: str, kind: str, role: str, took: list[Recovery], apart: Counter[s
     seconds = [each.seconds for each in took]
     excluded = [f"{n} {why}" for why, n in sorted(apart.items())]
     if waited := [each.without for each in took if each.without]:
-        excluded.append(f"{sum(waited):.0f} s of {len(waited)} hits in which Redis took nothing or no worker was free")
+        why = "Redis took nothing, no worker was free or others came first"
+        excluded.append(f"{sum(waited):.0f} s of {len(waited)} hits in which {why}")
     shown = f"{len(took)} hits"
     slow: list[str] = []
     if seconds:
@@ -148,8 +152,13 @@ def _alone(hit: Hit) -> float:
     return GRACE if hit.deed.kind == "SIGTERM" else ITSELF
 
 
-def _without(facts: Facts, idle: Spans, hit: Hit, end: float) -> float:
+def _queues_anew(hit: Hit) -> bool:
+    """Say whether the job waits for another turn: for all that its worker knows it has killed its process itself."""
+    return hit.deed.role == "sync horse"
+
+
+def _without(facts: Facts, idle: Spans, hit: Hit, turn: float, end: float) -> float:
     """Count the seconds in which Redis took nothing, and those after the lease in which no worker was free."""
     start = hit.at + (LEASE if hit.deed.role in LEASED and hit.burns else 0)
     free = Spans((max(since, start), until) for since, until in idle if until > start)
-    return Spans([*facts.unwritable, *free]).within(hit.at, end)
+    return Spans([*facts.unwritable, *free]).within(turn, end)

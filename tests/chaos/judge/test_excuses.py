@@ -177,11 +177,27 @@ def test_a_delayed_job_waits_for_those_of_its_priority(priority: str, late: bool
 
 @pytest.mark.parametrize(("hits", "blamed"), [(6, False), (5, True)])
 def test_who_lost_its_worker_too_often_is_given_up(hits: int, blamed: bool) -> None:  # noqa: FBT001 - pytest's
-    fenced = job(1, "chat", status=Status.FAILED, error={"type": "crash_loop"})
-    lost = case(1, "chat", job=fenced, hits=[hit("SIGKILL", 1)] * hits)
-    row = ends.poisons(facts(lost))
-    assert bool(row.faults) is blamed
-    assert bool(row.apart) is not blamed
+    for task in ("chat", "journal"):
+        fenced = job(1, task, status=Status.FAILED, error={"type": "crash_loop"})
+        lost = case(1, task, job=fenced, hits=[hit("SIGKILL", 1)] * hits)
+        row = ends.poisons(facts(lost))
+        assert bool(row.faults) is blamed
+        assert bool(row.apart) is not blamed
+        assert bool(faults(ends.outcomes, facts(lost))) is blamed
+
+
+def test_a_run_whose_process_was_killed_is_hit_no_more() -> None:
+    """Its worker may live on: what happens to that later is no matter of this job."""
+    own = case(1, "journal", runs=[run(1, token="a", ended=None)])
+    killed = deed("SIGKILL", "sync horse", began=5, target=SYNC)
+    strike([own], [killed, deed("SIGTERM", "sync worker", began=20, target=SYNC)], Spans())
+    assert [hit.deed for hit in own.hits] == [killed]
+
+
+def test_a_clock_is_wrong_until_its_process_has_looked_again() -> None:
+    jumped = facts(deeds=[deed("clock jump", "redis", began=10, ended=AT + 14)])
+    assert jumped.jumps.touch(AT + 15, AT + 15)
+    assert not jumped.jumps.touch(AT + 16, AT + 16)
 
 
 def test_an_attempt_that_failed_while_redis_had_no_memory_is_written_down_after_it() -> None:
