@@ -65,7 +65,8 @@ NUMBERS = {
     "SYNC_LANE": "~sync",  # of the whole forking pool
     "LANE_BLIND_MS": 1000,  # at most until a lane that can't start anything is looked at again
     "MOST_PAID": 10**6,  # tokens of a run that its tenant pays for in turns, whatever a provider says; or ms
-    "MOST_IN_A_ROW": 50,  # turns of one tenant, for what its runs before cost less than their forecasts
+    "MOST_IN_A_ROW": 50,  # turns of one tenant, for what its runs before cost less than they were charged
+    "UNKNOWN_COST": 1000,  # tokens at most, or ms, of a tenant's run before one has ended
     "AWAY_MS": 10_000,  # until a job that has left its lane for a park is looked at again; longer where many wait:
     "AWAY_EACH_MS": 10,  # a hundred looks a second at most
     "TURN_COST": 300,  # tokens, or ms, of a run that did not end its job or used none, if its forecast is as much

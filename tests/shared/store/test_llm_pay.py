@@ -52,6 +52,54 @@ def test_tenants_share_what_is_really_used_however_many_run_at_once(clocked: Clo
     assert_keyspace(clocked.client)
 
 
+def run_on(clocked: Clocked, held: list[Lease], runs: int, used: int = 500) -> Counter[str]:
+    """End so many runs, one after the other, and start another for each; gives whose they were."""
+    ended, draw = Counter[str](), random.Random(1)  # noqa: S311 - not a secret
+    for _ in range(runs):
+        over = held.pop(draw.randrange(len(held)))
+        clocked.call(succeeded(over, used))
+        ended[over.owner] += 1
+        held += take(clocked)
+    return ended
+
+
+def take_many(clocked: Clocked, count: int) -> list[Lease]:
+    return [lease for _ in range(count // 20) for lease in take(clocked, 20)]
+
+
+def test_a_cap_that_is_far_too_large_costs_its_owner_no_turns(clocked: Clocked) -> None:
+    for owner, tokens in {"ann": 32_000, "bob": 600}.items():
+        put_all(clocked, *[Work(owner=owner, tokens=tokens)] * 600)
+    held = take_many(clocked, 100)
+    run_on(clocked, held, 200)
+    ended = run_on(clocked, held, 400)
+    assert ended["ann"] == pytest.approx(200, rel=0.05)
+    assert_keyspace(clocked.client)
+
+
+def test_what_was_charged_in_a_lane_that_is_empty_since_then_is_worth_few_turns(clocked: Clocked) -> None:
+    """Those who wait for nothing are forgotten, with what they were charged; what comes back counts afterwards."""
+    put_all(clocked, *[Work(owner="ann", tokens=32_000)] * 80, *[Work(owner="bob", tokens=32_000)] * 20)
+    held = take_many(clocked, 100)
+    assert take(clocked) == []
+    put_all(clocked, *[Work(owner=owner, tokens=32_000) for owner in ("ann", "bob") for _ in range(600)])
+    ended = run_on(clocked, held, 800)
+    started = ended["ann"] + sum(lease.owner == "ann" for lease in held) - 80
+    assert started == pytest.approx(400, abs=MOST_IN_A_ROW)
+
+
+def test_a_run_with_a_huge_cap_gives_no_turns_to_its_owner(clocked: Clocked) -> None:
+    """Bob comes when the lane's time has gone on by what was charged."""
+    [job] = put_all(clocked, Work(owner="ann", tokens=1_000_000))
+    put_all(clocked, *[Work(owner="ann", tokens=500)] * 200)
+    huge, *held = take(clocked, 3)
+    assert huge.id == job
+    put_all(clocked, *[Work(owner="bob", tokens=500)] * 200)
+    clocked.call(succeeded(huge, 20_000))
+    ended = run_on(clocked, held, 100)
+    assert ended["bob"] >= 45
+
+
 def test_what_comes_back_is_worth_so_many_turns_in_a_row_at_most(clocked: Clocked) -> None:
     """Bob came after they began, and does not wait for all of it."""
     put_all(clocked, *[Work(owner="ann", tokens=32_000)] * 250)
@@ -94,10 +142,15 @@ def stop(clocked: Clocked, lease: Lease) -> None:
     clocked.call(leases.give_up(lease, HandBack(NOTHING), usage=Usage(), ttl=TTL))
 
 
+@pytest.mark.parametrize("cheap", [0, 5])
 @pytest.mark.parametrize("end", [refuse, stop])
-def test_who_uses_no_tokens_gets_no_more_turns(clocked: Clocked, end: Callable[[Clocked, Lease], None]) -> None:
-    """Each is a request of the limit, or a place, all the same."""
-    put_all(clocked, *[Work(owner="ann", tokens=500)] * 60, *[Work(owner="bob", tokens=300)] * 60)
+def test_who_uses_no_tokens_gets_no_more_turns(
+    clocked: Clocked, end: Callable[[Clocked, Lease], None], cheap: int
+) -> None:
+    """Each is a request of the limit, or a place, all the same, also where other runs of its owner were cheap."""
+    put_all(clocked, *[Work(owner="ann", tokens=500)] * 60)
+    run_on(clocked, take(clocked), cheap, used=1)
+    put_all(clocked, *[Work(owner="bob", tokens=300)] * 60)
     served = Counter[str]()
     for _ in range(40):
         [lease] = take(clocked)

@@ -124,6 +124,21 @@ def test_a_cancelled_run_is_paid_for_by_what_it_took(clocked: Clocked, then: str
     assert Counter(run(clocked, 1.0).owner for _ in range(20))[held.owner] >= 9
 
 
+def test_who_cancels_again_and_again_gets_no_more_turns(clocked: Clocked) -> None:
+    clocked.client.hset(Key.DURATIONS, "email", "300")
+    put(clocked, *[job(owner) for owner in ("ann", "bob") for _ in range(40)])
+    served = Counter[str]()
+    for _ in range(40):
+        lease = take(clocked)
+        served[lease.owner] += 1
+        clocked.now += SECOND // 1000 if lease.owner == "ann" else SECOND * 3 // 10
+        if lease.owner == "ann":
+            cancel(clocked, lease, "nothing")
+        else:
+            succeed(clocked, lease)
+    assert served["bob"] == pytest.approx(20, abs=1)
+
+
 def lose(clocked: Clocked, lease: Lease, seconds: int) -> None:
     """Let the worker of a run die after so long; others go on."""
     for _ in range(seconds):

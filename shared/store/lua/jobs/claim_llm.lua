@@ -127,11 +127,12 @@ local function take(lane)
   local admitted, wait, is_parked
   local leased, why = claim_job(id, worker, claim, now, lease, ttl, function(job)
     admitted, wait, is_parked = admittance.of(lane, job)
+    job.charged = lanes.charge(lane, job)
     return admitted and (admitted.start and math.floor(now + (admitted.start - limits.now()) / 1000) or now)
   end)
   if leased then
     note(leased, admitted)
-    lanes.serve(lane, leased.owner, tag, admitted.tokens, leased.priority)
+    lanes.serve(lane, leased.owner, tag, leased.charged, leased.priority)
   elseif why == 'no room' and is_parked and is_shared(lane) then
     -- The others in this lane ask other models. An admin may end the park before its time.
     redis.call('ZREM', key, id)

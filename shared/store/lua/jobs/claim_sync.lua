@@ -63,11 +63,12 @@ end
 local function take(lane)
   local id, tenant, tag, key = lanes.head(lane)
   if not id then return nil end
-  local leased, why = claim_job(id, worker, claim, now, lease, ttl)
+  local leased, why = claim_job(id, worker, claim, now, lease, ttl, function(job)
+    job.charged = durations.expected(job)
+    return now
+  end)
   if leased then
-    local cost = durations.expected(leased)
-    redis.call('HSET', job_key(id), 'charged', cost)
-    lanes.serve(lane, tenant, tag, cost, leased.priority)
+    lanes.serve(lane, tenant, tag, leased.charged, leased.priority)
     return leased
   end
   redis.call('ZREM', key, id)

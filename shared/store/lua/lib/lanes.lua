@@ -3,7 +3,7 @@
 -- a tenant's tag is the virtual time at which its next job starts; the lowest is served, and moves on by the job's cost
 -- over the tenant's weight. Virtual time is the tag of what was served last. A newcomer starts there, behind nobody's
 -- backlog, or at the lowest tag of all where that is before it, as in Sheng et al.: "Fairness in Serving Large Language
--- Models", 2024: what runs really cost is known at their end alone, and what was foretold beyond that comes back.
+-- Models", 2024: what runs really cost is known at their end alone, and what was charged beyond that comes back.
 -- Priority orders a tenant's own jobs, and what was handed back goes before those: before its own tenant's only, or who
 -- is handed back again and again would get every turn. Nothing here walks over tenants or jobs.
 -- Idle jobs stand in lanes of their own, which a claim looks at last: one beside each lane that has some.
@@ -80,26 +80,50 @@ function lanes.holds(job)
     or redis.call('ZSCORE', lanes.front_of(lanes.tenant(job), name), job.id)
 end
 
--- A run of a job has ended: its tenant pays for the tokens, or the time, that it really used and not the forecast. What
--- comes back counts, and its next jobs go before others', but never more than MOST_IN_A_ROW such runs: those who came
--- meanwhile would wait for it. `was_turn`: that costs something, whatever the run used, or who is handed back, refused or
--- cancelled again and again would have all of them for nothing.
+-- A tenant's turns and not a lane's are counted: who has each 89th of those would have the same priority's for long. The
+-- count goes by twos; it is odd after a turn that another priority than high had. Beside it stands what the tenant's runs
+-- in this lane use: a mean that forgets (EWMA).
+local USUAL = 'usual:'
+
+local function read_turns(lane, tenant)
+  local known = redis.pcall('HMGET', LANE_TURNS .. lane.name, tenant, USUAL .. tenant)
+  lane.turns, lane.usual = tonumber(known[1] or '') or 0, tonumber(known[2] or '') or UNKNOWN_COST
+end
+
+local function learn(name, tenant, used)
+  local key, field = LANE_TURNS .. name, USUAL .. tenant
+  local mean = tonumber(peek('HGET', key, field) or '')
+  if used == 0 then return mean or UNKNOWN_COST end  -- it was stopped or refused
+  mean = mean and mean + LEARN * (used - mean) or used
+  redis.pcall('HSET', key, field, string.format('%.1f', mean))  -- an end must not fail half-way
+  return mean
+end
+
+-- What a claim of the asyncio pool charges a job's owner in advance: what is usual, and not the forecast. That is a cap, a
+-- hundred times too large for all one knows; of so much, for each of many runs, too little would come back in time.
+function lanes.charge(lane, job)
+  local _, tokens = lanes.of(job)
+  return math.max(1, math.floor(math.min(tokens, lane.usual)))
+end
+
+-- A run of a job has ended: its tenant pays for the tokens, or the time, that it really used and not what was charged.
+-- What comes back counts, and its next jobs go before others', but never more than MOST_IN_A_ROW of its usual runs: those
+-- who came meanwhile would wait for it. `was_turn`: that costs something, whatever the run used, or who is handed back,
+-- refused or cancelled again and again would have all of them for nothing.
 function lanes.settle(job, used, was_turn)
   local name, cost = lanes.of(job)
+  local charged = tonumber(job.charged) or cost
   used = math.min(used, MOST_PAID)
-  if was_turn then used = math.max(used, math.min(cost, TURN_COST)) end
-  if is_suspect(job) then cost = 0 end  -- it was in no lane, and no claim has charged it
-  if used == cost then return end
+  local paid = was_turn and math.max(used, math.min(cost, TURN_COST)) or used
   local key, tenant = LANE_TENANTS .. name, lanes.tenant(job)
-  local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', used - cost, tenant) or nil)
-  local time = tonumber(redis.call('HGET', LANE_TIME, name) or 0)
-  local least = math.min(time - MOST_IN_A_ROW * used, (tag or 0) + cost - used)
-  if tag and tag < least then
-    redis.call('ZADD', key, least, tenant)
-  elseif not tag and used > cost and redis.call('EXISTS', key) == 1 then
-    -- It waits for nothing, but others do: a debt, until virtual time has come to it.
-    redis.call('ZADD', key, time + used - cost, tenant)
+  local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', paid - charged, tenant) or nil)
+  if not tag and (paid <= charged or redis.call('EXISTS', key) == 0) then return end
+  local usual, time = learn(name, tenant, used), tonumber(redis.call('HGET', LANE_TIME, name) or 0)
+  if not tag then  -- it waits for nothing, but others do: a debt, until virtual time has come to it
+    redis.call('ZADD', key, time + paid - charged, tenant)
     mark_due(job, name, 0)
+  elseif paid < charged and tag < time - MOST_IN_A_ROW * usual then
+    redis.call('ZADD', key, time - MOST_IN_A_ROW * usual, tenant)
   end
 end
 
@@ -128,10 +152,6 @@ end
 -- In which order a turn of each priority looks at a tenant's jobs.
 lanes.orders = {[HIGH] = {HIGH, NORMAL, LOW}, [NORMAL] = {NORMAL, HIGH, LOW}, [LOW] = {LOW, HIGH, NORMAL}}
 
--- A tenant's turns and not a lane's are counted: who has each 89th of those would have the same priority's for long. The
--- count goes by twos; it is odd after a turn that another priority than high had.
-local function turns_of(tenant, lane) return tonumber(peek('HGET', LANE_TURNS .. lane.name, tenant) or '') or 0 end
-
 -- Which priority is looked at first: of 20 turns high has 16, normal 3, low 1. After a turn of another one high goes first
 -- all the same: what comes now and then has its share without being passed over.
 local function next_order(turns)
@@ -145,7 +165,7 @@ end
 local function head_of(tenant, lane)
   local key = lanes.front_of(tenant, lane.name)
   local id = redis.call('ZRANGE', key, 0, 0)[1]
-  lane.turns = not lane.is_idle and turns_of(tenant, lane)
+  read_turns(lane, tenant)
   if id then return id, key end
   for _, priority in ipairs(lane.is_idle and {IDLE} or next_order(lane.turns)) do
     key = jobs_of(priority, tenant, lane.name)
@@ -191,7 +211,7 @@ function lanes.head(lane)
     end
     to_drop = to_drop - 1
     redis.call('ZREM', LANE_TENANTS .. lane.name, tenant)  -- it waits for nothing, and owes nothing any more
-    redis.call('HDEL', LANE_TURNS .. lane.name, tenant)
+    redis.call('HDEL', LANE_TURNS .. lane.name, tenant, USUAL .. tenant)
     lane.time = math.max(lane.time or 0, tag)
   end
 end

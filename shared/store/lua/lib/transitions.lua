@@ -156,8 +156,8 @@ local function fail_unreadable(job, now, ttl)
   finish_job(job, FAILED, nil, now, ttl)
 end
 
--- Take a waiting job for the call `claim`, unless `admit(job)` says that it can't start now, or gives the time when it does. Returns the lease
--- as the fields of Python's `Lease`, or nil and why not.
+-- Take a waiting job for the call `claim`, unless `admit(job)` says that it can't start now, or gives the time when it does
+-- and sets `charged`. Returns the lease as the fields of Python's `Lease`, and `charged`, or nil and why not.
 local function claim_job(id, worker, claim, now, lease, ttl, admit)
   local key, job = job_key(id), load_job(id, TO_CLAIM)
   if not job then return nil, why_not_loaded(id) end
@@ -170,6 +170,7 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
     return nil, FAILED
   end
   local start = now
+  job.charged = 0  -- as a suspect stands in no lane
   if admit then
     start = admit(job)
     if not start then return nil, 'no room' end
@@ -178,7 +179,7 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
   local attempt = job.attempt + 1
   job.attempt = attempt
   redis.call('HSET', key, 'status', RUNNING, 'token', token, 'worker', worker, 'started_at', start,
-    'attempt', attempt, log_transition(job, RUNNING, now))
+    'attempt', attempt, 'charged', job.charged, log_transition(job, RUNNING, now))
   redis.call('HDEL', key, 'run_at', 'progress', 'estimated_start', 'front')
   if job.expires_at then redis.call('ZREM', EXPIRING, id) end
   if job.front then
@@ -191,7 +192,8 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
   observe('wait', job, now - (job.ready_at or job.created_at))
   return {id = id, task = job.task, owner = job.owner, payload = job.payload, request_id = job.request_id or '',
     token = token, attempt = attempt, max_attempts = job.max_attempts, created_at = job.created_at, stream = job.stream,
-    throttled = job.throttled, suspect = is_suspect(job), native = job.native, priority = job.priority}
+    throttled = job.throttled, suspect = is_suspect(job), native = job.native, priority = job.priority,
+    charged = job.charged}
 end
 
 -- This attempt of a running job never began: it is as it was before the claim, and may still expire.
@@ -285,7 +287,7 @@ local function cancel_job(id, now, ttl)
   if not job then return nil end
   if LEGAL[job.status][CANCELLED] then
     if job.token then redis.call('HSET', job_key(id), 'stopped', job.token) end
-    if job.queue == SYNC and job.status == RUNNING then durations.settle(job, now) end
+    if job.queue == SYNC and job.status == RUNNING then durations.settle(job, now, true) end
     finish_job(job, CANCELLED, job.token, now, ttl)
   end
   return job.status
