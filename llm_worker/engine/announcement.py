@@ -11,7 +11,7 @@ from tandem.shared.store.limits.explanation import Told
 
 log = logging.getLogger("tandem.llm_worker")
 
-LOOK_EVERY, WARN_EVERY = 5.0, 60.0  # seconds
+TELL_EVERY, WARN_EVERY = 5.0, 60.0  # seconds
 
 
 class Announcement:
@@ -20,15 +20,15 @@ class Announcement:
     def __init__(self, book: AsyncBook, *, worker: str, scopes: Scopes) -> None:
         self._book, self._worker = book, worker
         self._models, self._limits = scopes.table(), scopes.told()
-        self._look_at = self._warn_at = time.monotonic()
+        self._tell_at = self._warn_at = time.monotonic()
 
     async def tell(self) -> None:
-        """Tell; now and then look what the others tell, and warn if that differs, at once and then once a minute."""
-        await self._book.run(explanation.announce(self._worker, models=self._models, limits=self._limits))
-        now = time.monotonic()
-        if now < self._look_at:
+        """Now and then tell, look what the others tell, and warn if that differs, at once and then once a minute."""
+        if (now := time.monotonic()) < self._tell_at:
             return
-        self._look_at = now + LOOK_EVERY
+        if not await self._book.run(explanation.announce(self._worker, models=self._models, limits=self._limits)):
+            return  # its first heartbeat has not come yet
+        self._tell_at = now + TELL_EVERY
         found = sorted({line for told in await self._book.run(explanation.told()) for line in self._differences(told)})
         if found and now >= self._warn_at:
             self._warn_at = now + WARN_EVERY

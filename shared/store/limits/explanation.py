@@ -11,7 +11,7 @@ from tandem.shared.jobs.model import Status
 from tandem.shared.store.scripts import ESTIMATES, RECORDS, Call, Flag, script
 from tandem.shared.store.signature import Foreign
 
-MODELS_KEPT = timedelta(minutes=1)  # workers say it each second
+MODELS_KEPT = timedelta(minutes=1)  # workers say it each five seconds
 NOTHING = Foreign("")
 Told = Mapping[str, Mapping[str, int]]  # limits by name and kind, as `Scopes.told` says them
 
@@ -50,15 +50,18 @@ def explain(id: str) -> Explained | None:
     """Say why a job waits, without changing anything; None: no such job."""
 
 
-def announce(worker: str, *, models: Mapping[str, Any], limits: Told) -> Call[None]:
-    """Keep what a worker says of models, for `explain`: a gateway may not know them; and which limits it keeps."""
+def announce(worker: str, *, models: Mapping[str, Any], limits: Told) -> Call[bool]:
+    """Keep what a worker says of models, for `explain`: a gateway may not know them; and which limits it keeps.
+
+    Answers whether the worker is known to live: else its limits are not kept.
+    """
     return _announce(
         worker=worker, models=json.dumps(models), limits=json.dumps(limits, sort_keys=True), kept=MODELS_KEPT
     )
 
 
 @script("limits/announce", library=RECORDS)
-def _announce(*, worker: str, models: str, limits: str, kept: timedelta) -> None: ...
+def _announce(*, worker: str, models: str, limits: str, kept: timedelta) -> bool: ...
 
 
 def told() -> Call[list[Told]]:

@@ -23,7 +23,7 @@ def scopes(**limits: int) -> Scopes:
 async def test_who_keeps_other_limits_warns_at_once_and_then_once_a_minute(
     async_book: AsyncBook, book: Book, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(announcement, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(announcement, "TELL_EVERY", 0.0)
     for worker in ("one", "two", "three"):
         book.run(leases.renew("llm", [], worker=worker))
     one = Announcement(async_book, worker="one", scopes=scopes(rpm=12, tpm=900))
@@ -46,10 +46,11 @@ async def test_who_keeps_other_limits_warns_at_once_and_then_once_a_minute(
 
 
 async def test_only_what_lives_tells_limits(async_book: AsyncBook, book: Book) -> None:
-    await Announcement(async_book, worker="one", scopes=scopes(rpm=1)).tell()
+    one = Announcement(async_book, worker="one", scopes=scopes(rpm=1))
+    await one.tell()
     assert book.run(explanation.told()) == [], "no heartbeat yet"
     book.run(leases.renew("llm", [], worker="one"))
-    await Announcement(async_book, worker="one", scopes=scopes(rpm=1)).tell()
+    await one.tell()
     assert book.run(explanation.told()) == [{"p": {"rpm": 1}}]
     book.run(queues.leave("one", "llm"))
     assert book.run(explanation.told()) == []
