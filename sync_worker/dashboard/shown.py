@@ -14,6 +14,7 @@ from rq.job import Job
 from rq.registry import StartedJobRegistry
 from rq.results import Result
 from rq.serializers import JSONSerializer
+from rq.worker.base import WorkerStatus
 
 from tandem.shared.jobs.model import Job as Record
 from tandem.shared.jobs.model import Status
@@ -154,6 +155,10 @@ class ShownWorker(Worker):
 
     def get_current_job(self) -> Job | None:
         return self.current
+
+    def get_state(self) -> str:
+        """Say what the job book knows; the worker itself says it now and then only."""
+        return WorkerStatus.BUSY if self.current else super().get_state()
 
     def _set_connection(self, connection: Any) -> Any:
         """Leave the pool's time-outs as they are."""

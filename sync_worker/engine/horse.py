@@ -1,4 +1,7 @@
-"""The work horse: one process for one attempt, gone with its parent, and everything that it started with it."""
+"""The work horse: one process for one attempt, gone with its parent, and everything that it started with it.
+
+It is forked before its job is there (engine/stable.py), and waits for it.
+"""
 
 import faulthandler
 import os
@@ -6,40 +9,69 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from types import FrameType
 
 from tandem.shared.jobs.errors import log_threads, trace
 from tandem.shared.runtime.parent_death import die_with
+from tandem.shared.store.leases import Lease
 from tandem.sync_worker.engine import memory, supervisor
+from tandem.sync_worker.engine.orders import Orders
 from tandem.sync_worker.engine.output import Output
 
+IGNORED = (signal.SIGTERM, signal.SIGINT)
 BLINK = 0.01  # seconds between two looks where the kernel can't tell us of a process's end
 
 
 class Horse:
-    """A forked process that runs `work` in a process group of its own, with `memory` bytes at most."""
+    """A forked process that waits for a lease and runs `work` with it, with `memory` bytes at most.
 
-    def __init__(self, work: Callable[[], None], *, name: str, memory: int) -> None:
-        self._memory = memory
-        self._output = Output(name)
-        self._elder_children = frozenset(_children())
+    It is the leader of a process group of its own. `siblings` are children of this process that are no job's doing.
+    """
+
+    def __init__(self, work: Callable[[Lease], None], *, memory: int, siblings: Callable[[], Collection[int]]) -> None:
+        self._memory, self._siblings = memory, siblings
+        self._orders, self._output = Orders(), Output()
+        self._elder_children: frozenset[int] | None = None  # when its job began
         self._status: int | None = None
         parent = os.getpid()
         sys.stdout.flush()
-        self.pid = os.fork()
-        if self.pid == 0:
-            _run(lambda: _prepare(work, parent, self._output, memory))
+        # Before it ignores them a signal would run the worker's handlers in it, which end the horse that runs.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                _run(lambda: self._live(work, parent, mask))
+        except OSError:
+            self._output.discard()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        self.born = time.monotonic()
+        self._orders.keep_workers_end()
         os.close(self._output.writer)
         self._end = _end_of(self.pid)
 
+    def begin(self, lease: Lease) -> None:
+        """Have it run this lease. Only when it has `begun` has anything been done for it."""
+        self._output.name = f"{lease.task} {lease.id}"
+        self._elder_children = frozenset(_children())
+        self._orders.send(lease)
+
+    @property
+    def begun(self) -> bool:
+        return self._orders.begun
+
     def wait(self, timeout: timedelta) -> bool:
-        """Wait for the horse's end; False if it still runs after `timeout`. What it started ends with it."""
-        deadline = time.monotonic() + timeout.total_seconds()
-        while not self._ended():
-            if (left := deadline - time.monotonic()) <= 0:
+        """Wait for the horse's end; what it started ends with it.
+
+        False if it still runs after `timeout`, or has begun just now.
+        """
+        deadline, begun = time.monotonic() + timeout.total_seconds(), self.begun
+        while not self.ended:
+            if (left := deadline - time.monotonic()) <= 0 or self.begun != begun:
                 return False
             self._listen(left)
         self.kill()
@@ -66,20 +98,24 @@ class Horse:
             os.killpg(self.pid, signal.SIGKILL)
         os.kill(self.pid, signal.SIGKILL)  # it may not have become a group leader yet
         _, self._status = os.waitpid(self.pid, 0)
+        self._orders.go_on()  # hear its last word
+        self._orders.close()
         if self._end is not None:
             os.close(self._end)
         supervisor.end(self._strays)
         self._output.close()
 
-    def _ended(self) -> bool:
-        """Tell whether it has ended; it is not waited for yet."""
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended; it may not have been waited for yet."""
         if self._status is not None:
             return True
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _listen(self, seconds: float) -> None:
-        """Sleep until it ends or prints."""
+        """Sleep until it ends, prints or can be told more."""
         poll = select.poll()
+        self._orders.watch(poll)
         if self._output.open:
             poll.register(self._output.reader, select.POLLIN)
         if self._end is not None:
@@ -89,10 +125,27 @@ class Horse:
         ready = poll.poll(seconds * 1000)
         if any(fd == self._output.reader for fd, _ in ready):
             self._output.pass_on()
+        self._orders.go_on()
 
     def _strays(self) -> list[int]:
         """List the orphans among its descendants: this process has adopted them (see `parent_death.adopt`)."""
-        return [pid for pid in _children() if pid != self.pid and pid not in self._elder_children]
+        if self._elder_children is None:
+            return []
+        others = {self.pid, *self._elder_children, *self._siblings()}
+        return [pid for pid in _children() if pid not in others]
+
+    def _live(self, work: Callable[[Lease], None], parent: int, mask: Iterable[int]) -> None:
+        """Wait for the lease and run it, in the new process."""
+        _prepare(parent, mask)
+        self._orders.keep_horses_end()
+        self._output.take()
+        _no_input()
+        log_threads()
+        faulthandler.enable()  # a segmentation fault says where
+        memory.bound(self._memory)
+        if lease := self._orders.receive():
+            self._orders.say_begun()
+            work(lease)
 
 
 def _end_of(pid: int) -> int | None:
@@ -122,17 +175,12 @@ def _run(work: Callable[[], None]) -> None:
         os._exit(code)
 
 
-def _prepare(work: Callable[[], None], parent: int, output: Output, limit: int) -> None:
+def _prepare(parent: int, mask: Iterable[int]) -> None:
     os.setpgrp()
     _ignore_signals()
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     # A horse without its parent would run beside the retry of its job.
     die_with(parent, signal.SIGKILL)
-    output.take()
-    _no_input()
-    log_threads()
-    faulthandler.enable()  # a segmentation fault says where
-    memory.bound(limit)
-    work()
 
 
 def _ignore_signals() -> None:
@@ -144,8 +192,9 @@ def _ignore_signals() -> None:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
 
-    signal.signal(signal.SIGTERM, ignore)
-    signal.signal(signal.SIGINT, ignore)
+    for signum in IGNORED:
+        signal.signal(signum, ignore)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the worker's own end
 
 
 def _no_input() -> None:

@@ -18,8 +18,8 @@ STDOUT, STDERR = 1, 2
 class Output:
     """The reading end of a job's standard output and error. A job that prints without end fills no disk."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
+        self.name = "a process without a job"  # of the job, once it is known
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
         self._seen = 0
@@ -33,6 +33,11 @@ class Output:
         """In the job's process: print into the pipe from now on."""
         os.dup2(self.writer, STDOUT)
         os.dup2(self.writer, STDERR)
+        os.close(self.reader)
+        os.close(self.writer)
+
+    def discard(self) -> None:
+        """Close it: there is no process."""
         os.close(self.reader)
         os.close(self.writer)
 
@@ -57,7 +62,7 @@ class Output:
             pass
         os.close(self.reader)
         if (dropped := self._seen - KEPT - len(self._tail)) > 0:
-            log.warning("%s printed %d bytes, of which %d are dropped; the end:", self._name, self._seen, dropped)
+            log.warning("%s printed %d bytes, of which %d are dropped; the end:", self.name, self._seen, dropped)
         _write(self._tail)
 
 

@@ -1,5 +1,6 @@
 """RQ's Worker without what would end it, hold it up, or let others command it."""
 
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -8,9 +9,13 @@ from rq import Worker
 
 from tandem.shared.runtime.redis_client import Client
 
+BEAT = 0.5  # seconds
+
 
 class RqWorker(Worker):
     """RQ's registration and outer loop; what it shows in Redis is for those who look, and decides nothing."""
+
+    _next_beat = 0.0
 
     def _set_connection(self, connection: Client) -> Client:
         """Leave the time-outs as they are: RQ raises them to 415 s, for which a dead connection would deafen it."""
@@ -22,14 +27,24 @@ class RqWorker(Worker):
         super().register_birth()  # type: ignore[no-untyped-call]  # RQ has no types here
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Show that the worker lives; an outage of Redis must not end it."""
-        with suppress(RedisError):
-            super().heartbeat(timeout, pipeline)
+        """Show that the worker lives and what it does, in one request, twice a second at most.
+
+        An outage of Redis must not end it.
+        """
+        del pipeline
+        now = time.monotonic()
+        if now < self._next_beat:
+            return
+        self._next_beat = now + BEAT
+        with suppress(RedisError), self.connection.pipeline(transaction=False) as beat:
+            super().heartbeat(timeout, beat)
+            super().set_state(self.get_state(), beat)
+            beat.execute()
 
     def set_state(self, state: str, pipeline: Any = None) -> None:
-        """Show what the worker does; an outage of Redis must not end it."""
-        with suppress(RedisError):
-            super().set_state(state, pipeline)
+        """Note what the worker does, for its next heartbeat; the dashboard asks the job book (`ShownWorker`)."""
+        del pipeline
+        self._state = state
 
     def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001 - RQ's signature
         """No suspension by `rq suspend`: whoever can write to Redis must not stop workers."""

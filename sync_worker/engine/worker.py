@@ -7,7 +7,6 @@ holder of the lease write the outcome.
 
 import logging
 import os
-import random
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -23,10 +22,8 @@ from rq.job import Job
 from rq.worker.base import WorkerStatus
 
 from tandem.shared.config.settings import Settings
-from tandem.shared.errors import FinalError, JobError, StoreUnavailable
+from tandem.shared.errors import FinalError, StoreUnavailable
 from tandem.shared.jobs.attempt import timed_out, unknown_task, unreadable
-from tandem.shared.jobs.model import Usage
-from tandem.shared.jobs.retry import HandBack, decide
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import LEASE_TIMEOUT, client
 from tandem.shared.store import commands, leases, scripts
@@ -36,20 +33,22 @@ from tandem.shared.store.leases import Claim, Claimed, Lease
 from tandem.shared.tasks.spec import RetryPolicy
 from tandem.sync_worker.compat_rq.adopt import adopt_all
 from tandem.sync_worker.engine.attempt import attempt, over_memory
+from tandem.sync_worker.engine.endings import Endings
 from tandem.sync_worker.engine.horse import Horse
 from tandem.sync_worker.engine.lease_end import LeaseEnd
 from tandem.sync_worker.engine.no_way_to_redis import no_way_to_redis
 from tandem.sync_worker.engine.plan import Plan, is_known, plan_of
 from tandem.sync_worker.engine.renewal import Renewal
 from tandem.sync_worker.engine.rq_worker import RqWorker
+from tandem.sync_worker.engine.stable import Stable
 
 log = logging.getLogger("tandem.sync_worker")
 
 IDLE_POLL = 1  # seconds; a wake-up that got lost costs this much
-AFTER_CRASH = timedelta(seconds=1)
 OUR_QUEUES = tuple(RQ_NAMES.values())
 LOOK_EVERY = timedelta(milliseconds=100)  # at a running horse
 LAST_WRITES = timedelta(seconds=5)  # after the grace time
+HORSES = 3  # for one attempt: one that dies before the job has begun is replaced
 
 
 class SyncWorker(RqWorker):
@@ -71,10 +70,12 @@ class SyncWorker(RqWorker):
         with suppress(StoreUnavailable):
             self._show()  # the connection is there before a lease depends on it
         self._wakeups = client(settings.redis)
+        self._endings = Endings(settings.job_ttl)
         self._lease_end = lease_end
         self._claimed = 0.0  # when the last claim was sent
         self._unanswered: Claim | None = None  # the last claim
         self._horse: Horse | None = None
+        self._stable = Stable(partial(attempt, settings, done=lease_end.set_done), memory=settings.sync_memory)
         self._parent = os.getppid()
         self._deadline: float | None = None  # when a draining worker hands its job back
         # RQ does it when the worker is known as ready already.
@@ -97,15 +98,16 @@ class SyncWorker(RqWorker):
             return self._dequeue(timeout, max_idle_time)
 
     def _dequeue(self, timeout: int | None, max_idle_time: int | None) -> Any:
-        self.set_state(WorkerStatus.IDLE)
         idle_since = time.monotonic()
         outage = Outage(log, "no jobs for now")
         while not self._stop_requested:
             try:
+                self._stable.keep()
                 if lease := self._claim():
                     return lease, self.queues[0]
                 if timeout is None or (max_idle_time and time.monotonic() - idle_since > max_idle_time):
                     return None
+                self.set_state(WorkerStatus.IDLE)
                 self.heartbeat()
                 self._show()
                 self._wakeups.blpop([Key.WAKEUP + "sync"], timeout=IDLE_POLL)
@@ -162,21 +164,20 @@ class SyncWorker(RqWorker):
                 self._leases.insist(call)  # also after the grace: `_overdue` ends it
         except StoreUnavailable as error:
             log.warning("%s is left to the clock: %s", lease.id, error)
-        self.set_state(WorkerStatus.IDLE)
 
     def _run(self, lease: Lease) -> scripts.Call[bool] | None:
         """Run a lease. Says what to write in its horse's place, if anything."""
         if lease.problem:
             log.warning("%s: %s", lease.id, lease.problem)
-            return leases.give_up(lease, unreadable(lease.problem), usage=Usage(), ttl=self.settings.job_ttl)
+            return self._endings.decided(lease, unreadable(lease.problem))
         if not is_known(lease):
             return self._unknown(lease)
         try:
             plan = plan_of(lease)
         except FinalError as error:
-            return self._gave_up(lease, RetryPolicy(), error)
+            return self._endings.gave_up(lease, RetryPolicy(), error)
         if unready := no_way_to_redis(self.settings):
-            return self._gave_up(lease, plan.retry, unready)
+            return self._endings.gave_up(lease, plan.retry, unready)
         renewal = Renewal(self._leases, lease, worker=self.name, claimed=self._claimed, lease_end=self._lease_end)
         try:
             return self._work(lease, plan, renewal)
@@ -186,12 +187,14 @@ class SyncWorker(RqWorker):
     def _work(self, lease: Lease, plan: Plan, renewal: Renewal) -> scripts.Call[bool] | None:
         """Run a lease in a horse, if it holds for long enough; the claim may have waited for its answer."""
         if renewal.due and (not renewal.renew() or renewal.over):
-            return self._handed_back(lease)
-        name = f"{lease.task} {lease.id}"
-        work = partial(attempt, self.settings, lease, done=self._lease_end.set_done)
-        self._horse = Horse(work, name=name, memory=self.settings.sync_memory)
-        self.set_state(WorkerStatus.BUSY)  # for those who look; the job has begun
-        return self._watch(lease, plan, self._horse, renewal)
+            return self._endings.handed_back(lease)
+        self.set_state(WorkerStatus.BUSY)
+        for _ in range(HORSES):
+            self._horse = self._stable.take()
+            self._horse.begin(lease)
+            if ended := self._watch(lease, plan, self._horse, renewal):
+                return ended
+        return self._endings.crashed(lease)
 
     def _unknown(self, lease: Lease) -> scripts.Call[bool]:
         """Leave a task that this worker does not know to another one, unless workers have done so for long."""
@@ -199,31 +202,32 @@ class SyncWorker(RqWorker):
         age = self.book.insist(commands.unknown_task_age(lease.id), unless=self._out_of_grace)
         decision = unknown_task(lease.task, known_for=age)
         log.warning("%s: this worker does not know its task, %s", lease.id, decision)
-        return leases.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
+        return self._endings.decided(lease, decision)
 
     def _watch(self, lease: Lease, plan: Plan, horse: Horse, renewal: Renewal) -> scripts.Call[bool] | None:
-        """Wait for the horse, renew its lease, enforce its timeout."""
+        """Wait for the horse, renew its lease, enforce its timeout; None if it died before the job had begun."""
         started = time.monotonic()
         while not horse.wait(LOOK_EVERY):
+            if horse.begun and not self._stop_requested:
+                self._stable.keep_beside()
             # Once that is done its outcome may wait for Redis: the limits are for the work.
             if not self._lease_end.done and (ended := self._overdrawn(lease, plan, horse, renewal, started)):
                 return ended
             if self._out_of_grace():
                 horse.kill()
-                return self._handed_back(lease)
+                return self._endings.handed_back(lease)
             if renewal.due:
                 if not renewal.renew():
                     horse.kill()
                     self._lease_end.clear()  # what follows may wait for Redis
                     self._say_whose(lease)
                     # Writes nothing; but who retries a cancelled job waits until its run is over.
-                    return self._handed_back(lease)
+                    return self._endings.handed_back(lease)
                 if renewal.answered:
                     self.heartbeat()
         if horse.exit != "exited with 0":
             log.warning("the process of %s %s", lease.id, horse.exit)
-        # An outcome that the horse has written makes this a no-op: its lease is over.
-        return leases.crash(lease, ttl=self.settings.job_ttl, delay=AFTER_CRASH)
+        return self._endings.crashed(lease) if horse.begun else None
 
     def _overdrawn(
         self, lease: Lease, plan: Plan, horse: Horse, renewal: Renewal, started: float
@@ -231,19 +235,15 @@ class SyncWorker(RqWorker):
         """End a horse that works beyond its time, its memory or its lease; says what to write then."""
         if time.monotonic() - started > plan.timeout.total_seconds():
             horse.kill()
-            return self._timed_out(lease, plan)
+            return self._endings.gave_up(lease, plan.retry, timed_out(lease.task, plan.timeout))
         if used := horse.excess():
             horse.kill()
-            return self._gave_up(lease, plan.retry, over_memory(used, self.settings.sync_memory))
+            return self._endings.gave_up(lease, plan.retry, over_memory(used, self.settings.sync_memory))
         if renewal.over:
             horse.kill()
             log.warning("%s: its lease could not be renewed, its work is stopped", lease.id)
-            return self._handed_back(lease)
+            return self._endings.handed_back(lease)
         return None
-
-    def _handed_back(self, lease: Lease) -> scripts.Call[bool]:
-        log.info("handing back %s", lease.id)
-        return leases.give_up(lease, HandBack(timedelta(0)), usage=Usage(), ttl=self.settings.job_ttl)
 
     def _say_whose(self, lease: Lease) -> None:
         """Warn of a lease that was lost; a cancel is no fault, and whoever did it is in the gateway's log."""
@@ -256,14 +256,6 @@ class SyncWorker(RqWorker):
 
     def _out_of_grace(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
-
-    def _timed_out(self, lease: Lease, plan: Plan) -> scripts.Call[bool]:
-        return self._gave_up(lease, plan.retry, timed_out(lease.task, plan.timeout))
-
-    def _gave_up(self, lease: Lease, policy: RetryPolicy, error: JobError) -> scripts.Call[bool]:
-        decision = decide(error, policy, attempt=lease.attempt, jitter=random.random())  # noqa: S311
-        log.warning("%s: attempt %d failed, %s", lease.id, lease.attempt, decision)
-        return leases.give_up(lease, decision, usage=Usage(), ttl=self.settings.job_ttl)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Note the wish; it is heeded between two jobs, or when the grace time of the running one is over."""
@@ -288,7 +280,11 @@ class SyncWorker(RqWorker):
         with suppress(OSError):  # the worker was about to do the same
             if self._horse:
                 self._horse.kill()
-        os._exit(code)
+        os._exit(code)  # the horse that waits is gone with it
+
+    def teardown(self) -> None:
+        self._stable.close()
+        super().teardown()  # type: ignore[no-untyped-call]  # RQ has no types here
 
     @property
     def told_to_stop(self) -> bool:

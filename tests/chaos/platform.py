@@ -70,8 +70,15 @@ class Slot:
 
     @property
     def horse(self) -> int | None:
-        """The process of a sync worker's job."""
-        return next(iter(children(self.pid or 0)), None) if self.role is Role.SYNC else None
+        """The process of a sync worker's job: the elder of two, of which the other waits for the next job."""
+        found = children(self.pid or 0) if self.role is Role.SYNC else []
+        return found[0] if len(found) > 1 else None
+
+    @property
+    def job_age(self) -> float:
+        """The seconds for which a sync worker's job has run, or fewer: the next one's process is forked as it begins."""
+        found = children(self.pid or 0)
+        return _age(found[1]) if len(found) > 1 else 0.0
 
     @property
     def works(self) -> bool:
@@ -86,7 +93,7 @@ class Slot:
                 os.kill(pid, signal.SIGKILL)
 
 
-def age(pid: int) -> float:
+def _age(pid: int) -> float:
     """Give the seconds since a process began; 0 if it is gone."""
     with suppress(OSError):
         return time.time() - Path(f"/proc/{pid}").stat().st_ctime

@@ -33,7 +33,7 @@ class AtWork:
         return [marker for asker, marker in self._open.values() if asker == worker]
 
     def lasts(self, horse: int, *, age: float) -> bool:
-        """Say whether the job of a process of that age is one that goes on: nobody knows it of a report or a mail.
+        """Say whether the job of a process, of that age, is one that goes on: nobody knows it of a report or a mail.
 
         A journal task that its submitter cancels soon is none.
         """

@@ -17,7 +17,7 @@ from tests.chaos.faults.others import OTHERS, enough_left
 from tests.chaos.faults.shared import Impossible, Shared
 from tests.chaos.outside.records import Deed
 from tests.chaos.plan.model import SHORT, SIZES, SLOTS, Act, Fault, Plan, Role
-from tests.chaos.platform import GRACE, Platform, Slot, age
+from tests.chaos.platform import GRACE, Platform, Slot
 
 SETTLE = 0.1  # seconds after which nothing more is claimed for a process that is gone
 RETRY = 0.2  # seconds
@@ -158,7 +158,7 @@ class Faults:
             if (horse := slot.horse) is None:
                 return False
             if fault.act is Act.KILL:
-                return self._at_work.lasts(horse, age=age(horse))
+                return self._at_work.lasts(horse, age=slot.job_age)
             return self._at_work.left(horse) > (ENDS if fault.act is Act.RESTART else min(fault.seconds, LEASE) + 0.5)
         return slot.role is not Role.LLM or len(self._at_work.requests(slot.name)) >= REQUESTS
 

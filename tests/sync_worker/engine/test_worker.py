@@ -3,7 +3,6 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +13,6 @@ import pytest
 from tandem.shared.jobs.attempt import UNKNOWN_FOR
 from tandem.shared.jobs.model import Status
 from tandem.shared.store import commands
-from tandem.shared.store.executor import Book
 from tests.support.jobs import age_unknown, put
 from tests.support.processes import Process, until
 from tests.support.servers.valkey import Valkey
@@ -23,21 +21,6 @@ from tests.support.workers.rq import FUNCTIONS, Pool, pool, worker_of
 pytestmark = pytest.mark.slow
 
 TTL = timedelta(days=1)
-
-
-@pytest.fixture
-def toys(book: Book, valkey: str, tmp_path: Path) -> Iterator[Pool]:
-    assert not cast("Any", book.client).dbsize()
-    with pool(valkey, tmp_path, TANDEM_GRACE="10") as made:
-        yield made
-
-
-@pytest.fixture
-def worker(toys: Pool) -> Iterator[Process]:
-    process = toys.start("--name", "w1", "default")
-    process.until_says("ready")
-    yield process
-    process.stop(signal.SIGTERM)
 
 
 # --- its options and its exit code
@@ -73,6 +56,20 @@ def test_a_killed_workers_name_is_free_at_once(toys: Pool, worker: Process) -> N
 
 def test_a_signal_ends_it_with_code_0(worker: Process) -> None:
     assert worker.stop(signal.SIGTERM) == 0
+
+
+def test_what_it_does_is_shown_to_tools_of_rq(toys: Pool, worker: Process) -> None:
+    """Not job by job: with its heartbeat."""
+
+    def is_shown(state: bytes) -> bool:
+        return bool(toys.book.client.hget("rq:worker:w1", "state") == state)
+
+    until(lambda: is_shown(b"idle"), what="an idle worker")
+    job_id = toys.enqueue("slow", 4, str(toys.folder))
+    until(lambda: is_shown(b"busy"), what="a busy worker")
+    until(lambda: is_shown(b"idle"), what="an idle worker again")
+    assert toys.ended(job_id).status is Status.SUCCEEDED
+    assert worker.popen.poll() is None
 
 
 # --- what must not end it
@@ -177,7 +174,10 @@ def test_many_jobs_leave_no_process_and_no_open_file(toys: Pool, worker: Process
     before = process.num_fds()
     ids = [toys.enqueue("add", number) for number in range(150)]
     assert toys.ended(ids[-1]).status is Status.SUCCEEDED
-    until(lambda: not process.children() and process.num_fds() <= before, what="no process and no open file")
+    until(
+        lambda: len(process.children()) == 1 and process.num_fds() <= before,
+        what="no process but the one that waits for a job, and no open file",
+    )
     assert psutil.Process(worker.popen.pid).children() == [process]
 
 

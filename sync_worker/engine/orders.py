@@ -1,0 +1,92 @@
+"""What a horse is told, the lease of its job as JSON, and what it answers: that it has begun. A pair of sockets."""
+
+import json
+import select
+import socket
+from datetime import datetime
+
+from tandem.shared.store.leases import Lease
+
+BEGUN = b"!"
+CHUNK = 64 * 1024  # bytes
+
+
+class Orders:
+    """Both ends, made before the fork; each side closes the other's."""
+
+    def __init__(self) -> None:
+        self._workers, self._horses = socket.socketpair()
+        self._unsent = memoryview(b"")
+        self._listens = True
+        self.begun = False  # the horse has said so
+
+    # --- the worker's side
+
+    def keep_workers_end(self) -> None:
+        self._horses.close()
+        self._workers.settimeout(0)
+
+    def send(self, lease: Lease) -> None:
+        """Begin to send: a large lease, or one for a suspended process, is not taken at once. See `go_on`."""
+        self._unsent = memoryview(_written(lease))
+        self._push()
+
+    def watch(self, poll: select.poll) -> None:
+        """Wait with others for what `go_on` does."""
+        if self._listens:
+            poll.register(self._workers, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+
+    def go_on(self) -> None:
+        """Send what fits, and hear what was said. A horse that is dead says so by its end."""
+        if self._unsent:
+            self._push()
+        if not self._listens:
+            return
+        try:
+            said = self._workers.recv(len(BEGUN))
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        self.begun = said == BEGUN
+        self._listens = False
+
+    def close(self) -> None:
+        self._workers.close()
+
+    def _push(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self._workers.send(self._unsent[:CHUNK]) :]
+            self._workers.shutdown(socket.SHUT_WR)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._unsent = memoryview(b"")
+
+    # --- the horse's side
+
+    def keep_horses_end(self) -> None:
+        self._workers.close()
+        self._horses.settimeout(None)  # whatever an imported module has made the default
+
+    def receive(self) -> Lease | None:
+        """Wait for the lease; None if there will be none."""
+        read = bytearray()
+        while chunk := self._horses.recv(CHUNK):
+            read += chunk
+        return _read(read) if read else None
+
+    def say_begun(self) -> None:
+        """Say that from now on it is an attempt. The job gets no open file of ours."""
+        self._horses.sendall(BEGUN)
+        self._horses.close()
+
+
+def _written(lease: Lease) -> bytes:
+    return json.dumps({**vars(lease), "created_at": lease.created_at.isoformat()}).encode()
+
+
+def _read(text: bytearray) -> Lease:
+    fields = json.loads(text)
+    return Lease(**{**fields, "created_at": datetime.fromisoformat(fields["created_at"])})
