@@ -157,8 +157,11 @@ class ShownWorker(Worker):
         return self.current
 
     def get_state(self) -> str:
-        """Say what the job book knows; the worker itself says it now and then only."""
-        return WorkerStatus.BUSY if self.current else super().get_state()
+        """Say whether it runs a job by the job book; the worker itself says that only now and then."""
+        state = super().get_state()
+        if self.current:
+            return WorkerStatus.BUSY.value
+        return WorkerStatus.IDLE.value if state == WorkerStatus.BUSY else state
 
     def _set_connection(self, connection: Any) -> Any:
         """Leave the pool's time-outs as they are."""

@@ -76,7 +76,7 @@ class Slot:
 
     @property
     def job_age(self) -> float:
-        """The seconds for which a sync worker's job has run, or fewer: the next one's process is forked as it begins."""
+        """The seconds for which a sync worker's job has run, or fewer: the next process is forked as it begins."""
         found = children(self.pid or 0)
         return _age(found[1]) if len(found) > 1 else 0.0
 

@@ -62,7 +62,7 @@ def test_what_it_does_is_shown_to_tools_of_rq(toys: Pool, worker: Process) -> No
     """Not job by job: with its heartbeat."""
 
     def is_shown(state: bytes) -> bool:
-        return bool(toys.book.client.hget("rq:worker:w1", "state") == state)
+        return bool(cast("Any", toys.book.client).hget("rq:worker:w1", "state") == state)
 
     until(lambda: is_shown(b"idle"), what="an idle worker")
     job_id = toys.enqueue("slow", 4, str(toys.folder))
