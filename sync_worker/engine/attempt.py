@@ -6,6 +6,8 @@ Its steps are those of `shared/jobs/attempt.py`. The time limit is kept by the p
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import structlog
 from pydantic import ByteSize
@@ -30,13 +32,20 @@ from tandem.sync_worker.engine.plan import CATALOG, plan_of
 log = logging.getLogger("tandem.sync_worker")
 
 
-def attempt(settings: Settings, lease: Lease, *, done: Callable[[], None]) -> None:
-    """Run `lease` and write what became of it. Runs in the horse; a connection can't be shared with the parent.
+def ready(settings: Settings, redis: str, *, done: Callable[[], None]) -> Callable[[Lease], None]:
+    """Make what every attempt needs, in the horse that waits; gives what runs its lease (`attempt`)."""
+    book = Book(client(redis))  # a connection can't be shared with the parent
+    with suppress(Exception):  # for the memory that it takes to itself; what is wrong fails the attempt that needs it
+        Artifacts(settings.files)
+    return partial(attempt, settings, book, done=done)
+
+
+def attempt(settings: Settings, book: Book, lease: Lease, *, done: Callable[[], None]) -> None:
+    """Run `lease` and write what became of it.
 
     `done` is called between the two: the time limit is for the work, and Redis may be away.
     """
     with structlog.contextvars.bound_contextvars(job=lease.id, task=lease.task, request=lease.request_id):
-        book = Book(client(settings.redis))
         outcome = _outcome(lease, settings, book)
         done()
         if book.insist(outcome):

@@ -24,14 +24,17 @@ from tandem.sync_worker.engine.output import Output
 IGNORED = (signal.SIGTERM, signal.SIGINT)
 BLINK = 0.01  # seconds between two looks where the kernel can't tell us of a process's end
 
+Ready = Callable[[], Callable[[Lease], None]]
+
 
 class Horse:
-    """A forked process that waits for a lease and runs `work` with it, with `memory` bytes at most.
+    """A forked process that makes ready, waits for a lease and runs it, with `memory` bytes at most.
 
-    It is the leader of a process group of its own. `siblings` are children of this process that are no job's doing.
+    It is the leader of a process group of its own. `ready` gives what runs a lease; `siblings` are children of this
+    process that are no job's doing.
     """
 
-    def __init__(self, work: Callable[[Lease], None], *, memory: int, siblings: Callable[[], Collection[int]]) -> None:
+    def __init__(self, ready: Ready, *, memory: int, siblings: Callable[[], Collection[int]]) -> None:
         self._memory, self._siblings = memory, siblings
         self._orders, self._output = Orders(), Output()
         self._elder_children: frozenset[int] | None = None  # when its job began
@@ -43,7 +46,7 @@ class Horse:
         try:
             self.pid = os.fork()
             if self.pid == 0:
-                _run(lambda: self._live(work, parent, mask))
+                _run(lambda: self._live(ready, parent, mask))
         except OSError:
             self._output.discard()
             raise
@@ -134,7 +137,7 @@ class Horse:
         others = {self.pid, *self._elder_children, *self._siblings()}
         return [pid for pid in _children() if pid not in others]
 
-    def _live(self, work: Callable[[Lease], None], parent: int, mask: Iterable[int]) -> None:
+    def _live(self, ready: Ready, parent: int, mask: Iterable[int]) -> None:
         """Wait for the lease and run it, in the new process."""
         _prepare(parent, mask)
         self._orders.keep_horses_end()
@@ -143,6 +146,7 @@ class Horse:
         log_threads()
         faulthandler.enable()  # a segmentation fault says where
         memory.bound(self._memory)
+        work = ready()
         if lease := self._orders.receive():
             self._orders.say_begun()
             work(lease)

@@ -2,12 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
-from tandem.shared.store.leases import Lease
-from tandem.sync_worker.engine.horse import Horse
+from tandem.sync_worker.engine.horse import Horse, Ready
 
 log = logging.getLogger("tandem.sync_worker")
 
@@ -15,10 +13,10 @@ STALE = timedelta(minutes=1)  # what it shares with its worker was so when it wa
 
 
 class Stable:
-    """Forks horses for `work`, of which one at most waits. A horse runs one job and ends with it."""
+    """Forks horses, of which one at most waits. A horse runs one job, by what `ready` gives, and ends with it."""
 
-    def __init__(self, work: Callable[[Lease], None], *, memory: int) -> None:
-        self._work, self._memory = work, memory
+    def __init__(self, ready: Ready, *, memory: int) -> None:
+        self._ready, self._memory = ready, memory
         self._waiting: Horse | None = None
         self._is_short = False  # of processes, memory or files, as it was at the last try
 
@@ -64,7 +62,7 @@ class Stable:
             horse.kill()
 
     def _fork(self) -> Horse:
-        return Horse(self._work, memory=self._memory, siblings=lambda: self.pids)
+        return Horse(self._ready, memory=self._memory, siblings=lambda: self.pids)
 
     @property
     def pids(self) -> set[int]:

@@ -32,7 +32,7 @@ from tandem.shared.store.keys import RQ_NAMES, Key
 from tandem.shared.store.leases import Claim, Claimed, Lease
 from tandem.shared.tasks.spec import RetryPolicy
 from tandem.sync_worker.compat_rq.adopt import adopt_all
-from tandem.sync_worker.engine.attempt import attempt, over_memory
+from tandem.sync_worker.engine.attempt import over_memory, ready
 from tandem.sync_worker.engine.endings import Endings
 from tandem.sync_worker.engine.horse import Horse
 from tandem.sync_worker.engine.lease_end import LeaseEnd
@@ -75,7 +75,8 @@ class SyncWorker(RqWorker):
         self._claimed = 0.0  # when the last claim was sent
         self._unanswered: Claim | None = None  # the last claim
         self._horse: Horse | None = None
-        self._stable = Stable(partial(attempt, settings, done=lease_end.set_done), memory=settings.sync_memory)
+        work = partial(ready, settings, settings.redis, done=lease_end.set_done)
+        self._stable = Stable(work, memory=settings.sync_memory)
         self._parent = os.getppid()
         self._deadline: float | None = None  # when a draining worker hands its job back
         # RQ does it when the worker is known as ready already.

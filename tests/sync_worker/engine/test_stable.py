@@ -165,7 +165,7 @@ def lease(book: Book) -> Lease:
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Stable]:
     """Its horses write down what they got."""
-    box = Stable(partial(live, tmp_path), memory=MEMORY)
+    box = Stable(lambda: partial(live, tmp_path), memory=MEMORY)
     yield box
     box.close()
 

@@ -20,7 +20,7 @@ LONG = "\n\n".join(f"Paragraph {number} of *many*." for number in range(2000))
 
 def outcome(start: Start, book: Book, payload: dict[str, Any]) -> Job:
     ctx = start(REPORT, payload)
-    attempt(ctx.settings, ctx.lease, done=lambda: None)
+    attempt(ctx.settings, book, ctx.lease, done=lambda: None)
     job = book.run(commands.fetch(ctx.job_id))
     assert job
     return job
