@@ -34,13 +34,13 @@ from tandem.shared.tasks.spec import RetryPolicy
 from tandem.sync_worker.compat_rq.adopt import adopt_all
 from tandem.sync_worker.engine.attempt import over_memory, ready
 from tandem.sync_worker.engine.endings import Endings
-from tandem.sync_worker.engine.horse import Horse
+from tandem.sync_worker.engine.horses.horse import Horse
+from tandem.sync_worker.engine.horses.stable import Stable
 from tandem.sync_worker.engine.lease_end import LeaseEnd
 from tandem.sync_worker.engine.no_way_to_redis import no_way_to_redis
 from tandem.sync_worker.engine.plan import Plan, is_known, plan_of
 from tandem.sync_worker.engine.renewal import Renewal
 from tandem.sync_worker.engine.rq_worker import RqWorker
-from tandem.sync_worker.engine.stable import Stable
 
 log = logging.getLogger("tandem.sync_worker")
 

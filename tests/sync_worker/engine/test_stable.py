@@ -15,9 +15,9 @@ import pytest
 from tandem.shared.jobs.model import Status
 from tandem.shared.store.executor import Book
 from tandem.shared.store.leases import Lease
-from tandem.sync_worker.engine import stable
-from tandem.sync_worker.engine.horse import Horse
-from tandem.sync_worker.engine.stable import Stable
+from tandem.sync_worker.engine.horses import stable
+from tandem.sync_worker.engine.horses.horse import Horse
+from tandem.sync_worker.engine.horses.stable import Stable
 from tests.support.jobs import claim_one, put
 from tests.support.processes import Process, until
 from tests.support.tasks import dying_horses
@@ -204,3 +204,13 @@ def test_an_old_one_is_replaced(box: Stable, lease: Lease, monkeypatch: pytest.M
     horse.begin(lease)
     until(lambda: ended(horse), what="its end")
     assert horse.exit == "exited with 0"
+
+
+def test_no_signal_ends_one_that_was_just_forked(box: Stable, lease: Lease) -> None:
+    """Who stops a service tells all its processes, whatever they are doing."""
+    for _ in range(10):
+        horse = box.take()
+        os.kill(horse.pid, signal.SIGTERM)
+        horse.begin(lease)
+        until(lambda: ended(horse), what="its end")  # noqa: B023 - waited for at once
+        assert (horse.begun, horse.exit) == (True, "exited with 0")

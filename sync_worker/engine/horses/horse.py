@@ -1,6 +1,6 @@
 """The work horse: one process for one attempt, gone with its parent, and everything that it started with it.
 
-It is forked before its job is there (engine/stable.py), and waits for it.
+It is forked before its job is there (engine/horses/stable.py), and waits for it.
 """
 
 import faulthandler
@@ -18,8 +18,8 @@ from tandem.shared.jobs.errors import log_threads, trace
 from tandem.shared.runtime.parent_death import die_with
 from tandem.shared.store.leases import Lease
 from tandem.sync_worker.engine import memory, supervisor
-from tandem.sync_worker.engine.orders import Orders
-from tandem.sync_worker.engine.output import Output
+from tandem.sync_worker.engine.horses.orders import Orders
+from tandem.sync_worker.engine.horses.output import Output
 
 IGNORED = (signal.SIGTERM, signal.SIGINT)
 BLINK = 0.01  # seconds between two looks where the kernel can't tell us of a process's end

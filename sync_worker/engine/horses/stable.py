@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 
-from tandem.sync_worker.engine.horse import Horse, Ready
+from tandem.sync_worker.engine.horses.horse import Horse, Ready
 
 log = logging.getLogger("tandem.sync_worker")
 

@@ -1,0 +1,1 @@
+"""The processes of jobs: one for each, forked ahead."""
