@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     rq_queues: Annotated[tuple[str, ...], NoDecode] = Field(default=("default",), validation_alias="TANDEM_RQ_QUEUES")
 
     job_ttl: Duration = Field(default=timedelta(days=7), validation_alias="TANDEM_JOB_TTL")
-    max_age: Duration = Field(default=timedelta(days=7), validation_alias="TANDEM_MAX_AGE")
+    max_age: Duration = Field(default=timedelta(hours=24), validation_alias="TANDEM_MAX_AGE")
     queue_max: int = Field(default=100_000, ge=1, le=10**9, validation_alias="TANDEM_QUEUE_MAX")
     key_rpm: int | None = Field(default=None, ge=1, le=10**9, validation_alias="TANDEM_KEY_RPM")
     key_share: Percentage = Field(default=1.0, validation_alias="TANDEM_KEY_SHARE")

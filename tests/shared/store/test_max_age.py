@@ -89,6 +89,12 @@ def test_who_asks_for_less_is_told_so(book: Book, queue: str) -> None:
 
 
 @both
+def test_who_gives_it_more_time_has_that(book: Book, queue: str) -> None:
+    job_id = put(book, TASKS[queue], admission=BOUNDED, expires_in=3 * WEEK)
+    assert give_up_at(book, job_id) == round((get(book, job_id).created_at + 3 * WEEK).timestamp() * 1000)
+
+
+@both
 def test_a_retry_makes_it_young(book: Book, queue: str) -> None:
     job_id = put(book, TASKS[queue], admission=BOUNDED)
     age(book, job_id)

@@ -32,7 +32,7 @@ keep('webhook', webhook)
 keep('url', url)
 keep('stream', stream and '1')
 keep('expires_at', expires_in and now + expires_in)
-keep('give_up_at', max_age and due + max_age)
+keep('give_up_at', max_age and math.max(due + max_age, now + (expires_in or 0)))  -- its own time may be longer
 if expires_in then redis.call('ZADD', EXPIRING, now + expires_in, id) end
 remember(id, idempotency, fingerprint, idempotency_ttl)
 redis.call('ZADD', INDEX, now, id)
