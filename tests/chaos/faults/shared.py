@@ -105,6 +105,7 @@ class Shared:
 
     async def _roll_back(self, fault: Fault) -> None:
         """Take back the last second: what its log had before is what it starts with."""
+        await asyncio.to_thread(self._wait_for_sync)
         before = _sizes(self._valkey.folder)
         await asyncio.sleep(LOST)
         self._valkey.process.send_signal(signal.SIGKILL)
