@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Any
 
 from tandem.shared.jobs.model import RECORD, Job, Status, at
@@ -37,20 +38,29 @@ def _job(answer: Any) -> Job | None:
     return Job.from_values(answer) if answer[0] is not None else None
 
 
-@script("jobs/cancel")
-def cancel(job_id: str, *, ttl: timedelta) -> Status | None:
+def cancel(job_id: str, *, ttl: timedelta) -> Call[Status | None]:
     """End a job that waits or runs; answers the status that it had, final ones stay. None: no such job.
 
-    One search of its list at most, from the nearer end.
+    The same call again, as its answer got lost, answers the same.
     """
+    return _cancel(job_id, ttl=ttl, mark=token_hex(8))
+
+
+@script("jobs/cancel")
+def _cancel(job_id: str, *, ttl: timedelta, mark: str) -> Status | None: ...
+
+
+def retry(job_id: str, *, only: Status | None = None, max_age: timedelta | None = None) -> Call[Status | None]:
+    """Let a failed, cancelled or expired job wait again, attempts from zero; `max_age` counts anew.
+
+    Answers the status that it had; any other one, or one that is not `only`, stays. None: no such job. The same call
+    again, as its answer got lost, answers the same.
+    """
+    return _retry(job_id, only=only, max_age=max_age, mark=token_hex(8))
 
 
 @script("jobs/retry", library=ENGINES, flag=Flag.NOTHING)
-def retry(job_id: str, *, only: Status | None = None, max_age: timedelta | None = None) -> Status | None:
-    """Let a failed, cancelled or expired job wait again, attempts from zero; `max_age` counts anew.
-
-    Answers the status that it had; any other one, or one that is not `only`, stays. None: no such job.
-    """
+def _retry(job_id: str, *, only: Status | None, max_age: timedelta | None, mark: str) -> Status | None: ...
 
 
 @script("jobs/erase", library=ENGINES)

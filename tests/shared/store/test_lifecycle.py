@@ -516,3 +516,15 @@ def test_a_retried_job_is_among_the_failed_ones_no_more(book: Book, queue: str) 
     assert book.client.zrange(f"tandem:failed:{queue}", 0, -1) == [job_id.encode()]
     book.run(commands.retry(job_id))
     assert book.client.zrange(f"tandem:failed:{queue}", 0, -1) == []
+
+
+@both
+def test_a_wish_whose_answer_got_lost_says_the_same_again(book: Book, queue: str) -> None:
+    job_id = put(book, TASKS[queue])
+    cancelled = commands.cancel(job_id, ttl=TTL)
+    assert [book.run(cancelled) for _ in range(2)] == [Status.QUEUED, Status.QUEUED]
+    assert book.run(commands.cancel(job_id, ttl=TTL)) is Status.CANCELLED
+    again = commands.retry(job_id)
+    assert [book.run(again) for _ in range(2)] == [Status.CANCELLED, Status.CANCELLED]
+    assert book.run(commands.retry(job_id)) is Status.QUEUED
+    assert get(book, job_id).status is Status.QUEUED

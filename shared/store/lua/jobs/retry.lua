@@ -1,5 +1,7 @@
 -- Run a finished job again, attempts from zero, if it failed, was cancelled or has expired and has the status `only`.
 -- Answers the status that it had.
+local said = answer_to_wish(job_id, mark)
+if said then return said end
 local now, key, job = now_ms(), job_key(job_id), load_job(job_id)
 if not job then return false end
 if UNFINISHED[job.status] or not LEGAL[job.status][QUEUED] then return job.status end
@@ -28,4 +30,5 @@ job.crashes, job.front = nil, nil
 engine[job.queue].enqueue(job, due, now)
 count(job, job.status, status)
 wake(job.queue)
+note_wish(job_id, mark, job.status)
 return job.status

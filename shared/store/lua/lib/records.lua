@@ -29,6 +29,14 @@ local function peek(command, ...)
   return type(value) == 'string' and value
 end
 
+-- What a wish (to cancel, to retry) was answered: the same call comes again when its answer got lost.
+local function answer_to_wish(id, mark)
+  local known, status = string.match(peek('HGET', job_key(id), 'wish') or '', '^(%S+) (%S+)$')
+  return known == mark and status or nil
+end
+
+local function note_wish(id, mark, status) redis.call('HSET', job_key(id), 'wish', mark .. ' ' .. status) end
+
 -- JSON that another program may have spoilt: nil if it is no object or list.
 local function decode(text)
   local is_json, value = pcall(cjson.decode, text)
