@@ -168,4 +168,4 @@ def test_what_a_schedule_submits_has_the_greatest_age(book: Book, tmp_path: Path
     clock.step()
     [job_id] = [job_id for job_id in jobs(book) if job_id.startswith("hourly")]
     created, end = book.client.hmget(f"tandem:job:{job_id}", ["created_at", "give_up_at"])  # type: ignore[misc]
-    assert int(end) - int(created) == timedelta(days=7) // timedelta(milliseconds=1)
+    assert int(end) - int(created) == timedelta(hours=24) // timedelta(milliseconds=1)
