@@ -60,8 +60,8 @@ class Orders:
                 self._unsent = self._unsent[self._workers.send(self._unsent[:CHUNK]) :]
             self._workers.shutdown(socket.SHUT_WR)
         except BlockingIOError:
-            pass
-        except OSError:
+            return  # `go_on` sends the rest
+        except OSError:  # the horse is dead: its end says so, and the job gets another one
             self._unsent = memoryview(b"")
 
     # --- the horse's side

@@ -19,7 +19,7 @@ from tandem.shared.store.leases import NO_MODELS, Lease
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import NOTHING, TTL
 from tests.support.keyspace.problems import assert_keyspace
-from tests.support.limits.claims import Work, claim, models, put_all, succeeded
+from tests.support.limits.claims import Work, claim, models, put_all, succeeded, take, turns
 from tests.support.limits.limiter_script import SECOND, Clocked
 
 HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
@@ -29,11 +29,6 @@ HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
 def clocked(valkey: str) -> Iterator[Clocked]:
     with client(valkey) as connection:
         yield Clocked(connection)
-
-
-def take(clocked: Clocked, limit: int = 1) -> list[Lease]:
-    leased: list[Lease] = clocked.call(claim(limit, NO_MODELS)).leases
-    return leased
 
 
 def hand_back(clocked: Clocked, *held: Lease) -> None:
@@ -203,14 +198,7 @@ def test_who_is_handed_back_again_and_again_gets_no_more_turns(clocked: Clocked)
     put_all(clocked, *[Work(owner="bob", tokens=500)] * 60)
     hand_back(clocked, *(lease for _ in range(3) for lease in take(clocked, 20)))
     put_all(clocked, *[Work(owner="cy", tokens=300, used=300)] * 60)
-    served: Counter[str] = Counter()
-    for _ in range(40):
-        [lease] = take(clocked)
-        served[lease.owner] += 1
-        if lease.owner == "bob":
-            hand_back(clocked, lease)
-        else:
-            clocked.call(succeeded(lease, 300))
+    served = turns(clocked, 40, {"bob": hand_back})
     assert served["cy"] == pytest.approx(20, abs=1)
 
 

@@ -16,7 +16,7 @@ from tandem.shared.store.leases import NO_MODELS, Lease
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import FAILURE, NOTHING, TTL
 from tests.support.keyspace.problems import assert_keyspace
-from tests.support.limits.claims import Work, claim, put_all, succeeded
+from tests.support.limits.claims import Work, claim, put_all, succeeded, take, turns
 from tests.support.limits.limiter_script import Clocked
 
 MOST_IN_A_ROW = 50
@@ -26,11 +26,6 @@ MOST_IN_A_ROW = 50
 def clocked(valkey: str) -> Iterator[Clocked]:
     with client(valkey) as connection:
         yield Clocked(connection)
-
-
-def take(clocked: Clocked, limit: int = 1) -> list[Lease]:
-    leased: list[Lease] = clocked.call(claim(limit, NO_MODELS)).leases
-    return leased
 
 
 @pytest.mark.parametrize("together", [1, 5])
@@ -151,14 +146,7 @@ def test_who_uses_no_tokens_gets_no_more_turns(
     put_all(clocked, *[Work(owner="ann", tokens=500)] * 60)
     run_on(clocked, take(clocked), cheap, used=1)
     put_all(clocked, *[Work(owner="bob", tokens=300)] * 60)
-    served = Counter[str]()
-    for _ in range(40):
-        [lease] = take(clocked)
-        served[lease.owner] += 1
-        if lease.owner == "ann":
-            end(clocked, lease)
-        else:
-            clocked.call(succeeded(lease, 300))
+    served = turns(clocked, 40, {"ann": end})
     assert served["bob"] == pytest.approx(20, abs=1)
 
 

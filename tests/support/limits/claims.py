@@ -1,6 +1,7 @@
 """Jobs that wait in lanes, and the limits that a claim is told of."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from tandem.shared.jobs.submission import Options, Submission
 from tandem.shared.limits.model import Limits
 from tandem.shared.limits.scopes import Scopes
 from tandem.shared.store import leases
-from tandem.shared.store.leases import Lease, Success
+from tandem.shared.store.leases import NO_MODELS, Lease, Success
 from tandem.shared.store.scripts import Call
 from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.spec import Priority
@@ -72,3 +73,25 @@ def claim(limit: int, limited: Models, worker: str = "w", *, idle: int = 0) -> l
 def succeeded(lease: Lease, used: int) -> Call[bool]:
     """End an attempt that used so many tokens."""
     return leases.succeed(lease, Success("{}"), usage=Usage(input_tokens=used, requests=1), ttl=TTL)
+
+
+def take(clocked: Clocked, limit: int = 1) -> list[Lease]:
+    """Claim as many as may start now, where nothing is limited."""
+    leased: list[Lease] = clocked.call(claim(limit, NO_MODELS)).leases
+    return leased
+
+
+def turns(clocked: Clocked, count: int, ends: Mapping[str, Callable[[Clocked, Lease], None]]) -> Counter[str]:
+    """Run so many jobs one after the other; gives how many of each owner.
+
+    A run of an owner in `ends` ends by that, any other one succeeds with 300 tokens.
+    """
+    served = Counter[str]()
+    for _ in range(count):
+        [lease] = take(clocked)
+        served[lease.owner] += 1
+        if end := ends.get(lease.owner):
+            end(clocked, lease)
+        else:
+            clocked.call(succeeded(lease, 300))
+    return served
