@@ -28,6 +28,20 @@ def _as_it_is(piece: bytes) -> bytes:
     return piece
 
 
+async def _let_the_loop_turn() -> None:
+    """Let callbacks run, and those that they schedule: from an accepted connection to its close are five."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@contextmanager
+def _aborting(writer: asyncio.StreamWriter) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        writer.transport.abort()
+
+
 class Proxy:
     """Passes on what clients of `path` and the server behind `upstream` say. What is set holds at once, for all."""
 
@@ -44,6 +58,7 @@ class Proxy:
         self._links: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
         self._stranded = set[asyncio.StreamWriter]()
+        self._is_over = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -51,7 +66,8 @@ class Proxy:
         """Listen."""
         self._thread.start()
         self.partition()
-        asyncio.run_coroutine_threadsafe(asyncio.start_unix_server(self._accept, self.path), self._loop).result()
+        listening = asyncio.start_unix_server(self._accept, self.path)
+        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
 
     def stop(self) -> None:
         """Cut everything and end."""
@@ -78,33 +94,40 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._stranded.update, self._links)
 
     async def _end(self) -> None:
+        self._is_over = True  # or who is cut comes again, and is being served when the loop is closed
+        self.path.unlink()
         self._cut()
+        await _let_the_loop_turn()  # who has come is turned away
+        self._server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await _let_the_loop_turn()  # what was cut is closed
 
     def _cut(self) -> None:
         for writer in self._links:
             writer.transport.abort()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_over:
+            writer.transport.abort()
+            return
         task = asyncio.create_task(self._serve(reader, writer))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        with suppress(OSError), _aborting(writer):
             far_reader, far_writer = await asyncio.open_unix_connection(self._upstream)
-            self._links |= {writer, far_writer}
-            ways = self._pump(Way.UP, reader, far_writer), self._pump(Way.DOWN, far_reader, writer)
-            pumps = [asyncio.create_task(way) for way in ways]
-            _, rest = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            for pump in rest:
-                pump.cancel()
-            self._links -= {writer, far_writer}
-            far_writer.transport.abort()
-        writer.transport.abort()
+            with _aborting(far_writer):
+                self._links |= {writer, far_writer}
+                ways = self._pump(Way.UP, reader, far_writer), self._pump(Way.DOWN, far_reader, writer)
+                pumps = [asyncio.create_task(way) for way in ways]
+                _, rest = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+                for pump in rest:
+                    pump.cancel()
+                self._links -= {writer, far_writer}
 
     async def _pump(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
