@@ -27,6 +27,7 @@ from tandem.shared.dispatch import Dispatcher, places
 from tandem.shared.jobs.submission import Admission
 from tandem.shared.limits.lanes import Lanes
 from tandem.shared.runtime.redis_client import async_client
+from tandem.shared.runtime.redis_memory import RedisMemory
 from tandem.shared.storage.artifacts import open_store
 from tandem.shared.store.batching import BatchingBook
 from tandem.shared.tasks.registry import Catalog, load
@@ -81,17 +82,23 @@ async def _opened(app: FastAPI) -> AsyncIterator[None]:
     subscriber = async_client(settings.redis, timeout=None, connections=1)
     app.state.book = book
     app.state.outgoing = Outgoing(book)
+    memory = RedisMemory(share=settings.redis_share)
     dispatcher = Dispatcher(
         book,
         admission=admission(settings),
         idempotency_ttl=settings.idempotency_ttl,
         url_of=job_url,
         lanes=Lanes.of(settings),
+        memory=memory,
     )
     targets = WebhookTargets(allow_private=settings.allow_private_webhooks, signed=_signed(settings))
     app.state.submitter = Submitter(dispatcher, book, targets)
     app.state.files = open_store(settings.files)
-    async with Subscriptions(subscriber, book) as app.state.subscriptions, app.state.traffic.handed_to(book):
+    async with (
+        Subscriptions(subscriber, book) as app.state.subscriptions,
+        app.state.traffic.handed_to(book),
+        memory.watched(book.client),
+    ):
         yield
     await subscriber.aclose()
     await book.aclose()

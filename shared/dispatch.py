@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 from ulid import ULID
 
 from tandem.shared.config.api_keys import ApiKey
-from tandem.shared.errors import JobGone, KeyReused, QueueFull, RateExceeded, ServiceError, ShareFull
+from tandem.shared.errors import JobGone, KeyReused, MemoryShort, QueueFull, RateExceeded, ServiceError, ShareFull
 from tandem.shared.jobs.model import Job, Status
 from tandem.shared.jobs.submission import Admission, Idempotency, Options, Refused, Repeated, Stored, Submission
 from tandem.shared.limits.lanes import Lanes
 from tandem.shared.quota import Quota
+from tandem.shared.runtime.redis_memory import RedisMemory
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.spec import AnySpec, Input, Queue
@@ -26,6 +27,7 @@ REFUSALS: dict[str, tuple[type[ServiceError], str]] = {
     "full": (QueueFull, "the {queue} queue is full"),
     "share": (ShareFull, "this key's share of the {queue} queue is full"),
     "rate": (RateExceeded, "this key submits too fast"),
+    "memory": (MemoryShort, "the job store is nearly full"),
 }
 
 
@@ -46,10 +48,10 @@ class Dispatcher:
     """Hands jobs over to the pools.
 
     `url_of` gives the URL of a job's page by its id, which webhooks then name; `lanes` tells where
-    jobs wait for limits.
+    jobs wait for limits; `memory` tells whether Redis has room.
 
     Raises:
-        QueueFull, ShareFull, RateExceeded: nothing was stored; `retry_after` says when it may pass.
+        QueueFull, ShareFull, RateExceeded, MemoryShort: nothing was stored; `retry_after` says when it may pass.
         KeyReused: the idempotency key belongs to another submission.
         JobGone: the idempotency key's job is no more.
         StoreUnavailable: Redis is away or can't write. If it hangs, the job may have been stored, or be stored yet.
@@ -64,12 +66,14 @@ class Dispatcher:
         idempotency_ttl: timedelta,
         url_of: Callable[[str], str] | None = None,
         lanes: Lanes | None = None,
+        memory: RedisMemory | None = None,
     ) -> None:
         self._book = book
         self._admission = admission
         self._idempotency_ttl = idempotency_ttl
         self._url_of = url_of
         self._lanes = lanes
+        self._memory = memory
 
     async def enqueue(
         self,
@@ -88,7 +92,7 @@ class Dispatcher:
             job = replace(job, url=self._url_of(job.id))
         key = idempotency(job, idempotency_key, self._idempotency_ttl) if idempotency_key else None
         admission = self._admission_of(caller)
-        answer = await self._book.run(store_job(job, admission, key))
+        answer = await self._store(job, admission, key, frees=spec.admin)
         match answer:
             case Stored():
                 return Receipt(job.id, _record(spec, job, answer), _quota(admission, answer))
@@ -100,6 +104,18 @@ class Dispatcher:
                 return Receipt(id_, None, _quota(admission, answer))
             case Refused():
                 raise _refusal(spec, answer, _quota(admission, answer))
+
+    async def _store(
+        self, job: Submission, admission: Admission, key: Idempotency | None, *, frees: bool
+    ) -> Stored | Repeated | Refused:
+        """Store it if there is room; what `frees` some, as `cleanup` does, until Redis itself refuses it."""
+        size = len(job.payload)
+        if self._memory is None or frees:
+            return await self._book.run(store_job(job, admission, key))
+        if self._memory.lacks(size):
+            return await self._book.run(store_job(job, replace(admission, no_room=True), key))
+        with self._memory.stores(size):
+            return await self._book.run(store_job(job, admission, key))
 
     def _admission_of(self, caller: ApiKey) -> Admission:
         """Give the platform's limits, or those that the configuration sets for this key."""

@@ -11,6 +11,7 @@ TandemError
 ├── ServiceError             the platform can't take the request now
 │   ├── StoreUnavailable     Redis is away or out of memory
 │   ├── QueueFull            too many jobs wait
+│   ├── MemoryShort          Redis's memory is nearly full
 │   ├── RateExceeded         the key submits too fast
 │   └── ShareFull            the key's share of the queue is full
 ├── UnreadableRecord         what is stored of a job can't be read
@@ -108,6 +109,10 @@ class StoreUnavailable(ServiceError):
 
 class QueueFull(ServiceError):
     type = "queue_full"
+
+
+class MemoryShort(ServiceError):
+    type = "memory_short"
 
 
 class RateExceeded(ServiceError):

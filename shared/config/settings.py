@@ -18,7 +18,7 @@ from tandem.shared.types.duration import Duration
 from tandem.shared.types.share import Percentage
 from tandem.shared.types.urls import ApiUrl, FilesUrl, RedisUrl, SmtpUrl
 
-MOST_BYTES = 2**50
+Memory = Annotated[ByteSize, Field(le=2**50)]
 RQ_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 WEBHOOK_SECRET_FILE = "webhook.secret"  # noqa: S105 - a file's name
 SIGNING_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}")
@@ -55,9 +55,7 @@ class Settings(BaseSettings):
     llm_timeout: Duration = Field(default=timedelta(seconds=60), validation_alias="TANDEM_LLM_TIMEOUT")
     llm_max_block: Duration = Field(default=timedelta(seconds=30), validation_alias="TANDEM_LLM_MAX_BLOCK")
     llm_max_jobs: int | None = Field(default=None, ge=1, le=10**9, validation_alias="TANDEM_LLM_MAX_JOBS")
-    llm_max_memory: ByteSize | None = Field(
-        default=None, ge=64 * 1024**2, le=MOST_BYTES, validation_alias="TANDEM_LLM_MAX_MEMORY"
-    )
+    llm_max_memory: Memory | None = Field(default=None, ge=64 * 1024**2, validation_alias="TANDEM_LLM_MAX_MEMORY")
     context_window: int = Field(default=128_000, ge=256, le=10**9, validation_alias="TANDEM_CONTEXT_WINDOW")
 
     config: Annotated[Config | None, NoDecode] = Field(default=None, validation_alias="TANDEM_CONFIG", repr=False)
@@ -79,15 +77,14 @@ class Settings(BaseSettings):
     queue_max: int = Field(default=100_000, ge=1, le=10**9, validation_alias="TANDEM_QUEUE_MAX")
     key_rpm: int | None = Field(default=None, ge=1, le=10**9, validation_alias="TANDEM_KEY_RPM")
     key_share: Percentage = Field(default=1.0, validation_alias="TANDEM_KEY_SHARE")
+    redis_share: Percentage = Field(default=0.85, validation_alias="TANDEM_REDIS_SHARE")
     idempotency_ttl: Duration = Field(default=timedelta(hours=24), validation_alias="TANDEM_IDEMPOTENCY_TTL")
     webhook_secret: SecretStr | None = Field(default=None, validation_alias="TANDEM_WEBHOOK_SECRET")
     metrics_public: bool = Field(default=False, validation_alias="TANDEM_METRICS_PUBLIC")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TANDEM_ALLOW_PRIVATE_WEBHOOKS")
     grace: Duration = Field(default=timedelta(seconds=25), validation_alias="TANDEM_GRACE")
     max_body: ByteSize = Field(default=ByteSize(1024 * 1024), ge=1024, le=2**30, validation_alias="TANDEM_MAX_BODY")
-    sync_memory: ByteSize = Field(
-        default=ByteSize(1024**3), ge=128 * 1024**2, le=MOST_BYTES, validation_alias="TANDEM_SYNC_MEMORY"
-    )
+    sync_memory: Memory = Field(default=ByteSize(1024**3), ge=128 * 1024**2, validation_alias="TANDEM_SYNC_MEMORY")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", validation_alias="TANDEM_LOG_LEVEL")
     log_format: Literal["auto", "console", "json"] = Field(default="auto", validation_alias="TANDEM_LOG_FORMAT")
 

@@ -24,12 +24,14 @@ class Admission:
     """What a queue takes: `queue_max` waiting jobs, `share` of them of one owner, `rpm` submissions a minute.
 
     `max_age` is how long after it is due a job may still begin, or begin again; None or zero: for ever.
+    `no_room`: Redis's memory is nearly full, nothing new is stored.
     """
 
     queue_max: int
     share: int | None = None
     rpm: int | None = None
     max_age: timedelta | None = None
+    no_room: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Refused:
-    """Nothing was stored; `kind` is rate, full or share; `wait` until it may pass, None if nobody can say."""
+    """Nothing was stored; `kind` is rate, full, share or memory; `wait` until it may pass, None if nobody can say."""
 
     kind: str
     wait: timedelta | None

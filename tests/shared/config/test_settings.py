@@ -341,6 +341,7 @@ CONTRACT = {  # the table of the contract, section 2
     "TANDEM_JOB_TTL": timedelta(days=7),
     "TANDEM_QUEUE_MAX": 100_000,
     "TANDEM_GRACE": timedelta(seconds=25),
+    "TANDEM_REDIS_SHARE": 0.85,
     "TANDEM_MAX_BODY": 1024 * 1024,
     "DATABASE_URL": None,
     "TANDEM_ALEMBIC": None,

@@ -5,6 +5,7 @@ local stored = redis.call('HMGET', key, 'created_at', 'ready_at', 'estimated_sta
 if stored[1] then return Stored{created_at = stored[1], run_at = stored[2], estimated_start = stored[3], full_in = 0} end
 local repeated = find_repeated(id, idempotency, fingerprint)
 if repeated then return repeated end
+if no_room then return Refused{kind = 'memory'} end
 
 local job = {id = id, queue = queue, task = task, owner = owner, priority = priority, created_at = now, lane = lane,
   attempt = 0, seq = 0, events = 'record'}
