@@ -99,5 +99,5 @@ def _worker(worker: WorkerState) -> WorkerView:
         host=worker.host,
         pid=worker.pid,
         heartbeat_age=worker.heartbeat_age.total_seconds(),
-        running=list(worker.running),
+        running=worker.running,
     )

@@ -57,7 +57,6 @@ NUMBERS = {
     "FAILURES_IN_A_ROW": 3,  # jobs whose requests nobody answered
     "FAILING_MS": 600_000,  # so long the first of them is remembered
     "LANES_A_CLAIM": 50,
-    "MOVED_A_CLAIM": 50,  # jobs of dead workers, scheduled ones, those of an older version; then the next claim
     "SHARED_LANE": "~",  # of all models that the settings do not name
     "IDLE_LANE": "~idle ",  # before a lane's name: where its idle jobs wait
     "IDLE_SHARE": IDLE_SHARE,

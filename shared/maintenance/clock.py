@@ -77,8 +77,6 @@ def step(settings: Settings, book: Book, faults: Faults) -> None:
     """Do what is due now in both pools; a duty that fails keeps no other from being done."""
     done: dict[str, int] = {}
     for duty, outcome in maintenance.do_all(book, ttl=settings.job_ttl, looks=LOOKS).items():
-        if isinstance(outcome, StoreUnavailable):
-            raise outcome
         if isinstance(outcome, Exception):
             faults.note(duty, outcome)
         else:

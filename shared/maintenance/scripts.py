@@ -10,7 +10,7 @@ from tandem.shared.runtime.redis_client import Client, client
 from tandem.shared.store import commands, deliveries, events, leases, listing, maintenance, queues, submission
 from tandem.shared.store.executor import Book, is_already_there
 from tandem.shared.store.limits import explanation, operations
-from tandem.shared.store.scripts import FUNCTIONS, SCRIPTS, Call
+from tandem.shared.store.scripts import FUNCTIONS, SCRIPTS, Call, Script
 
 log = logging.getLogger("tandem.book")
 
@@ -54,15 +54,20 @@ def load_scripts(url: str) -> None:
 def _load_missing(connection: Client) -> None:
     try:
         kept = KEPT.parse(connection.execute_command(KEPT.name, *KEPT.args))  # type: ignore[no-untyped-call]  # redis-py has no types here
-        pipeline = connection.pipeline(transaction=False)
         for script in SCRIPTS.values():
             if script.function not in kept:
-                pipeline.function_load(script.source)
-        for answer in pipeline.execute(raise_on_error=False):
-            if isinstance(answer, RedisError) and not is_already_there(answer):
-                raise answer
+                _load(connection, script)
     except RedisError as error:
         log.warning("Redis has not been given the scripts yet: %s", error)
+
+
+def _load(connection: Client, script: Script) -> None:
+    """Load one script in a round trip of its own: Redis runs what comes in one without a pause, and others wait."""
+    try:
+        connection.function_load(script.source)
+    except ResponseError as error:
+        if not is_already_there(error):
+            raise
 
 
 def forget_other_versions(book: Book) -> list[str]:

@@ -8,21 +8,23 @@ lua/lib/transitions.lua). Here the lists and indexes that still name it are trim
 
 from datetime import UTC, datetime, timedelta
 
+from tandem.shared.errors import StoreUnavailable
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import DELIVERING, ENGINES, RECORDS, Call, script
+from tandem.shared.store.scripts import DELIVERING, ENGINES, MOVED_AT_ONCE, RECORDS, Call, script
 
+MOST_ROUNDS = 5  # of a duty in one step
 SCHEDULE_KEPT = timedelta(days=400)  # longer than any schedule pauses
 
 
 @script("maintenance/recover_expired_leases")
 def recover_expired_leases(*, ttl: timedelta) -> int:
-    """Give sync jobs of dead workers back, or fail them; 200 at most. Claims do the same for the asyncio pool."""
+    """Give sync jobs of dead workers back, or fail them; 50 at most. Claims do the same for the asyncio pool."""
 
 
 @script("maintenance/move_due")
 def move_due() -> int:
-    """Move sync jobs whose time has come to their queue; 200 at most."""
+    """Move sync jobs whose time has come to their queue; 50 at most."""
 
 
 @script("maintenance/return_unadopted", library=RECORDS)
@@ -32,7 +34,7 @@ def return_unadopted() -> int:
 
 @script("maintenance/expire_unstarted")
 def expire_unstarted(*, ttl: timedelta) -> int:
-    """End jobs that did not begin in time; 200 at most, and searches in lists of up to 5 ms."""
+    """End jobs that did not begin in time; 50 at most."""
 
 
 @script("maintenance/recover_lost")
@@ -50,7 +52,7 @@ def index_statuses() -> int:
 
 @script("maintenance/trim_registries", library=ENGINES)
 def trim_registries() -> int:
-    """Drop jobs that are gone from the lists of failed ones and from RQ's registries; 1,000 of each at most."""
+    """Drop jobs that are gone from the lists of failed ones and from RQ's registries; 2,000 at most."""
 
 
 @script("maintenance/trim_indexes", library=RECORDS)
@@ -60,12 +62,12 @@ def trim_indexes(*, ttl: timedelta) -> int:
 
 @script("maintenance/forget_dead_workers", library=ENGINES)
 def forget_dead_workers() -> int:
-    """Drop workers that are gone from RQ's lists; looks at 200 of a list at most."""
+    """Drop workers that are gone from RQ's lists; looks at 200 at most."""
 
 
 @script("maintenance/enlist_deliveries", library=DELIVERING)
 def enlist_deliveries() -> int:
-    """Let webhooks take turns that an older version has stored; looks at 200 at most."""
+    """Let webhooks take turns that an older version has stored; looks at 100 at most."""
 
 
 def duties(*, ttl: timedelta, looks: int) -> list[Call[int]]:
@@ -85,10 +87,31 @@ def duties(*, ttl: timedelta, looks: int) -> list[Call[int]]:
 
 
 def do_all(book: Book, *, ttl: timedelta, looks: int) -> dict[str, int | Exception]:
-    """Do one step of all duties in one round trip; answers their numbers by name, or what one has failed of."""
-    calls = duties(ttl=ttl, looks=looks)
-    outcomes = book.attempt_all(calls)
-    return {call.name: outcome for call, outcome in zip(calls, outcomes, strict=True)}
+    """Do one step of all duties; answers their numbers by name, or what one has failed of.
+
+    Each call is a round trip of its own: Redis runs what comes in one without a pause, and others would wait for all.
+
+    Raises:
+        StoreUnavailable: Redis is away.
+
+    """
+    return {call.name: _do(book, call) for call in duties(ttl=ttl, looks=looks)}
+
+
+def _do(book: Book, call: Call[int]) -> int | Exception:
+    """Do a duty, again where it has found so much that there is more."""
+    total = 0
+    for _ in range(MOST_ROUNDS):
+        try:
+            done = book.run(call)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other duties are done
+            return error
+        total += done
+        if done < MOVED_AT_ONCE:
+            break
+    return total
 
 
 def count_fault(duty: str) -> Call[int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tandem.shared.store.keys import Key, RqKey
 from tandem.shared.store.scripts import ENGINES, RECORDS, WEBHOOKS, Call, Flag, script
+from tandem.shared.store.signature import Foreign
 from tandem.shared.tasks.spec import Queue
 
 
@@ -21,13 +22,18 @@ class QueueName(StrEnum):
 
 @dataclass(frozen=True)
 class WorkerState:
-    """One worker by its last heartbeat."""
+    """One worker by its last heartbeat; `runs` are the ids of its jobs, with blanks between."""
 
     id: str
     host: str
     pid: int
     heartbeat_age: timedelta
-    running: Sequence[str]
+    runs: Foreign
+
+    @property
+    def running(self) -> list[str]:
+        """The ids of its jobs."""
+        return self.runs.split()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,17 @@
 -- shared/limits/scopes.py.
 local now = now_ms()
 extend_leases_after_outage(now)
-for _, undone in ipairs(undo_unanswered_claim(LLM, worker, claim, now)) do
+for _, undone in ipairs(undo_unanswered_claim(worker, claim, now)) do
   limits.settle(undone.id .. ':' .. undone.token .. ':0')  -- nothing was sent
 end
 
+-- How many jobs this claim may still move or end beside those that it leases, none once their inputs are long enough; the
+-- next one goes on.
+local room, bytes = MOVED_AT_ONCE, 0
+
 -- Jobs of dead workers first: back to the front of their queue, or fenced off.
-local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, MOVED_A_CLAIM)
+local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, room)
+room = room - #expired
 for _, id in ipairs(expired) do
   local job = load_job(id)
   if not job or job.status ~= RUNNING then
@@ -24,10 +29,12 @@ end
 
 admittance.models = models
 if redis.call('ZCARD', LIMIT_CHECKS) > 0 then limits.reap() end
-local leases, unknown, first_token = {}, {}, nil
+local leases, ids, unknown, first_token = {}, {}, {}, nil
 
 -- Scheduled ones whose time has come go to their lanes.
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', LATER, '-inf', now, 'LIMIT', 0, MOVED_A_CLAIM)) do
+local due = redis.call('ZRANGEBYSCORE', LATER, '-inf', now, 'LIMIT', 0, room)
+room = room - #due
+for _, id in ipairs(due) do
   redis.call('ZREM', LATER, id)
   local job = load_job(id)
   if job and job.status == SCHEDULED then
@@ -71,7 +78,8 @@ end
 
 for _, arq_list in pairs(ARQ_QUEUES) do
   for _, scores in ipairs({{'-inf', BEFORE_OURS}, {OF_ARQ, now}}) do
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', arq_list, scores[1], scores[2], 'LIMIT', 0, limit)) do
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', arq_list, scores[1], scores[2], 'LIMIT', 0, math.min(limit, room))) do
+      room = room - 1
       take_back(id, arq_list)
     end
   end
@@ -80,7 +88,7 @@ end
 -- An older version kept what was handed back before all others of its lane. Some of it at a time joins its tenants' jobs.
 -- Answers the lanes in which there is more.
 local function take_in_first()
-  local names, keys, more, room = {'', SHARED_LANE}, {}, {}, MOVED_A_CLAIM
+  local names, keys, more = {'', SHARED_LANE}, {}, {}
   for name in pairs(models.known) do names[#names + 1] = name end
   for _, name in ipairs(redis.call('ZRANGE', LANES, 0, LANES_A_CLAIM - 1)) do names[#names + 1] = name end
   for i, name in ipairs(names) do keys[i] = LANE_FIRST .. name end
@@ -104,10 +112,13 @@ local function note(leased, admitted)
   if admitted and admitted.start and limits.reserve(leased.id .. ':' .. leased.token .. ':0', admitted, admitted.start) then
     leased.granted, leased.delay = admitted.scope, (admitted.start - limits.now()) / 1000
   end
-  leases[#leases + 1] = Lease(leased)
+  leases[#leases + 1], ids[#ids + 1] = Lease(leased), leased.id
+  bytes = bytes + #leased.payload
+  if bytes >= CLAIMED_BYTES then room = 0 end
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', SUSPECTS, '-inf', now, 'LIMIT', 0, math.min(suspects, limit))) do
+  if room == 0 then break end
   redis.call('ZREM', SUSPECTS, id)
   local leased = claim_job(id, worker, claim, now, lease, ttl)
   if leased then note(leased) end
@@ -142,6 +153,7 @@ local function take(lane)
     lane.opens = math.min(wait / 1000, LANE_BLIND_MS)
     return false
   else
+    room = room - 1
     redis.call('ZREM', key, id)
     if why == NEWER then redis.call('ZADD', LATER, now + LEASE_MS, id) end
     if why == NOT_IN_BOOK then
@@ -155,9 +167,9 @@ end
 local function take_turns(set, most)
   local due = lanes.due(set, now)
   local open, turns = #due, 0
-  while open > 0 and #leases < most and turns < 2 * most + LANES_A_CLAIM do
+  while open > 0 and #leases < most and room > 0 and turns < 2 * most + LANES_A_CLAIM do
     for _, lane in ipairs(due) do
-      if not lane.over and #leases < most then
+      if not lane.over and #leases < most and room > 0 then
         turns = turns + 1
         if not take(lane) then lane.over, open = true, open - 1 end
       end
@@ -173,12 +185,12 @@ if #leases < for_idle then take_turns(IDLE_LANES, for_idle) end
 for _, name in ipairs(not_taken_in) do redis.call('ZADD', LANES, 'NX', now, name) end
 limits.save()
 
-if first_token then note_claim(worker, claim, first_token) end
+if first_token then note_claim(worker, claim, first_token, ids) end
 -- Nothing is left: who waits to be woken need not look.
-if #leases < limit then redis.call('DEL', WAKEUP .. LLM) end
+if #leases < limit and room > 0 then redis.call('DEL', WAKEUP .. LLM) end
 
 local next_due
-if #expired == MOVED_A_CLAIM then next_due = 0 end  -- there may be more
+if room == 0 then next_due = 0 end  -- there may be more
 local function look_at_head(key)
   local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
   local wait = head[2] and math.max(0, tonumber(head[2]) - now)

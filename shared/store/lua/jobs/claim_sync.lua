@@ -1,7 +1,8 @@
 -- Claim the next job of the forking pool; `origins` are queues of plain RQ that this worker serves as well. `claim` names
 -- this call.
-local now, unknown, serves, has_more, others_wait, MOST_LOOKS = now_ms(), {}, {}, false, false, 50
-undo_unanswered_claim(SYNC, worker, claim, now)
+local now, unknown, serves, has_more, others_wait = now_ms(), {}, {}, false, false
+local looks, turns = MOVED_AT_ONCE, MOVED_AT_ONCE  -- that are left: at RQ's lists, at heads of lanes
+undo_unanswered_claim(worker, claim, now)
 if is_paused(SYNC) then return Claimed{leases = {}, unknown = {}} end
 
 -- RQ lets an id be enqueued again when its job has ended.
@@ -29,7 +30,7 @@ end
 local function look_at_list(name)
   local list, room = RQ_QUEUE .. name, nil
   serves[name] = true
-  for _ = 1, MOST_LOOKS do
+  while true do
     local id = redis.call('LINDEX', list, 0)
     if not id then return end
     local job = load_job(id)
@@ -40,8 +41,9 @@ local function look_at_list(name)
       if room == 0 then return end
       room = room - 1
     end
-    has_more = out_of_time()
+    has_more = looks == 0
     if has_more then return end
+    looks = looks - 1
     redis.call('LPOP', list)
     if is_foreign then unknown[#unknown + 1] = Unknown{raw = id, queue = name} end
     if is_foreign or not job then set_aside(id, name) end
@@ -80,9 +82,9 @@ end
 local function take_from(name, is_idle)
   local time = tonumber(redis.call('HGET', LANE_TIME, name) or 0)
   local lane, leased = {name = name, is_idle = is_idle, passes = passes, time = time}, nil
-  for _ = 1, MOST_LOOKS do
+  while turns > 0 and not (leased or lane.is_over or lane.goes_on) do
+    turns = turns - 1
     leased = take(lane)
-    if leased or lane.is_over or lane.goes_on then break end
   end
   lanes.keep_time(lane)
   others_wait = others_wait or lane.is_over and not lane.is_empty
@@ -92,7 +94,7 @@ end
 local leased, is_over = take_from(SYNC_LANE)
 if not leased and is_over then leased, is_over = take_from(IDLE_LANE .. SYNC_LANE, true) end
 if leased then
-  note_claim(worker, claim, leased.token)
+  note_claim(worker, claim, leased.token, {leased.id})
 elseif not is_over or has_more then
   wake(SYNC)  -- there is more to look at
 elseif not others_wait then

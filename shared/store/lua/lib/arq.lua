@@ -54,8 +54,6 @@ end
 
 function arq.unschedule(job) redis.call('ZREM', LATER, job.id) end
 
-function arq.running() return redis.call('ZRANGE', LEASES, 0, -1) end
-
 function arq.release(job) redis.call('ZREM', LEASES, job.id) end
 
 -- `arq.jobs.Job.result()` of a job that came through plain arq: its own record and what became of it.

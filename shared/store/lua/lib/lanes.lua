@@ -195,7 +195,7 @@ local function next_tenant(lane)
 end
 
 local to_drop  -- tenants in one script: it must block nobody
-each_call(function() to_drop = STEP end)
+each_call(function() to_drop = STEP / 2 end)
 
 -- The next job of a lane, the tenant whose turn it is, its tag and the key of the job; nil if nobody waits, or so many
 -- stand first who do not that the next script has to go on: then it stays due.

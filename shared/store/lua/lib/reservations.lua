@@ -75,7 +75,7 @@ function limits.reap()
   if reaped then return end
   reaped = true
   local now = limits.now()
-  for _, ticket in ipairs(redis.call('ZRANGEBYSCORE', LIMIT_CHECKS, '-inf', now, 'LIMIT', 0, STEP)) do
+  for _, ticket in ipairs(redis.call('ZRANGEBYSCORE', LIMIT_CHECKS, '-inf', now, 'LIMIT', 0, MOVED_AT_ONCE)) do
     local r = read_reservation(ticket)
     if not r then
       redis.call('ZREM', LIMIT_CHECKS, ticket)

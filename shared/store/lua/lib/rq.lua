@@ -59,14 +59,6 @@ function rq.lease(job, token, now, lease)
   redis.call('ZADD', RQ_WIP .. rq_queue(job), (now + lease) / 1000, rq_lease(job, token))
 end
 
-function rq.running()
-  local ids = {}
-  for _, queue in ipairs(rq_queues()) do
-    for _, member in ipairs(redis.call('ZRANGE', RQ_WIP .. queue, 0, -1)) do ids[#ids + 1] = read_rq_lease(member) end
-  end
-  return ids
-end
-
 function rq.start(job, worker, now)
   rq_leave(job)
   rq_show(job, 'status', RQ_STATUS[RUNNING], 'origin', rq_queue(job), 'started_at', iso(now),

@@ -206,22 +206,22 @@ local function unbegin(job)
   if job.expires_at then redis.call('ZADD', EXPIRING, job.expires_at, job.id) end
 end
 
--- A worker's last claim that leased something, and the number of the token before its first, until the worker shows that it has heard
--- of it: by its next claim, or by renewing one of those leases.
+-- A worker's last claim that leased something, the number of the token before its first, and the jobs, until the worker
+-- shows that it has heard of it: by its next claim, or by renewing one of those leases.
 local function last_claim(worker)
-  local claim, fence = string.match(redis.call('GET', ASKED .. worker) or '', '^(%S+) (%d+)$')
-  return claim, tonumber(fence)
+  local claim, fence, ids = string.match(redis.call('GET', ASKED .. worker) or '', '^(%S+) (%d+) ?(.*)$')
+  return claim, tonumber(fence), ids
 end
 
 -- A claim is asked again, by the same name, when its answer got lost: what it leased goes back as if never begun.
 -- Returns the jobs, with the tokens that they had.
-local function undo_unanswered_claim(queue, worker, claim, now)
-  local asked, fence = last_claim(worker)
+local function undo_unanswered_claim(worker, claim, now)
+  local asked, fence, ids = last_claim(worker)
   if not asked then return {} end
   redis.call('DEL', ASKED .. worker)
   if asked ~= claim then return {} end
   local undone = {}
-  for _, id in ipairs(engine[queue].running()) do
+  for _, id in ipairs(decode(ids) or {}) do
     local job = load_job(id)
     if job and job.status == RUNNING and job.worker == worker and number_of(job.token) > fence then
       unbegin(job)
@@ -274,9 +274,10 @@ local function give_back_expired(job, now, ttl)
   return true
 end
 
--- The tokens of what a claim leased, from `first` on, in case that its answer gets lost.
-local function note_claim(worker, claim, first)
-  redis.call('SET', ASKED .. worker, claim .. ' ' .. whole(number_of(first) - 1), 'PX', ASKED_KEPT_MS)
+-- What a claim leased, with tokens from `first` on, in case that its answer gets lost.
+local function note_claim(worker, claim, first, ids)
+  local noted = claim .. ' ' .. whole(number_of(first) - 1) .. ' ' .. cjson.encode(ids)
+  redis.call('SET', ASKED .. worker, noted, 'PX', ASKED_KEPT_MS)
 end
 
 -- Waiting or running: over at once. A worker that runs it finds its lease gone, within a second. What a run of the

@@ -1,8 +1,8 @@
 -- Put deliveries where claims find them: those of an older version, which knew no turns, and what an operator or another
 -- program has deleted by hand. Looks at a stretch of all of them, another one each time. Answers how many were missing.
-local missing = 0
+local missing, STRETCH = 0, 100
 local start = tonumber(redis.call('GET', ENLISTED) or 0)
-local entries = redis.call('ZRANGE', DELIVERIES, start, start + STEP - 1, 'WITHSCORES')
+local entries = redis.call('ZRANGE', DELIVERIES, start, start + STRETCH - 1, 'WITHSCORES')
 
 local function look_at(id, due)
   local f = redis.pcall('HMGET', DELIVERY .. id, 'owner', 'url')
@@ -18,6 +18,6 @@ local function look_at(id, due)
 end
 
 for i = 1, #entries, 2 do look_at(entries[i], tonumber(entries[i + 1])) end
-redis.call('SET', ENLISTED, #entries < 2 * STEP and 0 or start + STEP, 'PX', 86400000)
+redis.call('SET', ENLISTED, #entries < 2 * STRETCH and 0 or start + STRETCH, 'PX', 86400000)
 if missing > 0 then wake(WEBHOOKS) end
 return missing

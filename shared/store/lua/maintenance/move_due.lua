@@ -21,6 +21,9 @@ end
 for _, queue in ipairs(rq_queues()) do
   local due = redis.call('ZRANGEBYSCORE', RQ_SCHEDULED .. queue, '-inf', now / 1000, 'LIMIT', 0, left)
   left = left - #due
-  for _, id in ipairs(due) do moved = moved + move(id, queue) end
+  for _, id in ipairs(due) do
+    if moved == MOVED_AT_ONCE then break end
+    moved = moved + move(id, queue)
+  end
 end
 return moved

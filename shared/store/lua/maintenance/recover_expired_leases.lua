@@ -18,6 +18,9 @@ end
 for _, queue in ipairs(rq_queues()) do
   local ended = redis.call('ZRANGEBYSCORE', RQ_WIP .. queue, '-inf', now / 1000, 'LIMIT', 0, left)
   left = left - #ended
-  for _, member in ipairs(ended) do recovered = recovered + recover(member, queue) end
+  for _, member in ipairs(ended) do
+    if recovered == MOVED_AT_ONCE then break end
+    recovered = recovered + recover(member, queue)
+  end
 end
 return recovered

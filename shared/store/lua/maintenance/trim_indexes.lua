@@ -11,13 +11,18 @@ local function trim(index, status)
   -- A stretch of what is old enough, another one each time: jobs that live on must not hide the dead behind them.
   local old = redis.call('ZCOUNT', index, '-inf', now - ttl)
   local start = old > STEP and now % (old - STEP + 1) or 0
+  local dead = {}
   for _, id in ipairs(redis.call('ZRANGE', index, start, start + STEP - 1)) do
-    if is_dead(id, status) then trimmed = trimmed + redis.call('ZREM', index, id) end
+    if is_dead(id, status) then dead[#dead + 1] = id end
   end
+  if dead[1] then trimmed = trimmed + redis.call('ZREM', index, unpack(dead)) end
 end
 
 trim(INDEX)
-for status in pairs(RARE) do trim(BY_STATUS .. status, status) end
+for status in pairs(RARE) do
+  if out_of_time() then break end
+  trim(BY_STATUS .. status, status)
+end
 for _, owner in ipairs(redis.call('SRANDMEMBER', OWNERS, 20)) do
   if out_of_time() then break end
   trim(INDEX .. ':' .. owner)

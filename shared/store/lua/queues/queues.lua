@@ -1,19 +1,13 @@
 -- What a queue holds and who works on it.
 local now, MOST_WORKERS = now_ms(), 200
 
-local function ids_in(text)
-  local ids = {}
-  for id in string.gmatch(text, '%S+') do ids[#ids + 1] = id end
-  return ids
-end
-
 local workers = {}
 local function add_live(pool, serves)
   for _, id in ipairs(redis.call('ZRANGE', WORKERS .. pool, -MOST_WORKERS, -1)) do
     local f = redis.pcall('HMGET', WORKER .. id, 'host', 'pid', 'at', 'running')
     if f[1] and is_count(f[2]) and is_count(f[3]) then
       workers[#workers + 1] = WorkerState{id = id, host = f[1], pid = f[2], heartbeat_age = now - f[3],
-        running = serves and ids_in(f[4] or '') or {}}
+        runs = serves and f[4] or ''}
     end
   end
 end
