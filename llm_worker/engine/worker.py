@@ -39,7 +39,7 @@ log = logging.getLogger("tandem.llm_worker")
 IDLE_POLL = timedelta(milliseconds=500)  # jobs of plain arq wake nobody, and a wake-up may get lost
 AFTER_FAULT = timedelta(milliseconds=500)  # of ours: it may come again at once
 MOST_A_CLAIM = 25  # jobs in one script: it must stay short
-SUSPECTS = 16  # at once, each in a process of its own: a poison job makes suspects of all its neighbours
+SUSPECTS = 32  # at once, each in a process of its own: a poison job makes suspects of all its neighbours
 HAND_BACK, LEAVE_WITHIN = timedelta(seconds=5), timedelta(seconds=1)  # for the last writes, and for taking leave
 
 

@@ -153,6 +153,14 @@ def _say(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
+async def _warm_up(settings: "Settings") -> None:
+    """Open once what each attempt opens: what is imported then is shared, and half of its start saved."""
+    from tandem.llm_worker.runtime import Runtime  # noqa: PLC0415 - as in `main`
+
+    async with Runtime.open(settings):
+        pass
+
+
 def main() -> None:
     parent_death.die_with(int(sys.argv[1]), signal.SIGKILL)
     from tandem.llm_worker import runtime  # noqa: PLC0415 - after it is sure to end with its parent
@@ -161,6 +169,7 @@ def main() -> None:
 
     settings = prepare()
     runtime.check(settings)
+    asyncio.run(_warm_up(settings))
     IsolationServer(settings).serve()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tandem.llm_worker.engine.worker import SUSPECTS
 from tandem.shared.jobs.model import Status
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
@@ -122,17 +123,18 @@ def suspects(workers: Pool, number: int, *, seconds: float) -> list[str]:
 
 
 def test_suspects_are_stopped_with_their_worker_and_handed_back(workers: Pool) -> None:
-    ids = suspects(workers, 18, seconds=1.5)
+    number = SUSPECTS + 2
+    ids = suspects(workers, number, seconds=1.5)
     worker = workers.start(TANDEM_GRACE="0.1")
-    until(lambda: len(workers.runs()) == 36 + 16, what="the runs of 16 suspects")
+    until(lambda: len(workers.runs()) == 2 * number + SUSPECTS, what="the runs of suspects")
     assert worker.stop() == 0
     assert {workers.job(job_id).status for job_id in ids} == {Status.QUEUED}
     workers.start()
     jobs = workers.finished(ids)
     assert {(job.status, job.attempt, len(job.attempts)) for job in jobs} == {(Status.SUCCEEDED, 3, 2)}
-    isolated = workers.runs()[36:]
-    assert len({pid for _, pid in isolated}) == len(isolated) == 16 + 18, "each in a process of its own"
-    assert isolated[32][0] - isolated[16][0] >= 1.5, "16 at a time"
+    isolated = workers.runs()[2 * number :]
+    assert len({pid for _, pid in isolated}) == len(isolated) == SUSPECTS + number, "each in a process of its own"
+    assert isolated[2 * SUSPECTS][0] - isolated[SUSPECTS][0] >= 1.5, "so many at a time"
 
 
 def test_suspects_die_with_their_worker_and_a_lost_isolation_server_convicts_nobody(workers: Pool) -> None:
