@@ -8,7 +8,7 @@ from tandem.shared.store.limits.operations import Operation, Said, operate
 
 log = logging.getLogger("tandem.limiter")
 
-MOST = 50  # operations a round trip: the script must stay short
+MOST = 30  # operations a round trip: the script must stay short
 
 
 class Batch:

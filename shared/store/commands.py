@@ -90,7 +90,7 @@ def now() -> Call[datetime]:
 
 @script("compat/abort")
 def heed_aborts(*, ttl: timedelta) -> int:
-    """Cancel the jobs that somebody aborted through `arq.jobs.Job`, fifty at a time; answers how many."""
+    """Cancel the jobs that somebody aborted through `arq.jobs.Job`, 25 at a time; answers how many."""
 
 
 @script("compat/adopt", library=ENGINES, flag=Flag.NOTHING)

@@ -13,18 +13,18 @@ from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
 from tandem.shared.store.scripts import DELIVERING, ENGINES, MOVED_AT_ONCE, RECORDS, Call, script
 
-MOST_ROUNDS = 5  # of a duty in one step
+MOST_ROUNDS = 10  # of a duty in one step
 SCHEDULE_KEPT = timedelta(days=400)  # longer than any schedule pauses
 
 
 @script("maintenance/recover_expired_leases")
 def recover_expired_leases(*, ttl: timedelta) -> int:
-    """Give sync jobs of dead workers back, or fail them; 50 at most. Claims do the same for the asyncio pool."""
+    """Give sync jobs of dead workers back, or fail them; 25 at most. Claims do the same for the asyncio pool."""
 
 
 @script("maintenance/move_due")
 def move_due() -> int:
-    """Move sync jobs whose time has come to their queue; 50 at most."""
+    """Move sync jobs whose time has come to their queue; 25 at most."""
 
 
 @script("maintenance/return_unadopted", library=RECORDS)
@@ -34,7 +34,7 @@ def return_unadopted() -> int:
 
 @script("maintenance/expire_unstarted")
 def expire_unstarted(*, ttl: timedelta) -> int:
-    """End jobs that did not begin in time; 50 at most."""
+    """End jobs that did not begin in time; 25 at most."""
 
 
 @script("maintenance/recover_lost")
@@ -52,7 +52,7 @@ def index_statuses() -> int:
 
 @script("maintenance/trim_registries", library=ENGINES)
 def trim_registries() -> int:
-    """Drop jobs that are gone from the lists of failed ones and from RQ's registries; 2,000 at most."""
+    """Drop jobs that are gone from the lists of failed ones and from RQ's registries; 1,000 at most."""
 
 
 @script("maintenance/trim_indexes", library=RECORDS)

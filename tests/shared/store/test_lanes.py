@@ -171,7 +171,7 @@ def test_what_an_older_version_handed_back_is_taken_in(clocked: Clocked, sort: s
         clocked.client.delete(key)
     if not seen:
         clocked.client.delete(Key.LANES, Key.LANE_TENANTS + lane)
-    served = [lease.id for _ in range(3) for lease in clocked.call(claim(60, known)).leases]
+    served = [lease.id for _ in range(4) for lease in clocked.call(claim(60, known)).leases]
     assert sorted(served) == sorted(ids)
     take(clocked)
     assert not list(clocked.client.scan_iter("tandem:lane*"))

@@ -7,9 +7,9 @@ for _, undone in ipairs(undo_unanswered_claim(worker, claim, now)) do
   limits.settle(undone.id .. ':' .. undone.token .. ':0')  -- nothing was sent
 end
 
--- How many jobs this claim may still move or end beside those that it leases, none once their inputs are long enough; the
--- next one goes on.
-local room, bytes = MOVED_AT_ONCE, 0
+-- How many jobs this claim may still move before it leases some, and how many it may pass over then, none once the inputs
+-- of those that it leases are long enough. The next claim goes on.
+local room, looks, bytes = MOVED_AT_ONCE, MOVED_AT_ONCE, 0
 
 -- Jobs of dead workers first: back to the front of their queue, or fenced off.
 local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, room)
@@ -114,11 +114,11 @@ local function note(leased, admitted)
   end
   leases[#leases + 1], ids[#ids + 1] = Lease(leased), leased.id
   bytes = bytes + #leased.payload
-  if bytes >= CLAIMED_BYTES then room = 0 end
+  if bytes >= CLAIMED_BYTES then looks = 0 end
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', SUSPECTS, '-inf', now, 'LIMIT', 0, math.min(suspects, limit))) do
-  if room == 0 then break end
+  if looks == 0 then break end
   redis.call('ZREM', SUSPECTS, id)
   local leased = claim_job(id, worker, claim, now, lease, ttl)
   if leased then note(leased) end
@@ -153,7 +153,7 @@ local function take(lane)
     lane.opens = math.min(wait / 1000, LANE_BLIND_MS)
     return false
   else
-    room = room - 1
+    looks = looks - 1
     redis.call('ZREM', key, id)
     if why == NEWER then redis.call('ZADD', LATER, now + LEASE_MS, id) end
     if why == NOT_IN_BOOK then
@@ -167,9 +167,9 @@ end
 local function take_turns(set, most)
   local due = lanes.due(set, now)
   local open, turns = #due, 0
-  while open > 0 and #leases < most and room > 0 and turns < 2 * most + LANES_A_CLAIM do
+  while open > 0 and #leases < most and looks > 0 and turns < 2 * most + LANES_A_CLAIM do
     for _, lane in ipairs(due) do
-      if not lane.over and #leases < most and room > 0 then
+      if not lane.over and #leases < most and looks > 0 then
         turns = turns + 1
         if not take(lane) then lane.over, open = true, open - 1 end
       end
@@ -187,10 +187,10 @@ limits.save()
 
 if first_token then note_claim(worker, claim, first_token, ids) end
 -- Nothing is left: who waits to be woken need not look.
-if #leases < limit and room > 0 then redis.call('DEL', WAKEUP .. LLM) end
+if #leases < limit and room > 0 and looks > 0 then redis.call('DEL', WAKEUP .. LLM) end
 
 local next_due
-if room == 0 then next_due = 0 end  -- there may be more
+if room == 0 or looks == 0 then next_due = 0 end  -- there may be more
 local function look_at_head(key)
   local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
   local wait = head[2] and math.max(0, tonumber(head[2]) - now)

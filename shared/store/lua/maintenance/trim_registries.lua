@@ -1,6 +1,6 @@
 -- Jobs whose records have run out leave the lists of failed ones and RQ's registries, whose scores say when.
 -- Answers how many entries.
-local now, trimmed, MOST = now_ms(), 0, 2000
+local now, trimmed, MOST = now_ms(), 0, 1000
 
 local function trim(key, least, most)
   local ids = redis.call('ZRANGEBYSCORE', key, least, most, 'LIMIT', 0, MOST - trimmed)
