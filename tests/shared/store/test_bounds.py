@@ -18,7 +18,7 @@ from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import ArqKey, Key, LimitKey, RqKey
 from tandem.shared.store.leases import Claimed
 from tandem.shared.store.queues import QueueName
-from tandem.shared.store.scripts import CLAIMED_BYTES, MOVED_AT_ONCE, STEP, Call
+from tandem.shared.store.scripts import CLAIMED_BYTES, MOVED_AT_ONCE, REPRIEVE, STEP, Call
 from tandem.shared.store.submission import store_job
 from tests.support import sync_lane
 from tests.support.jobs import PLENTY, TTL, tick
@@ -152,7 +152,19 @@ def test_places_of_dead_runs_come_back_a_bounded_number_at_a_time(clocked: Clock
     assert len(tickets) == MANY
     clocked.client.zadd(LimitKey.LIMIT_CHECKS, dict.fromkeys(tickets, 0))
     bounded(clocked, leases.claim_llm(worker="w", limit=25, ttl=TTL, models=limited))
-    assert clocked.client.zcount(LimitKey.LIMIT_CHECKS, 0, 0) == MANY - MOVED_AT_ONCE
+    assert clocked.client.zcount(LimitKey.LIMIT_CHECKS, 0, 0) == MANY - 10
+
+
+@pytest.mark.parametrize("queue", ["llm", "sync"])
+def test_leases_get_their_reprieve_many_in_one_command(clocked: Clocked, queue: str) -> None:
+    key = Key.LEASES if queue == "llm" else RqKey.RQ_WIP + "sync"
+    now = clocked.now // SECOND
+    clocked.client.zadd(key, {f"{ULID()}:1": now * 1000 if queue == "llm" else now for _ in range(5000)})
+    clocked.client.set(Key.SEEN, (now - 60) * 1000)
+    assert commands_of(clocked, lambda: clocked.call(leases.renew("llm", [], worker="w"))) < 100
+    least = now + REPRIEVE.total_seconds()
+    scores = {score for _, score in cast("list[Any]", clocked.client.zrange(key, 0, -1, withscores=True))}
+    assert scores == {least * 1000 if queue == "llm" else least}
 
 
 def test_scheduled_sync_jobs_move_a_bounded_number_at_a_time(clocked: Clocked) -> None:

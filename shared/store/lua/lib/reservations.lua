@@ -68,6 +68,8 @@ local function is_alive(ticket)
   return f[1] == RUNNING and f[2] == token
 end
 
+local LOOKED_AT, RELEASED = 100, 10  -- of tickets, in one call
+
 -- The slots and probes of the dead come back. What they were charged stays: the provider may have seen it.
 local reaped
 each_call(function() reaped = false end)
@@ -75,7 +77,9 @@ function limits.reap()
   if reaped then return end
   reaped = true
   local now = limits.now()
-  for _, ticket in ipairs(redis.call('ZRANGEBYSCORE', LIMIT_CHECKS, '-inf', now, 'LIMIT', 0, MOVED_AT_ONCE)) do
+  local released = 0
+  for _, ticket in ipairs(redis.call('ZRANGEBYSCORE', LIMIT_CHECKS, '-inf', now, 'LIMIT', 0, LOOKED_AT)) do
+    if released == RELEASED then break end
     local r = read_reservation(ticket)
     if not r then
       redis.call('ZREM', LIMIT_CHECKS, ticket)
@@ -83,6 +87,7 @@ function limits.reap()
     elseif is_alive(ticket) then
       redis.call('ZADD', LIMIT_CHECKS, now + CHECK_US, ticket)
     else
+      released = released + 1
       release(ticket, r)
     end
   end

@@ -111,7 +111,14 @@ end
 
 local function extend(key, unit, now)
   local least = (now + REPRIEVE_MS) / unit
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', least)) do redis.call('ZADD', key, least, member) end
+  local members, changes = redis.call('ZRANGEBYSCORE', key, '-inf', least), {}
+  for i, member in ipairs(members) do
+    changes[#changes + 1], changes[#changes + 2] = least, member
+    if #changes == 2 * STEP or i == #members then
+      redis.call('ZADD', key, unpack(changes))
+      changes = {}
+    end
+  end
 end
 
 -- Leases end by Redis's clock, which runs on while Redis is away and nobody can renew. After a gap in which nobody
