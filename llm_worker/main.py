@@ -23,6 +23,7 @@ from tandem.llm_worker.isolation.attempt import attempt_isolated
 from tandem.llm_worker.isolation.supervisor import IsolationSupervisor
 from tandem.llm_worker.runtime import CATALOG, Runtime, check
 from tandem.shared.config.settings import BAD_SETTING, SettingsError, load_or_exit
+from tandem.shared.maintenance.fairness import tell_fairness
 from tandem.shared.maintenance.scripts import load_scripts
 from tandem.shared.runtime.bootstrap import leave, prepare
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
@@ -49,6 +50,7 @@ class TandemWorker(LlmWorker):
     def __init__(self, functions: Sequence[Any] = (), *, ctx: dict[Any, Any] | None = None, **options: Any) -> None:
         self._settings = settings = prepare()
         load_scripts(settings.redis)
+        tell_fairness(settings)
         _take_over_logs()
         try:
             check(settings)

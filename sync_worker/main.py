@@ -8,6 +8,7 @@ import os
 from redis.exceptions import RedisError
 
 from tandem.shared.config.settings import BAD_SETTING, SettingsError
+from tandem.shared.maintenance.fairness import tell_fairness
 from tandem.shared.maintenance.scripts import load_scripts
 from tandem.shared.runtime import sd_notify
 from tandem.shared.runtime.bootstrap import OUTAGE, leave, prepare
@@ -33,6 +34,7 @@ def main(pid: int, lease_end: LeaseEnd) -> None:
         os.environ["TANDEM_LOG_LEVEL"] = "debug"
     settings = prepare()
     load_scripts(settings.redis)
+    tell_fairness(settings)
     try:
         # Imports WeasyPrint, Alembic and the rest once, before the first fork.
         HANDLERS.load("tandem.sync_worker.handlers", CATALOG)

@@ -21,7 +21,8 @@ class Explanation(BaseModel):
 
     because: Because | None = Field(
         description="What it waits for: its time (`scheduled`, `retry`), an operator (`paused`), a worker"
-        " (`no_worker`), a provider's limit or park (`limiter`), or its turn (`fair_order`). Null: it does not wait."
+        " (`no_worker`), a provider's limit or park (`limiter`), one of its owner's jobs to end (`tenant_concurrency`),"
+        " or its turn (`fair_order`). Null: it does not wait."
     )
     detail: str = Field(description="The same in words; of a job that does not wait, its status.")
     ahead: int | None = Field(
@@ -60,13 +61,14 @@ def _words(job: Job, explained: Explained) -> str:
         case other:
             words = OTHERS[other]
     ends = f" until {iso(explained.ends)}" if explained.ends else ""
-    said = words.format(queue=job.queue, name=explained.name, ends=ends)
+    said = words.format(queue=job.queue, owner=job.owner, name=explained.name, ends=ends)
     return f"{said}; about {_jobs(explained.ahead)} before it" if explained.ahead else said
 
 
 OTHERS = {
     Because.PAUSED: "the {queue} queue is paused",
     Because.NO_WORKER: "no worker of the {queue} pool is alive",
+    Because.TENANT_CONCURRENCY: "as many jobs of {owner} run in the {queue} pool as may at once",
     Because.SCHEDULED: "its time has not come: it waits{ends}",
     Because.RETRY: "it was tried before and is tried again later: it waits{ends}",
 }

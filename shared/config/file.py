@@ -1,4 +1,4 @@
-"""The file that TANDEM_CONFIG names: providers, models, API keys and schedules, validated at start.
+"""The file that TANDEM_CONFIG names: providers, models, API keys, tenants and schedules, validated at start.
 
 A secret is never in the file: `api_key_env` and `key_env` name the environment variable that holds it.
 """
@@ -77,6 +77,20 @@ class KeyConfig(_Part):
         return self
 
 
+class Concurrency(_Part):
+    """How many jobs may run at once, over all workers of a pool; None is no limit."""
+
+    llm: Count | None = None
+    sync: Count | None = None
+
+
+class TenantConfig(_Part):
+    """Whose jobs they are: `weight` is its share where several want the same."""
+
+    weight: Annotated[float, Field(ge=0.01, le=1000, strict=True)] = 1
+    concurrency: Concurrency = Concurrency()
+
+
 class Schedule(_Part):
     """A task that the clock submits. `missed` is what becomes of times that passed while no clock ran."""
 
@@ -133,6 +147,7 @@ class Config(_Part):
     providers: dict[Name, ProviderConfig] = {}
     models: dict[Text, ModelConfig] = {}
     keys: dict[Name, KeyConfig] = {}
+    tenants: dict[Name, TenantConfig] = {}
     schedules: tuple[Schedule, ...] = ()
 
     @model_validator(mode="after")
@@ -202,13 +217,15 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "providers": ProviderConfig,
     "models": ModelConfig,
     "keys": KeyConfig,
+    "tenants": TenantConfig,
     "schedules": Schedule,
 }
 
 
 def _fields(loc: tuple[int | str, ...]) -> list[str]:
     """List what may stand at a place."""
-    return list((SECTIONS[str(loc[0])] if loc else Config).model_fields)
+    part = Concurrency if loc[2:] == ("concurrency",) else SECTIONS[str(loc[0])] if loc else Config
+    return list(part.model_fields)
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

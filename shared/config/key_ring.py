@@ -1,12 +1,13 @@
 """The API keys of all sources together: TANDEM_API_KEYS or the local set-up's files, and the config file."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from tandem.shared.config.api_keys import ApiKey, Role, check_once, unfit
-from tandem.shared.config.file import KeyConfig, Schedule, unknown
+from tandem.shared.config.file import Config, KeyConfig, unknown
 
 Lookup = Callable[[str], str | None]
+KEYLESS = {"external", "schedule"}  # owners of the jobs of plain arq and RQ, and of schedules that name none
 
 
 def merge_keys(keys: tuple[ApiKey, ...], config: Mapping[str, KeyConfig], lookup: Lookup) -> tuple[ApiKey, ...]:
@@ -36,9 +37,12 @@ def _key(name: str, part: KeyConfig, lookup: Lookup) -> ApiKey:
     return ApiKey(name, part.role or Role.USER, secret)
 
 
-def check_owners(schedules: Sequence[Schedule], names: Collection[str]) -> None:
-    """See to it that each schedule's owner is the name of a key. Raises ValueError."""
-    for schedule in schedules:
+def check_owners(config: Config, names: Collection[str]) -> None:
+    """See to it that each schedule's owner, and each tenant, is the name of a key. Raises ValueError."""
+    for name in config.tenants:
+        if name not in {*KEYLESS, *names}:
+            raise ValueError(f"tenants.{unknown(name, names)}")
+    for schedule in config.schedules:
         if schedule.owner not in {None, *names}:
             raise ValueError(f"schedules.{schedule.name}.owner: {unknown(str(schedule.owner), names)}")
 

@@ -169,13 +169,13 @@ class Settings(BaseSettings):
         """The API keys: the setting's, or those of the local set-up's key files; and the config file's.
 
         Raises:
-            SettingsError: none is there, the variable of one is unset, or a schedule's owner has none.
+            SettingsError: none is there, the variable of one is unset, or a tenant or a schedule's owner has none.
 
         """
         config = self.config or Config()
         try:
             if merged := merge_keys(self._own_keys, config.keys, environment):
-                check_owners(config.schedules, {key.name for key in merged})
+                check_owners(config, {key.name for key in merged})
                 return merged
         except ValueError as error:
             raise SettingsError(f"TANDEM_CONFIG: {error}") from None
@@ -189,7 +189,7 @@ class Settings(BaseSettings):
         return self.api_keys or tuple(key for key in local if key.name not in declared)
 
     def check_owners(self) -> None:
-        """Check the owners of schedules, in a process that is told all names of keys.
+        """Check tenants and the owners of schedules, in a process that is told all names of keys.
 
         Raises:
             SettingsError: one has no key.
@@ -198,7 +198,7 @@ class Settings(BaseSettings):
         config = self.config or Config()
         if names := {key.name for key in self._own_keys}:
             try:
-                check_owners(config.schedules, names | config.keys.keys())
+                check_owners(config, names | config.keys.keys())
             except ValueError as error:
                 raise SettingsError(f"TANDEM_CONFIG: {error}") from None
 

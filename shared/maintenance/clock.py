@@ -15,6 +15,7 @@ from typing import Any
 
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
+from tandem.shared.maintenance.fairness import FairnessKeeper
 from tandem.shared.maintenance.faults import Faults
 from tandem.shared.maintenance.schedules import Schedules
 from tandem.shared.maintenance.scripts import forget_other_versions, load_scripts
@@ -42,9 +43,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     book = Book(client(settings.redis))
     faults = Faults(book)
     schedules = Schedules(settings, book, load(), faults)
+    fairness = FairnessKeeper(settings, book)
 
     async def duties() -> None:
         await asyncio.to_thread(step, settings, book, faults)  # whatever Redis takes, webhooks go on meanwhile
+        await asyncio.to_thread(fairness.step)
         await asyncio.to_thread(schedules.step)
 
     async def forget() -> None:

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError, ResponseError
 from tandem.shared.runtime.redis_client import Client, client
 from tandem.shared.store import commands, deliveries, events, leases, listing, maintenance, queues, submission
 from tandem.shared.store.executor import Book, is_already_there
-from tandem.shared.store.limits import explanation, operations
+from tandem.shared.store.limits import explanation, fairness, operations
 from tandem.shared.store.scripts import FUNCTIONS, SCRIPTS, Call, Script
 
 log = logging.getLogger("tandem.book")
@@ -25,6 +25,7 @@ DECLARING = (
     queues,
     submission,
     explanation,
+    fairness,
     operations,
 )
 

@@ -40,6 +40,12 @@ class Key(StrEnum):
     LANE_TENANTS = "tandem:lane:tenants:"
     LANE_TURNS = "tandem:lane:turns:"
     LANE_TIME = "tandem:lane:time"
+    FAIRNESS = "tandem:fairness"  # what the config file says of tenants
+    FAIRNESS_TOLD = "tandem:fairness:told"
+    RUNNING_OF = "tandem:running:"  # what runs under a limit of a tenant's concurrency
+    ASIDE_FOR = "tandem:aside:"  # who stands aside for such a limit
+    ASIDE_LIMITS = "tandem:aside"
+    RECOUNTED = "tandem:recounted"
     WAITING_IN = "tandem:waiting:"  # of the forking pool, by queue: the dashboard's list
     DURATIONS = "tandem:durations"
     ORIGINS = "tandem:origins"

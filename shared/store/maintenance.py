@@ -50,6 +50,11 @@ def index_statuses() -> int:
     """Put jobs into the indexes of rare statuses that do not name them; looks at the next 200 jobs."""
 
 
+@script("maintenance/recount_running", library=ENGINES)
+def recount_running() -> int:
+    """Set right how many jobs of tenants run; looks at limits for 5 ms, 200 jobs of each, and at 200 that run."""
+
+
 @script("maintenance/trim_registries", library=ENGINES)
 def trim_registries() -> int:
     """Drop jobs that are gone from the lists of failed ones and from RQ's registries; 1,000 at most."""
@@ -79,6 +84,7 @@ def duties(*, ttl: timedelta, looks: int) -> list[Call[int]]:
         expire_unstarted(ttl=ttl),
         recover_lost(ttl=ttl, looks=looks),
         index_statuses(),
+        recount_running(),
         trim_registries(),
         trim_indexes(ttl=ttl),
         forget_dead_workers(),

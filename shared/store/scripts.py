@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints
 
 from tandem.shared.jobs.model import FINAL, TRANSITIONS, WAITING, Status
+from tandem.shared.limits.fairness import WEIGHT
 from tandem.shared.limits.numbers import NUMBERS
 from tandem.shared.store import keys
 from tandem.shared.store.keys import ArqKey, Key, LimitKey, RqKey
@@ -60,6 +61,8 @@ ADOPTED_AT_ONCE = 5  # jobs of a queue of plain RQ
 PLAIN_RQ = "external "  # and the queue: who takes turns for it
 UNKNOWN_DURATION = timedelta(seconds=1)  # of a run of a sync task, until one has ended
 SEARCH_TIME = timedelta(milliseconds=5)  # of searches through long lists in one call
+ASIDE = 2**50  # added to the tag of a tenant that stands aside: beyond what any lane's time comes to
+RECOUNT = timedelta(seconds=3)  # until somebody looks whether what is counted as running does run
 # Of the histograms in /metrics, in ms.
 BOUNDS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000)
 RQ_STATUS = {
@@ -106,6 +109,9 @@ CONSTANTS = {
     "ADOPTED_AT_ONCE": ADOPTED_AT_ONCE,
     "PLAIN_RQ": PLAIN_RQ,
     "UNKNOWN_DURATION_MS": UNKNOWN_DURATION,
+    "WEIGHT": WEIGHT,
+    "ASIDE": ASIDE,
+    "RECOUNT_MS": RECOUNT,
     "SEARCH_SECONDS": SEARCH_TIME.total_seconds(),
     "BOUNDS": BOUNDS,
     **NUMBERS,
@@ -122,7 +128,7 @@ class Flag(StrEnum):
 
 # Parts of `lua/lib`; each builds on those before it. What a script does not need it does not carry.
 RECORDS = ("time", "records", "events")
-ENGINES = (*RECORDS, "lanes", "arq", "rq", "engines")
+ENGINES = (*RECORDS, "concurrency", "lanes", "arq", "rq", "engines")
 DELIVERING = (*RECORDS, "webhooks")
 TRANSITION = (*ENGINES, "webhooks", "durations", "transitions")
 LIMITS = (*RECORDS, "rates", "parks", "lines", "reservations")

@@ -24,6 +24,7 @@ class Because(StrEnum):
     RETRY = "retry"
     NO_WORKER = "no_worker"
     LIMITER = "limiter"
+    TENANT_CONCURRENCY = "tenant_concurrency"
     FAIR_ORDER = "fair_order"
 
 

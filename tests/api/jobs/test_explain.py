@@ -20,6 +20,7 @@ from tandem.shared.store.limits import explanation, operations
 from tandem.shared.store.queues import QueueName
 from tests.support.gateway import BODIES, CHAT, Gateway, is_problem
 from tests.support.jobs import FAILURE, TTL, claim, claim_one, fail
+from tests.support.limits.fairness import told
 from tests.support.processes import until
 from tests.support.servers.provider_stub import said, serve_stub
 from tests.support.workers.llm import Pool, pool
@@ -86,6 +87,38 @@ async def test_each_reason_is_named(gateway: Gateway, worker: Book, queue: str, 
     assert 25 < starts_in(said) <= 30
     await gateway.ann.post(f"/v1/jobs/{job_id}/cancel")
     assert (await explained(gateway, job_id))["detail"] == "cancelled"
+
+
+@pools
+async def test_a_tenant_that_has_as_many_running_as_it_may_waits_for_one_of_them(
+    gateway: Gateway, worker: Book, queue: str, task: str
+) -> None:
+    show_workers(worker)
+    worker.run(told({"ann": {"concurrency": {queue: 1}}}))
+    ids = await many(gateway, 4, task)
+    claim_one(worker, queue)
+    said = await explained(gateway, ids[3])
+    assert (said["because"], said["ahead"], said["estimated_start"]) == ("tenant_concurrency", 2, None)
+    assert said["detail"] == f"as many jobs of ann run in the {queue} pool as may at once; about 2 jobs are before it"
+    assert not claim(worker, queue)
+    assert await explained(gateway, ids[3]) == said, "it stands aside"
+    assert (await explained(gateway, ids[1]))["ahead"] == 0
+    worker.run(told({}))
+    assert (await explained(gateway, ids[3]))["because"] == "fair_order"
+
+
+@pools
+async def test_its_start_is_told_by_what_ends_of_its_own(gateway: Gateway, worker: Book, queue: str, task: str) -> None:
+    show_workers(worker)
+    worker.run(told({"ann": {"concurrency": {queue: 1}}}))
+    worker.client.hset(f"tandem:queue:{queue}", "running", "9")
+    worker.client.set(f"tandem:rate:{queue}:{int(time.time()) // 10 - 4}", 450)  # about ten a second, of ten that run
+    ids = await many(gateway, 30, task)
+    claim_one(worker, queue)
+    assert not claim(worker, queue)
+    assert 20 < starts_in(await explained(gateway, ids[29])) < 60
+    submitted = (await gateway.ann.post(f"/v1/{task}", json=BODIES[task])).json()
+    assert 20 < starts_in(submitted) < 60
 
 
 async def test_somebody_elses_job_is_none(gateway: Gateway) -> None:

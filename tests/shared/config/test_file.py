@@ -45,13 +45,15 @@ def test_the_example() -> None:
     assert config.models["gpt-5.4-mini"].fallbacks == ("claude-haiku", "llama")
     assert config.models["gpt-5.4-mini"].fallback_after == timedelta(seconds=30)
     assert (config.keys["shop"].share, config.keys["shop"].rpm) == (0.25, 120)
+    assert (config.tenants["shop"].weight, config.tenants["shop"].concurrency.sync) == (2, 4)
     assert [str(schedule.zone) for schedule in config.schedules] == ["Europe/Berlin", "UTC"]
 
 
 def test_the_page_s_config() -> None:
-    config, trial = configs("docs/providers.md")
+    config, tenants, trial = configs("docs/providers.md")
     assert list(config.providers) == ["openai", "anthropic", "local"]
     assert config.models["claude-haiku"].provider == "anthropic"
+    assert (tenants.tenants["shop"].weight, tenants.tenants["shop"].concurrency.llm) == (2, 50)
     assert not trial.providers, "the stand-in stays"
     assert trial.models["small"].tpm == 2000
 
@@ -98,6 +100,15 @@ def test_an_empty_file_is_a_config() -> None:
         ("[keys.a]\nrole = 'user'", "keys.a: role and key_env go together"),
         ("[keys.a]\nshare = '120%'", "keys.a.share = '120%': must be a share such as 25%"),
         ("[keys.a]\nshare = nan", "keys.a.share"),
+        ("[tenants.a]\nwieght = 2", "tenants.a: 'wieght': no such name; did you mean weight?"),
+        ("[tenants.a]\nweight = 0", "tenants.a.weight = 0: Input should be greater than or equal to 0.01"),
+        ("[tenants.a]\nweight = '2'", "tenants.a.weight = '2': Input should be a valid number"),
+        ("[tenants.a]\nconcurrency = 5", "tenants.a.concurrency = 5: "),
+        (
+            "[tenants.a]\nconcurrency = {lm = 5}",
+            "tenants.a.concurrency: 'lm': no such name; did you mean llm?",
+        ),
+        ("[tenants.a.concurrency]\nsync = 0", "tenants.a.concurrency.sync = 0: Input should be greater than or equal"),
         ("[[schedules]]\nname = 'a'\ntask = 'chat'", "schedules.0.cron: Field required"),
     ],
 )
@@ -196,6 +207,14 @@ def test_a_schedule_s_owner_has_a_key() -> None:
     with pytest.raises(SettingsError, match=r"TANDEM_CONFIG: schedules.night.owner: 'anna': .* did you mean ann\?"):
         _ = settings(SCHEDULE, api_keys=f"ann:user:{'a' * 16}").keys
     assert settings(SCHEDULE, api_keys=f"anna:user:{'a' * 16}").keys
+
+
+def test_a_tenant_is_the_name_of_a_key_or_external() -> None:
+    keys = f"anna:user:{'a' * 16}"
+    with pytest.raises(SettingsError, match=r"TANDEM_CONFIG: tenants.'ana': .* did you mean anna\?"):
+        _ = settings("[tenants.ana]\nweight = 2", api_keys=keys).keys
+    text = "[tenants.anna]\nweight = 2\n[tenants.external]\nconcurrency = {sync = 1}"
+    assert settings(text, api_keys=keys).keys
 
 
 def test_a_process_without_keys_can_t_know_a_schedule_s_owner() -> None:

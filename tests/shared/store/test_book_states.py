@@ -24,6 +24,7 @@ from tandem.shared.store.leases import Lease
 from tandem.shared.tasks.spec import Priority, Queue
 from tests.support.jobs import FAILURE, NOTHING, TASKS, TTL, claim, counts, expire_lease, get, put, succeed, tick
 from tests.support.keyspace.problems import assert_keyspace
+from tests.support.limits.fairness import told
 from tests.support.processes import until
 
 
@@ -39,6 +40,7 @@ class Life(RuleBasedStateMachine):
         self.queue = queue.value
         self.leases: list[Lease] = []
         self.last: dict[str, str] = {}
+        self.most: int | None = None
 
     def teardown(self) -> None:
         if hasattr(self, "book"):
@@ -84,7 +86,22 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
-        self.leases += claim(self.book, self.queue)
+        before = self._running()
+        claimed = claim(self.book, self.queue)
+        self.leases += claimed
+        most, running = self.most or len(self.last), self._running()
+        assert running <= max(before, most)
+        if self.queue == "llm" or not claimed:
+            assert running >= most or not list(self.book.client.scan_iter("tandem:lane:jobs:*")), "there was room"
+
+    def _running(self) -> int:
+        return sum(get(self.book, job_id).status is Status.RUNNING for job_id in self.last)
+
+    @rule(most=st.sampled_from([None, 1, 2]))
+    def limit(self, most: int | None) -> None:
+        """Set how many of the tenant's jobs may run at once."""
+        self.most = most
+        self.book.run(told({"ann": {"concurrency": {self.queue: most}}}))
 
     @rule()
     def tick(self) -> None:

@@ -24,10 +24,11 @@ WAITING = ("queued", "scheduled")
 RARE = ("scheduled", "running", "failed", "cancelled", "expired")
 FIELDS = (
     *("status", "queue", "owner", "priority", "token", "expires_at", "origin", "crashes", "front", "keep_until"),
-    "native",
+    *("native", "counted"),
 )
 KNOWN = {*WAITING, "running", *FINAL}
 STEP = 1000
+ASIDE = 2**50  # beyond all tags: of tenants that stand aside
 
 Record = dict[str, str]
 
@@ -41,7 +42,14 @@ def assert_keyspace(client: Any) -> None:
 def problems(client: Any) -> list[str]:
     """List what is wrong in the key space."""
     space = Space(client)
-    return [*_keys(space), *_entries(space), *_unfinished(space), *_counters(space), *_workers(space)]
+    return [
+        *_keys(space),
+        *_entries(space),
+        *_unfinished(space),
+        *_counters(space),
+        *_workers(space),
+        *_concurrency(space),
+    ]
 
 
 class Space:
@@ -232,6 +240,9 @@ def _lanes(space: Space) -> Iterator[str]:
     lanes = Counter(id_ for name in names for id_ in space.scores(name))
     looked_at = {*space.scores("tandem:lanes"), *space.scores("tandem:lanes:idle")}
     taking_turns = {name.removeprefix("tandem:lane:tenants:") for name in space.named("tandem:lane:tenants:")}
+    taking_turns -= {
+        name for name in taking_turns if min(space.scores(f"tandem:lane:tenants:{name}").values()) >= ASIDE
+    }
     unseen = {name for name in taking_turns if not name.endswith(SYNC_LANE)} - looked_at
     yield from (f"tandem:lane:tenants:{name}: no claim looks there" for name in sorted(unseen))
     later, suspects = space.scores("tandem:later:llm"), space.scores("tandem:suspects:llm")
@@ -257,6 +268,29 @@ def _counters(space: Space) -> Iterator[str]:
         shares = space.numbers(f"tandem:share:{pool}")
         if shares != (true := dict(Counter(job["owner"] for job in jobs if job["status"] in WAITING))):
             yield f"tandem:share:{pool}: says {shares}, a recount {true}"
+
+
+def _concurrency(space: Space) -> Iterator[str]:
+    """What a limit counts runs; who stands aside is named by the limit for which it does."""
+    counted = [(name, id_) for id_, job in space.records.items() for name in job.get("counted", "").split("\n") if name]
+    for name in sorted({name for name, _ in counted} | {_after(key, 2) for key in space.named("tandem:running:")}):
+        own = {id_ for limit, id_ in counted if limit == name}
+        yield from _compare(f"tandem:running:{name}", set(space.scores(f"tandem:running:{name}")), own)
+    yield from (f"{id_}: is counted and does not run" for _, id_ in counted if space.status(id_) != "running")
+    waiting = {_after(key, 2): space.members(key) for key in space.named("tandem:aside:")}
+    yield from _compare("tandem:aside", set(space.scores("tandem:aside")), set(waiting))
+    named = {who for members in waiting.values() for who in members if not who.startswith("\n")}
+    aside = {
+        f"{tenant}\n{_after(key, 3)}"
+        for key in space.named("tandem:lane:tenants:")
+        for tenant, tag in space.scores(key).items()
+        if tag >= ASIDE
+    }
+    yield from _compare("tandem:aside:", named, aside)
+
+
+def _after(key: str, colons: int) -> str:
+    return key.split(":", colons)[colons]
 
 
 def _workers(space: Space) -> Iterator[str]:

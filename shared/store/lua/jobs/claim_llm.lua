@@ -120,7 +120,11 @@ end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', SUSPECTS, '-inf', now, 'LIMIT', 0, math.min(suspects, limit))) do
   if looks == 0 then break end
   redis.call('ZREM', SUSPECTS, id)
-  local leased = claim_job(id, worker, claim, now, lease, ttl)
+  local leased = claim_job(id, worker, claim, now, lease, ttl, function(job)
+    local limit = concurrency.of_owner(LLM, job.owner)
+    if not concurrency.is_full(limit) then return now end
+    concurrency.put_off(limit, job)
+  end)
   if leased then note(leased) end
 end
 local has_room_for_suspects = suspects > #leases

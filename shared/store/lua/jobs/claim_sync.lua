@@ -81,13 +81,13 @@ end
 -- The lease of a lane's next job, or nil and whether nobody waits there for this worker.
 local function take_from(name, is_idle)
   local time = tonumber(redis.call('HGET', LANE_TIME, name) or 0)
-  local lane, leased = {name = name, is_idle = is_idle, passes = passes, time = time}, nil
+  local lane, leased = {name = name, queue = SYNC, is_idle = is_idle, passes = passes, time = time}, nil
   while turns > 0 and not (leased or lane.is_over or lane.goes_on) do
     turns = turns - 1
     leased = take(lane)
   end
   lanes.keep_time(lane)
-  others_wait = others_wait or lane.is_over and not lane.is_empty
+  others_wait = others_wait or lane.is_over and not (lane.is_empty or lane.is_aside)
   return leased, lane.is_over
 end
 

@@ -5,7 +5,7 @@ if not job or UNFINISHED[job.status] then return false end
 local f = redis.call('HMGET', job_key(job_id), 'stopped', 'spent')
 if job.queue == LLM and f[1] and not has_token(f[2], f[1]) then  -- its run is still to say what it used
   redis.call('HSET', ERASED .. job_id, 'token', f[1], 'owner', job.owner, 'priority', job.priority, 'lane', job.lane or '',
-    'charged', job.charged or '')
+    'charged', job.charged or '', 'weight', job.weight or '')
   redis.call('PEXPIRE', ERASED .. job_id, LEASE_MS)
 end
 redis.call('UNLINK', job_key(job_id), EVENTS .. job_id, SENT .. job_id)

@@ -29,6 +29,10 @@ function lanes.tenant(job) return job.origin and PLAIN_RQ .. job.origin or job.o
 
 local function is_plain(tenant) return string.find(tenant, PLAIN_RQ, 1, true) == 1 end
 
+-- Whose turns those are: of plain RQ's queues that is the owner of all of them.
+local function owner_of(tenant) return string.match(tenant, '^%S*') end
+lanes.owner_of = owner_of
+
 local FRONT = 'front'  -- instead of a priority
 
 local function jobs_of(priority, tenant, name) return LANE_JOBS .. priority .. ':' .. tenant .. ':' .. name end
@@ -115,15 +119,15 @@ function lanes.settle(job, used, was_turn)
   local charged = tonumber(job.charged) or cost
   used = math.min(used, MOST_PAID)
   local paid = was_turn and math.max(used, math.min(cost, TURN_COST)) or used
-  local key, tenant = LANE_TENANTS .. name, lanes.tenant(job)
-  local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', paid - charged, tenant) or nil)
+  local key, tenant, weight = LANE_TENANTS .. name, lanes.tenant(job), concurrency.weight(job.weight)
+  local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', (paid - charged) / weight, tenant) or nil)
   if not tag and (paid <= charged or redis.call('EXISTS', key) == 0) then return end
   local usual, time = learn(name, tenant, used), tonumber(redis.call('HGET', LANE_TIME, name) or 0)
   if not tag then  -- it waits for nothing, but others do: a debt, until virtual time has come to it
-    redis.call('ZADD', key, time + paid - charged, tenant)
+    redis.call('ZADD', key, time + (paid - charged) / weight, tenant)
     mark_due(job, name, 0)
-  elseif paid < charged and tag < time - MOST_IN_A_ROW * usual then
-    redis.call('ZADD', key, time - MOST_IN_A_ROW * usual, tenant)
+  elseif paid < charged and tag < time - MOST_IN_A_ROW * usual / weight then
+    redis.call('ZADD', key, time - MOST_IN_A_ROW * usual / weight, tenant)
   end
 end
 
@@ -144,7 +148,7 @@ end
 function lanes.due(set, now)
   local list = {}
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, LANES_A_CLAIM)) do
-    list[#list + 1] = {name = name, set = set, is_idle = set == IDLE_LANES}
+    list[#list + 1] = {name = name, queue = LLM, set = set, is_idle = set == IDLE_LANES}
   end
   return rotate(list)
 end
@@ -185,8 +189,8 @@ local function next_tenant(lane)
   local rank = 0
   while true do
     local tenant, tag = unpack(redis.call('ZRANGE', LANE_TENANTS .. lane.name, rank, rank, 'WITHSCORES'))
-    if not tenant then
-      lane.is_over, lane.is_empty = true, rank == 0
+    if not tenant or tonumber(tag) >= ASIDE then
+      lane.is_over, lane.is_empty, lane.is_aside = true, rank == 0 and not tenant, rank == 0 and tenant
       return nil
     end
     if not (lane.passes and lane.passes(tenant) and waits(tenant, lane)) then return tenant, tonumber(tag) end
@@ -197,31 +201,41 @@ end
 local to_drop  -- tenants in one script: it must block nobody
 each_call(function() to_drop = STEP / 2 end)
 
+-- It waits for nothing, and owes nothing any more.
+local function drop(lane, tenant, tag)
+  redis.call('ZREM', LANE_TENANTS .. lane.name, tenant)
+  redis.call('HDEL', LANE_TURNS .. lane.name, tenant, USUAL .. tenant)
+  lane.time = math.max(lane.time or 0, tag)
+end
+
 -- The next job of a lane, the tenant whose turn it is, its tag and the key of the job; nil if nobody waits, or so many
--- stand first who do not that the next script has to go on: then it stays due.
+-- stand first who do not, or have to stand aside, that the next script has to go on: then it stays due.
 function lanes.head(lane)
   while true do
     local tenant, tag = next_tenant(lane)
     if not tenant then return nil end
-    local id, key = head_of(tenant, lane)
-    if id then return id, tenant, tag, key end
+    local limit = concurrency.of_owner(lane.queue, owner_of(tenant))
+    local is_full = concurrency.is_full(limit)
+    if not is_full then
+      local id, key = head_of(tenant, lane)
+      lane.weight = limit.weight
+      if id then return id, tenant, tag, key end
+    end
     if to_drop == 0 then
       lane.goes_on = true
       return nil
     end
     to_drop = to_drop - 1
-    redis.call('ZREM', LANE_TENANTS .. lane.name, tenant)  -- it waits for nothing, and owes nothing any more
-    redis.call('HDEL', LANE_TURNS .. lane.name, tenant, USUAL .. tenant)
-    lane.time = math.max(lane.time or 0, tag)
+    if is_full then concurrency.stand_aside(limit, lane, tenant, tag) else drop(lane, tenant, tag) end
   end
 end
 
--- A tenant was served: virtual time is its tag, and the next of its jobs starts later by what this one costs. Of plain
--- RQ's queues some worker may have served none for a while: that saves up nothing.
+-- A tenant was served: virtual time is its tag, and the next of its jobs starts later by what this one costs over its
+-- weight. Of plain RQ's queues some worker may have served none for a while: that saves up nothing.
 function lanes.serve(lane, tenant, tag, cost, priority)
   lane.time = math.max(lane.time or 0, tag)
   local behind = is_plain(tenant) and lane.time - tag or 0
-  redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', behind + cost, tenant)
+  redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', behind + cost / lane.weight, tenant)
   if lane.is_idle then return end
   local parity = priority == HIGH and 0 or 1
   increase(LANE_TURNS .. lane.name, tenant, 2 + parity - lane.turns % 2)
@@ -235,10 +249,11 @@ function lanes.keep_time(lane)
   end
 end
 
--- A claim leaves a lane: to be looked at again once it opens, at the next claim, or when somebody waits there again.
+-- A claim leaves a lane: to be looked at again once it opens, at the next claim, or when somebody waits there again, or
+-- need not stand aside any more.
 function lanes.leave(lane, now)
   lanes.keep_time(lane)
-  if lane.is_empty then
+  if lane.is_empty or lane.is_aside then
     redis.call('ZREM', lane.set, lane.name)
   else
     redis.call('ZADD', lane.set, lane.opens and now + lane.opens or now, lane.name)

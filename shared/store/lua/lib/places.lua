@@ -35,16 +35,19 @@ local function passing(left, own)
   return math.floor(passed + 1e-6)
 end
 
+-- How many take turns in a lane: all but those who stand aside.
+local function tenants_in(name) return redis.call('ZCOUNT', LANE_TENANTS .. name, '-inf', '(' .. whole(ASIDE)) end
+
 -- Of the other tenants of a lane: each gets a turn for each of `own`, and one more who is before the tenant now. `most` of
--- them are looked at; the others are as those.
+-- them are looked at; the others are as those. Who stands aside waits for nobody but its own.
 local function of_others(job, name, own, most)
   local key = LANE_TENANTS .. name
-  local all = redis.call('ZCARD', key)
-  if all < 2 then return 0 end
-  local rank, before = redis.call('ZRANK', key, lanes.tenant(job)) or all, 0
-  local tenants, owners = redis.call('ZRANGE', key, 0, most - 1), {}
-  for i, tenant in ipairs(tenants) do owners[i] = string.match(tenant, '^%S*') end  -- of plain RQ without the queue
-  if not owners[1] then return 0 end
+  local all = tenants_in(name)
+  if all < 2 then return 0, all == 0 end
+  local rank, before = redis.call('ZRANK', key, lanes.tenant(job)) or all - 1, 0
+  if rank >= all then return 0, true end
+  local tenants, owners = redis.call('ZRANGE', key, 0, math.min(most, all) - 1), {}
+  for i, tenant in ipairs(tenants) do owners[i] = lanes.owner_of(tenant) end
   for i, waiting in ipairs(redis.call('HMGET', SHARES .. job.queue, unpack(owners))) do
     if tenants[i] ~= lanes.tenant(job) then
       before = before + math.min(tonumber(waiting or 0) or 0, own + (i <= rank and 1 or 0))
@@ -55,13 +58,14 @@ end
 
 -- About all that wait in a lane.
 local function waiting_in(name)
-  local key, sum = LANE_TENANTS .. name, 0
-  local owners = redis.call('ZRANGE', key, 0, MOST_COUNTED - 1)
+  local all, sum = tenants_in(name), 0
+  if all == 0 then return 0 end
+  local owners = redis.call('ZRANGE', LANE_TENANTS .. name, 0, math.min(MOST_COUNTED, all) - 1)
   for _, owner in ipairs(owners) do
     sum = sum + redis.call('ZCARD', lanes.front_of(owner, name))
     for priority in pairs(TURNS) do sum = sum + redis.call('ZCARD', lanes.jobs_of(priority, owner, name)) end
   end
-  return math.ceil(sum * redis.call('ZCARD', key) / math.max(#owners, 1))
+  return math.ceil(sum * all / #owners)
 end
 
 -- Of a tenant's own jobs in a lane: those that were handed back, then those of its priority, and of others by their
@@ -84,12 +88,13 @@ local function of_tenant(job, name)
 end
 
 -- In a lane: those of its tenant, and a fair share of those of others; before an idle job all that are not. nil: it is
--- in none. `most`: so many tenants are looked at.
+-- in none. `most`: so many tenants are looked at. Also whether its tenant stands aside.
 function places.in_lane(job, most)
   local name = lanes.of(job)
   local before = job.priority == IDLE and waiting_in(lanes.beside(name)) or 0
   local own = of_tenant(job, name)
   if not own then return nil end
   local waiting = tonumber(redis.call('HGET', COUNTS .. job.queue, QUEUED) or '') or 1
-  return math.max(0, math.min(before + own + of_others(job, name, own, most or MOST_TENANTS), waiting - 1))
+  local others, is_aside = of_others(job, name, own, most or MOST_TENANTS)
+  return math.max(0, math.min(before + own + others, waiting - 1)), is_aside
 end

@@ -8,8 +8,8 @@ local function release_locks(job)
 end
 
 -- What the record says only as long as a job runs, or until it succeeds.
-local OF_A_RUN = {'token', 'worker', 'run_at', 'appended', 'locks'}
-local OF_AN_ATTEMPT = {'token', 'worker', 'run_at', 'appended', 'locks', 'error'}
+local OF_A_RUN = {'token', 'worker', 'run_at', 'appended', 'locks', 'counted'}
+local OF_AN_ATTEMPT = {'token', 'worker', 'run_at', 'appended', 'locks', 'counted', 'error'}
 
 -- The end of a job: final status, TTL, no queue entry, and whoever waits is told. `changes` are field, value, … that the
 -- record gets with it.
@@ -24,6 +24,7 @@ local function finish_job(job, status, token, now, ttl, changes)
   release_locks(job)
   if job.sent then redis.call('PEXPIRE', SENT .. job.id, ttl) end
   engine[job.queue].finish(job, token, status, now, ttl)
+  concurrency.release(job)
   count(job, job.status, status)
   count_end(job.queue, now)
   if job.expires_at then redis.call('ZREM', EXPIRING, job.id) end
@@ -52,6 +53,7 @@ local function requeue(job, token, now, due, front)
   release_locks(job)
   engine[job.queue].release(job, token)
   engine[job.queue].enqueue(job, due, now, front)
+  concurrency.release(job)
   count(job, job.status, status)
   job.status = status
   if due <= now + 1000 then wake(job.queue) end  -- later ones are seen by the idle poll
@@ -102,7 +104,7 @@ local function follow_clock_back(now, last)
     local moved = redis.call('ZRANGEBYSCORE', key, string.format('(%.3f', now / unit), (last + LEASE_MS) / unit, 'WITHSCORES')
     for i = 1, #moved, 2 do redis.call('ZADD', key, tonumber(moved[i + 1]) - (last - now) / unit, moved[i]) end
   end
-  for _, key in ipairs({LEASES, SUSPECTS, LATER, LANES, IDLE_LANES, ADOPTING, DELIVERIES}) do follow(key, 1) end
+  for _, key in ipairs({LEASES, SUSPECTS, LATER, LANES, IDLE_LANES, ADOPTING, DELIVERIES, ASIDE_LIMITS}) do follow(key, 1) end
   for _, queue in ipairs(rq_queues()) do
     follow(RQ_WIP .. queue, 1000)
     follow(RQ_SCHEDULED .. queue, 1000)
@@ -187,7 +189,10 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
   job.attempt = attempt
   redis.call('HSET', key, 'status', RUNNING, 'token', token, 'worker', worker, 'started_at', start,
     'attempt', attempt, 'charged', job.charged, log_transition(job, RUNNING, now))
-  redis.call('HDEL', key, 'run_at', 'progress', 'estimated_start', 'front')
+  redis.call('HDEL', key, 'run_at', 'progress', 'estimated_start', 'front', 'weight')
+  concurrency.begin(job, now)
+  if job.weight then redis.call('HSET', key, 'weight', job.weight) end
+  if job.counted then redis.call('HSET', key, 'counted', job.counted) end
   if job.expires_at then redis.call('ZREM', EXPIRING, id) end
   if job.front then
     engine[job.queue].release(job, token)

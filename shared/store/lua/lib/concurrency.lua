@@ -1,0 +1,157 @@
+-- How many jobs run at once: of a tenant in a pool. What may run so, and the tenants' weights, stand in a hash as the
+-- config file says them (shared/limits/fairness.py); what does, in a set for each limit, whose name is that of its field:
+-- `llm:acme`. So a run is counted once, however often somebody says so, and a recount finds what is wrong.
+-- A tenant that has as many as it may stands aside in each lane in which it comes to be first: its tag is then beyond all
+-- others', by ASIDE, and costs no claim a look. It comes back when one of its runs ends.
+
+local concurrency = {}
+
+local UNLIMITED = {weight = 1}
+local LINE = '\n'
+local limits_there, limits_of  -- in one call
+each_call(function() limits_there, limits_of = nil, {} end)
+
+-- As it stands somewhere; 1 where that is no weight.
+function concurrency.weight(text)
+  local weight = tonumber(text or '') or 1
+  return weight > 0 and weight < math.huge and weight or 1
+end
+
+-- Where nothing is said of anybody, that is all that a claim asks.
+local function is_told()
+  if limits_there == nil then limits_there = redis.call('EXISTS', FAIRNESS) == 1 end
+  return limits_there
+end
+
+-- An owner's weight, and its limit in a pool: its name and the `most` that may run, nil if that is not limited.
+function concurrency.of_owner(queue, owner)
+  if not is_told() then return UNLIMITED end
+  local name = queue .. ':' .. owner
+  if not limits_of[name] then
+    local f = redis.pcall('HMGET', FAIRNESS, WEIGHT .. owner, name)
+    limits_of[name] = {name = name, weight = concurrency.weight(f[1]), most = tonumber(f[2] or '')}
+  end
+  return limits_of[name]
+end
+
+function concurrency.is_full(limit)
+  return limit.most ~= nil and redis.call('ZCARD', RUNNING_OF .. limit.name) >= limit.most
+end
+
+-- A limit by its name alone; nil `most`: there is none any more.
+local function of_name(name) return {name = name, most = is_told() and tonumber(peek('HGET', FAIRNESS, name) or '') or nil} end
+
+-- The limits under which a job runs.
+local function of_job(job)
+  local limit = concurrency.of_owner(job.queue, job.owner)
+  return limit.most and {limit} or {}
+end
+
+-- A job is about to run: it is counted. Sets what its record says of that (`counted`), and its owner's weight.
+function concurrency.begin(job, now)
+  local weight, names = concurrency.of_owner(job.queue, job.owner).weight, {}
+  job.weight = weight ~= 1 and weight or nil
+  for _, limit in ipairs(of_job(job)) do
+    redis.call('ZADD', RUNNING_OF .. limit.name, now, job.id)
+    names[#names + 1] = limit.name
+  end
+  job.counted = names[1] and table.concat(names, LINE)
+end
+
+local function is_counted(counted, name) return string.find(LINE .. (counted or '') .. LINE, LINE .. name .. LINE, 1, true) end
+
+-- What stands aside for a limit, until there is room; and when to look whether its count is right.
+local function stand_by(name, who)
+  redis.call('SADD', ASIDE_FOR .. name, who)
+  redis.call('ZADD', ASIDE_LIMITS, 'NX', now_ms() + RECOUNT_MS, name)
+end
+
+function concurrency.stand_aside(limit, lane, tenant, tag)
+  redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', tag + ASIDE, tenant)
+  stand_by(limit.name, tenant .. LINE .. lane.name)
+end
+
+-- A suspect stands in no lane.
+function concurrency.put_off(limit, job)
+  redis.call('ZADD', SUSPECTS, now_ms() + LEASE_MS, job.id)
+  stand_by(limit.name, LINE .. job.id)
+end
+
+-- Its tag is what it was, but nobody saves up turns by standing aside.
+local function come_back(queue, tenant, lane)
+  local tag = tonumber(redis.call('ZSCORE', LANE_TENANTS .. lane, tenant) or nil)
+  if not tag or tag < ASIDE then return end
+  local time = tonumber(redis.call('HGET', LANE_TIME, lane) or 0)
+  redis.call('ZADD', LANE_TENANTS .. lane, math.max(tag - ASIDE, time), tenant)
+  if queue ~= LLM then return end
+  redis.call('ZADD', string.find(lane, IDLE_LANE, 1, true) == 1 and IDLE_LANES or LANES, 'NX', 0, lane)
+end
+
+-- There may be room: who stands aside comes back.
+function concurrency.open(name)
+  local waiting = redis.call('SMEMBERS', ASIDE_FOR .. name)
+  if not waiting[1] or concurrency.is_full(of_name(name)) then return end
+  local queue = string.match(name, '^[^:]*')
+  for _, who in ipairs(waiting) do
+    local tenant, place = string.match(who, '^([^\n]*)\n(.*)$')
+    if tenant == '' then
+      redis.call('ZADD', SUSPECTS, 'XX', 'LT', 0, place)
+    elseif tenant then
+      come_back(queue, tenant, place)
+    end
+  end
+  redis.call('DEL', ASIDE_FOR .. name)
+  redis.call('ZREM', ASIDE_LIMITS, name)
+  wake(queue)
+end
+
+-- A run is over.
+function concurrency.release(job)
+  for name in string.gmatch(job.counted or '', '[^\n]+') do
+    redis.call('ZREM', RUNNING_OF .. name, job.id)
+    concurrency.open(name)
+  end
+  job.counted = nil
+end
+
+-- Look at those of a limit whose turn it is longest since, whether they run. Answers how many do not.
+local function drop_ended(name, most, now)
+  local ended = 0
+  for _, id in ipairs(redis.call('ZRANGE', RUNNING_OF .. name, 0, most - 1)) do
+    local f = redis.pcall('HMGET', job_key(id), 'status', 'counted')
+    if f[1] == RUNNING and is_counted(f[2], name) then
+      redis.call('ZADD', RUNNING_OF .. name, now, id)
+    else
+      ended = ended + redis.call('ZREM', RUNNING_OF .. name, id)
+    end
+  end
+  return ended
+end
+
+-- Limits for which somebody waits, and that are due: what is counted and does not run is not counted any more.
+function concurrency.check(now)
+  local found = 0
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', ASIDE_LIMITS, '-inf', now, 'LIMIT', 0, STEP)) do
+    if out_of_time() then break end
+    found = found + drop_ended(name, STEP, now)
+    redis.call('ZADD', ASIDE_LIMITS, now + RECOUNT_MS, name)
+    concurrency.open(name)
+    if redis.call('EXISTS', ASIDE_FOR .. name) == 0 then redis.call('ZREM', ASIDE_LIMITS, name) end
+  end
+  return found
+end
+
+-- A running job that is not counted: it began before its limit was set, or under an older version. Answers whether it is.
+function concurrency.count_in(id, now)
+  local job = is_told() and load_job(id)
+  if not job or job.status ~= RUNNING then return false end
+  local missing = false
+  for _, limit in ipairs(of_job(job)) do
+    if not is_counted(job.counted, limit.name) then
+      missing, job.counted = true, job.counted and job.counted .. LINE .. limit.name or limit.name
+    end
+    redis.call('ZADD', RUNNING_OF .. limit.name, 'NX', now, id)
+  end
+  if missing then redis.call('HSET', job_key(id), 'counted', job.counted) end
+  return missing
+end
