@@ -90,11 +90,13 @@ class Platform:
         started = podman("ps", "--all", "--quiet", "--filter", f"name={container('.*', '')}").split()
         if started:
             podman("stop", "--time", str(seconds), *started)
-            podman("rm", "--force", *started)
+            podman("rm", "--force", "--depend", "--ignore", *started)
         self.compose("down", "--volumes", "--timeout", "1")
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {ADMIN}"}, timeout=30)
+        return httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {ADMIN}"}, timeout=httpx.Timeout(30, connect=3)
+        )
 
     def until_healthy(self, *names: str) -> None:
         for name in names:
@@ -169,6 +171,7 @@ def test_a_rolling_restart_under_load_loses_nothing(platform: Platform) -> None:
             platform.until_healthy(name)
         load.stopping.set()
         load.join()
+        assert load.broke == []
         jobs = [ended(client, job) for job in load.accepted]
     counted = Counter((job["task"], job["status"], job["attempt"]) for job in jobs)
     said = f"{len(jobs)} jobs over {len(restarted)} restarts: {dict(counted)}; {load.refused} submissions sent again\n"
@@ -185,6 +188,7 @@ class Load:
         self._platform = platform
         self.accepted: list[str] = []
         self.refused = 0
+        self.broke: list[Exception] = []
         self.stopping = threading.Event()
         self._threads = [threading.Thread(target=self._submit, args=(number,)) for number in range(SUBMITTERS)]
 
@@ -202,6 +206,12 @@ class Load:
             thread.join()
 
     def _submit(self, number: int) -> None:
+        try:
+            self._submit_all(number)
+        except Exception as error:  # noqa: BLE001 - the test shows it
+            self.broke.append(error)
+
+    def _submit_all(self, number: int) -> None:
         with self._platform.client() as client:
             for _ in range(100_000):
                 if self.stopping.is_set():
@@ -211,8 +221,8 @@ class Load:
                 time.sleep(0.05)  # a steady trickle
 
     def _until_accepted(self, client: httpx.Client, task: str, key: str) -> str:
-        said = "nothing was asked"
-        while not self.stopping.is_set():
+        said, patience = "nothing was asked", time.monotonic() + 90
+        while time.monotonic() < patience:  # also when the load is to end: each is accepted
             try:
                 answer = client.post(f"/v1/{task}", json=INPUTS[task], headers={"Idempotency-Key": key})
                 if answer.is_success:  # 202, or 200 for the repeat of a job that has ended: the answer was lost
