@@ -65,18 +65,22 @@ class RedisMemory:
     @asynccontextmanager
     async def watched(self, client: AsyncClient) -> AsyncIterator[None]:
         """Look again and again for as long as the block lasts."""
-        task = asyncio.create_task(self._watch(client), name="memory of Redis")
+        over = asyncio.Event()
+        task = asyncio.create_task(self._watch(client, over), name="memory of Redis")
         try:
             yield
         finally:
-            task.cancel()
+            over.set()
+            task.cancel()  # which redis-py loses if it comes while it connects
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def _watch(self, client: AsyncClient) -> None:
-        while True:
+    async def _watch(self, client: AsyncClient, over: asyncio.Event) -> None:
+        while not over.is_set():
             await self._look(client)
-            await asyncio.sleep(LOOK_EVERY.total_seconds())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY.total_seconds()):
+                    await over.wait()
 
     async def _look(self, client: AsyncClient) -> None:
         """Look; without an answer what was seen last holds."""

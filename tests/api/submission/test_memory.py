@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from tandem.api.app import create_app
@@ -104,3 +105,12 @@ async def test_what_is_not_marked_to_end_work_is_refused_as_an_outage_when_redis
     refused = await gateway.ann.post("/v1/chat", json=CHAT)  # whether anybody has looked since, or not
     assert is_problem(refused, 503)["detail"] in {"the job store does not take requests now", NEARLY_FULL}
     assert int(refused.headers["retry-after"]) > 0
+
+
+async def test_a_gateway_that_has_just_started_can_be_stopped(app: FastAPI, settings: Settings, valkey: str) -> None:
+    """It looks for the first time just then, over a connection that is not there yet."""
+    assert valkey
+    for turns in range(30):
+        async with asyncio.timeout(20), started(app, settings):
+            for _ in range(turns):
+                await asyncio.sleep(0)
