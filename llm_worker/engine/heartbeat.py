@@ -11,9 +11,10 @@ from datetime import timedelta
 from itertools import chain
 from typing import Any
 
+from tandem.llm_worker.engine.renewals import renewals
 from tandem.llm_worker.engine.tenure import Tenure
 from tandem.shared.runtime.outage import Outage
-from tandem.shared.store import commands, leases, scripts
+from tandem.shared.store import commands, scripts
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.leases import Lease
 from tandem.shared.store.scripts import Call
@@ -85,11 +86,11 @@ class Heartbeat:
     async def _renew(self, *, shown: bool) -> None:
         """Prolong the leases of all running jobs; an idle worker does it only now and then, to be `shown`."""
         asked, held = time.monotonic(), {lease.id: lease for lease in self._leases.values()}
-        calls: list[Call[Any]] = [commands.heed_aborts(ttl=self._ttl)]
-        if held or shown:
-            calls.append(leases.renew("llm", list(held.values()), worker=self._worker))
+        first, *more = renewals(list(held.values()), worker=self._worker)
+        calls: list[Call[Any]] = [commands.heed_aborts(ttl=self._ttl), *([first] if held or shown else [])]
         heeded, *answers = await self._book.attempt_all(calls)
-        lost = set(chain.from_iterable(map(_answer, answers)))
+        renewed: list[Any] = [*answers, *[await self._book.run(call) for call in more]]
+        lost = set(chain.from_iterable(map(_answer, renewed)))
         for job_id in lost:
             if self._leases.get(job_id) is held[job_id]:  # meanwhile its next run may be here: a retry is quick
                 self._lost(job_id)

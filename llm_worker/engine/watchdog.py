@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from tandem.llm_worker.engine.renewals import renewals
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable, TransientError
 from tandem.shared.jobs.model import Usage
@@ -81,7 +82,8 @@ class Watchdog:
             log.warning("%s blocks the event loop, all jobs wait for it:\n%s", name or "something", self._stack())
         held = list(self._leases.values())
         try:
-            self._book.run(leases.renew("llm", held, worker=self._worker))
+            for call in renewals(held, worker=self._worker):
+                self._book.run(call)
         except StoreUnavailable as error:
             log.warning("leases not renewed: %s", error)
         if seconds >= self._limit:

@@ -190,13 +190,16 @@ def disclaim(queue: str, claim: Claim, *, worker: str) -> Call[int]:
 def _disclaim(*, queue: str, worker: str, claim: str) -> int: ...
 
 
-def renew(queue: str, leases: Sequence[Lease], *, worker: str) -> Call[list[str]]:
-    """Prolong leases and show that the worker lives; the answer lists the ids whose lease is lost."""
-    return _renew(queue, LEASE, worker, HOST, os.getpid(), [Held(lease.id, lease.token) for lease in leases])
+def renew(queue: str, leases: Sequence[Lease], *, worker: str, first: bool = True) -> Call[list[str]]:
+    """Prolong a worker's leases, all or more after a `first` call, and show it; answers the ids of lost ones."""
+    held = [Held(lease.id, lease.token) for lease in leases]
+    return _renew(queue, LEASE, worker, HOST, os.getpid(), first=first, held=held)
 
 
 @script("jobs/renew")
-def _renew(queue: str, lease: timedelta, worker: str, host: str, pid: int, held: Sequence[Held]) -> list[str]: ...
+def _renew(
+    queue: str, lease: timedelta, worker: str, host: str, pid: int, *, first: bool, held: Sequence[Held]
+) -> list[str]: ...
 
 
 def succeed(lease: Lease, success: Success, *, usage: Usage, ttl: timedelta) -> Call[bool]:
@@ -292,7 +295,6 @@ def ended_in_order(lease: Lease) -> Call[bool]:
 
     def parse(answer: Any) -> bool:
         stopped, done, status = answer
-        # It may have been erased since.
-        return status is None or lease.token.encode() in {stopped, *(done or b"").split()}
+        return status is None or lease.token.encode() in {stopped, *(done or b"").split()}  # None: it was erased
 
     return Call("HMGET", [Key.JOB + lease.id, "stopped", "done", "status"], parse, command=True)

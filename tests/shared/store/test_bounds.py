@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from ulid import ULID
 
+from tandem.llm_worker.engine.renewals import renewals
 from tandem.shared.config.file import ModelConfig
 from tandem.shared.jobs.model import Status
 from tandem.shared.jobs.submission import Options
@@ -18,7 +19,7 @@ from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import ArqKey, Key, LimitKey, RqKey
 from tandem.shared.store.leases import Claimed
 from tandem.shared.store.queues import QueueName
-from tandem.shared.store.scripts import CLAIMED_BYTES, MOVED_AT_ONCE, REPRIEVE, STEP, Call
+from tandem.shared.store.scripts import CLAIMED_BYTES, LEASE, MOVED_AT_ONCE, REPRIEVE, STEP, Call
 from tandem.shared.store.submission import store_job
 from tests.support import sync_lane
 from tests.support.jobs import PLENTY, TTL, tick
@@ -153,6 +154,25 @@ def test_places_of_dead_runs_come_back_a_bounded_number_at_a_time(clocked: Clock
     clocked.client.zadd(LimitKey.LIMIT_CHECKS, dict.fromkeys(tickets, 0))
     bounded(clocked, leases.claim_llm(worker="w", limit=25, ttl=TTL, models=limited))
     assert clocked.client.zcount(LimitKey.LIMIT_CHECKS, 0, 0) == MANY - 10
+
+
+def test_many_leases_are_renewed_by_short_calls_that_tell_the_same_as_one(clocked: Clocked) -> None:
+    store(clocked, "llm", 250)
+    held = [lease for _ in range(10) for lease in clocked.call(claim_llm()).leases]
+    stolen = [held[30], held[130], held[230]]
+    for lease in stolen:
+        clocked.client.hset(Key.JOB + lease.id, "token", "9")
+    for _ in range(2):
+        clocked.now += SECOND
+        calls = renewals(held, worker="w")
+        lost = [job_id for call in calls for job_id in bounded(clocked, call)]
+        assert lost == [lease.id for lease in stolen]
+        [worker] = clocked.call(queues.look(QueueName.LLM)).workers
+        assert worker.running == [lease.id for lease in held if lease not in stolen]
+    assert int(cast("bytes", clocked.client.hget(Key.METRICS, "lease_losses|llm"))) == 3, "each once"
+    ends = {score for _, score in cast("list[Any]", clocked.client.zrange(Key.LEASES, 0, -1, withscores=True))}
+    assert max(ends) == clocked.now // 1000 + LEASE.total_seconds() * 1000
+    assert len(ends) == 2, "all but the stolen ones"
 
 
 @pytest.mark.parametrize("queue", ["llm", "sync"])

@@ -1,8 +1,10 @@
--- Prolong leases, and say what the worker does. Answers the ids whose lease is lost.
+-- Prolong leases, and say what the worker does; of a worker that holds many, `first` says whether this call begins a
+-- round. Answers the ids whose lease is lost.
 local now, lost, running, missed, losses = now_ms(), {}, {}, {}, 0
 local key = WORKER .. worker
--- The tokens of lost leases at its last renewal: a loss that its run has not heard of yet is counted once.
-local counted = ' ' .. (peek('HGET', key, 'missed') or '') .. ' '
+-- The tokens of lost leases in its last round: a loss that its run has not heard of yet is counted once.
+local before = peek('HGET', key, first and 'missed' or 'before') or ''
+local counted = ' ' .. before .. ' '
 extend_leases_after_outage(now)
 local _, unheard = last_claim(worker)
 for _, mine in ipairs(held) do
@@ -27,8 +29,12 @@ for _, mine in ipairs(held) do
   end
 end
 if losses > 0 then tally('lease_losses|' .. queue, losses) end
+if not first then  -- after those of the calls before
+  table.insert(running, 1, peek('HGET', key, 'running') or nil)
+  table.insert(missed, 1, peek('HGET', key, 'missed') or nil)
+end
 redis.call('HSET', key, 'queue', queue, 'host', host, 'pid', pid, 'at', now, 'running', table.concat(running, ' '),
-  'missed', table.concat(missed, ' '))
+  'missed', table.concat(missed, ' '), 'before', before)
 redis.call('PEXPIRE', key, WORKER_KEPT_MS)
 redis.call('ZADD', WORKERS .. queue, now, worker)
 redis.call('ZREMRANGEBYSCORE', WORKERS .. queue, '-inf', now - WORKER_KEPT_MS)
