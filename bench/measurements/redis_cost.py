@@ -19,6 +19,7 @@ CHAT = replace(OURS_LLM, name="Tandem LLM pool, chat of 1 KB", kind="ask", judge
 CHAT_JOBS, CHAT_BYTES = 500, 1024
 WAITING, FINISHED, FINISHED_CHAT, MICROSECONDS = 800, 700, 1900, 110
 OF_ARQ, OF_RQ = 0.55, 0.4
+WARM_UP = 25  # jobs
 SETTLE = 0.3  # seconds, in which the server frees what its clients had
 PEERS = (ARQ, SAQ, TASKIQ, STREAQ, CELERY, RQ, RQ_SIMPLE)
 GOAL = "Redis,"
@@ -77,9 +78,16 @@ def measure(effort: Effort) -> Result:
 
 
 def _cost(made: Lab, contender: Contender, jobs: int, *, padding: int = 0, **env: str) -> Cost:
-    """Read the server's state before, between and after handing jobs over and running them."""
+    """Measure jobs after some have run: their scripts are in the server then, which grow with no job."""
     made.flush()
-    trial = Trial(made, contender, f"{contender.name}-cost")
+    _run(Trial(made, contender, f"{contender.name}-warm-up"), WARM_UP, padding=padding, **env)
+    made.flush()
+    return _run(Trial(made, contender, f"{contender.name}-cost"), jobs, padding=padding, **env)
+
+
+def _run(trial: Trial, jobs: int, *, padding: int, **env: str) -> Cost:
+    """Read the server's state before, between and after handing jobs over and running them."""
+    made, contender = trial.lab, trial.contender
     before = State.of(made)
     trial.run("fill", jobs=jobs, padding=padding)
     filled = State.of(made)

@@ -6,36 +6,34 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
+from tandem.shared.jobs import texts
 from tandem.shared.jobs.model import RECORD, Job, Status, at
 from tandem.shared.store.keys import Key
 from tandem.shared.store.scripts import ENGINES, RECORDS, Call, Flag, script
 from tandem.shared.store.signature import ms
 
 UNKNOWN_KEPT = timedelta(hours=1)
+ANY_SIZE = 2**53
 
 
 def fetch(job_id: str) -> Call[Job | None]:
-    """Read a job's record."""
-    return Call("HMGET", [Key.JOB + job_id, *RECORD], _job, command=True)
+    """Read a job's record and result."""
+    return fetch_bounded(job_id, most=ANY_SIZE)
 
 
 def fetch_bounded(job_id: str, *, most: int) -> Call[Job | None]:
     """Read a job's record, without a result of more than `most` bytes."""
     call = _read(job_id, most, RECORD)
-    return Call(call.name, call.args, lambda answer: _bounded(call.parse(answer)))
+    return Call(call.name, call.args, lambda answer: _job(call.parse(answer)))
 
 
 @script("jobs/read", library=(), flag=Flag.NO_WRITES)
 def _read(id: str, most: int, fields: Sequence[str]) -> list[bytes | None]: ...
 
 
-def _bounded(answer: list[bytes | None]) -> Job | None:
+def _job(answer: list[bytes | None]) -> Job | None:
     *values, size = answer
     return Job.from_values(values, int(size or 0)) if values[0] is not None else None
-
-
-def _job(answer: Any) -> Job | None:
-    return Job.from_values(answer) if answer[0] is not None else None
 
 
 def cancel(job_id: str, *, ttl: timedelta) -> Call[Status | None]:
@@ -69,8 +67,17 @@ def erase(job_id: str) -> bool:
 
 
 def read_input(job_id: str) -> Call[bytes | None]:
-    """Read a job's input as it was stored, JSON."""
-    return Call("HGET", [Key.JOB + job_id, "payload"], lambda answer: answer, command=True)
+    """Read a job's input, JSON."""
+    call = _read_input(job_id)
+    return Call(call.name, call.args, lambda answer: _input(call.parse(answer)))
+
+
+@script("jobs/read_input", library=(), flag=Flag.NO_WRITES)
+def _read_input(id: str) -> list[bytes | None]: ...
+
+
+def _input(answer: list[bytes | None]) -> bytes | None:
+    return answer[0] if answer else None
 
 
 def drop_file(job_id: str) -> Call[bool]:
@@ -78,9 +85,14 @@ def drop_file(job_id: str) -> Call[bool]:
     return Call("HDEL", [Key.JOB + job_id, "file"], bool, command=True)
 
 
-def size(job_id: str) -> Call[int]:
-    """Read how many bytes a job's record takes in Redis."""
-    return Call("MEMORY USAGE", [Key.JOB + job_id], lambda answer: int(answer or 0), command=True)
+def size(key: str) -> Call[int]:
+    """Read how many bytes a key takes in Redis; 0 if it is not there."""
+    return Call("MEMORY USAGE", [key], lambda answer: int(answer or 0), command=True)
+
+
+def sizes(job_id: str) -> list[Call[int]]:
+    """Read how many bytes a job's record and texts take in Redis."""
+    return [size(key + job_id) for key in (Key.JOB, Key.PAYLOAD, Key.RESULT)]
 
 
 def now() -> Call[datetime]:
@@ -93,7 +105,6 @@ def heed_aborts(*, ttl: timedelta) -> int:
     """Cancel the jobs that somebody aborted through `arq.jobs.Job`, 25 at a time; answers how many."""
 
 
-@script("compat/adopt", library=ENGINES, flag=Flag.NOTHING)
 def adopt(
     job_id: str,
     *,
@@ -106,8 +117,39 @@ def adopt(
     origin: str | None = None,
     lane: str | None = None,
     max_age: timedelta | None = None,
-) -> bool:
+) -> Call[bool]:
     """Take a job of plain arq or RQ (`native`; `origin` is its RQ queue) into the book; False if it is there."""
+    text = texts.pack(payload)
+    return _adopt(
+        job_id,
+        queue=queue,
+        task=task,
+        payload=text.kept,
+        payload_bytes=text.bytes,
+        max_attempts=max_attempts,
+        native=native,
+        priority=priority,
+        origin=origin,
+        lane=lane,
+        max_age=max_age,
+    )
+
+
+@script("compat/adopt", library=ENGINES, flag=Flag.NOTHING)
+def _adopt(
+    job_id: str,
+    *,
+    queue: str,
+    task: str,
+    payload: bytes,
+    payload_bytes: int,
+    max_attempts: int,
+    native: str,
+    priority: str,
+    origin: str | None,
+    lane: str | None,
+    max_age: timedelta | None,
+) -> bool: ...
 
 
 @script("compat/reject", library=ENGINES)

@@ -13,7 +13,11 @@ from tandem.shared.store.leases import Lease
 from tandem.shared.store.scripts import RECORDS, Call, Flag, script
 from tandem.shared.store.signature import Foreign
 
-TRANSITION = re.compile(r"([a-z]+) (-?[0-9]{1,15}) ([0-9]{1,14})")
+# Its time is in ms, counted from 1970, or with a sign from when the job was submitted.
+TRANSITION = re.compile(r"([a-z]+) (-?[0-9]{1,15}) (\+?)(-?[0-9]{1,14})")
+
+
+CREATED = re.compile(r"[0-9]{1,14}")
 
 
 def append(lease: Lease, entries: Sequence[tuple[Kind, dict[str, Any]]]) -> Call[bool]:
@@ -40,15 +44,16 @@ def read(job_id: str, *, after: int, count: int = 500) -> Call[list[Event]]:
 
 
 class Transition(NamedTuple):
-    """The events of one transition: the first one's number, and `status attempt ms`."""
+    """The events of one transition: the first one's number, and `status attempt time`."""
 
     first: int
     text: Foreign
 
 
 class Kept(NamedTuple):
-    """What the record keeps, and what the stream does."""
+    """What the record keeps, and what the stream does; `created_at` is in ms since 1970."""
 
+    created_at: Foreign | None
     transitions: list[Transition]
     entries: list[Event]
 
@@ -58,16 +63,20 @@ def _read(id: str, after: int, count: int) -> Kept: ...
 
 
 def _merged(kept: Kept, after: int) -> list[Event]:
-    told = [event for transition in kept.transitions for event in _told(*transition)]
+    created = kept.created_at if kept.created_at and CREATED.fullmatch(kept.created_at) else ""
+    told = [event for transition in kept.transitions for event in _told(*transition, created=created)]
     return sorted((event for event in [*told, *kept.entries] if event.seq > after), key=lambda event: event.seq)
 
 
-def _told(first: int, text: str) -> list[Event]:
-    """Give the events of a transition; none if somebody has spoilt it."""
+def _told(first: int, text: str, *, created: str = "") -> list[Event]:
+    """Give the events of a transition; none if somebody has spoilt it, or when its job was submitted."""
     if not (parts := TRANSITION.fullmatch(text)):
         return []
-    status, attempt, time = parts.groups()
-    data = f'{{"status":"{status}","attempt":{attempt},"at":"{iso(at(time))}"}}'
+    status, attempt, is_later, time = parts.groups()
+    if is_later and not created:
+        return []
+    moment = at(int(time) + (int(created) if is_later else 0))
+    data = f'{{"status":"{status}","attempt":{attempt},"at":"{iso(moment)}"}}'
     events = [Event(first, Kind.STATUS, data)]
     if status == Status.RUNNING:
         events.append(Event(first + 1, Kind.ATTEMPT, f'{{"attempt":{attempt}}}'))

@@ -13,6 +13,8 @@ class Key(StrEnum):
     """The job book's own keys."""
 
     JOB = "tandem:job:"
+    PAYLOAD = "tandem:payload:"  # a job's input, and its result, that are too long for its record
+    RESULT = "tandem:result:"
     EVENTS = "tandem:events:"  # a stream for each job that has deltas or progress
     WATCH = "tandem:watch:"  # pub/sub channel for each job
     INDEX = "tandem:jobs"

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from tandem.shared.jobs import texts
 from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
 from tandem.shared.store.keys import Key
@@ -204,12 +205,10 @@ def _renew(
 
 def succeed(lease: Lease, success: Success, *, usage: Usage, ttl: timedelta) -> Call[bool]:
     """Write a result; False if the lease was lost and nothing was written."""
-    fields = ["result", success.result]
-    if success.provider:
-        fields += ["provider", success.provider]
+    fields = ["provider", success.provider] if success.provider else []
     if success.file:
         fields += ["file", json.dumps(asdict(success.file))]
-    return _end(lease, Status.SUCCEEDED, usage=usage, ttl=ttl, fields=fields)
+    return _end(lease, Status.SUCCEEDED, usage=usage, ttl=ttl, fields=fields, result=texts.pack(success.result))
 
 
 def give_up(lease: Lease, decision: Decision, *, usage: Usage, ttl: timedelta) -> Call[bool]:
@@ -224,10 +223,8 @@ def give_up(lease: Lease, decision: Decision, *, usage: Usage, ttl: timedelta) -
 
 
 def _back(how: HandBack) -> Ending:
-    if not how.known:
-        return Ending.TASK_UNKNOWN
-    if not how.begun:
-        return Ending.NOT_BEGUN
+    if not (how.known and how.begun):
+        return Ending.NOT_BEGUN if how.known else Ending.TASK_UNKNOWN
     return Ending.THROTTLED if how.throttled else Ending.HAND_BACK
 
 
@@ -244,6 +241,7 @@ def _end(
     ttl: timedelta,
     delay: timedelta = timedelta(0),
     failure: Failure | None = None,
+    result: texts.Text | None = None,
     fields: Sequence[str] = (),
 ) -> Call[bool]:
     attempt = None
@@ -260,6 +258,8 @@ def _end(
         delay=delay,
         ttl=ttl,
         attempt=attempt,
+        result=result and result.kept,
+        result_bytes=result and result.bytes,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         requests=usage.requests,
@@ -277,6 +277,8 @@ def _finish(
     delay: timedelta,
     ttl: timedelta,
     attempt: str | None,
+    result: bytes | None,
+    result_bytes: int | None,
     input_tokens: int,
     output_tokens: int,
     requests: int,

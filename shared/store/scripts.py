@@ -10,6 +10,7 @@ from functools import wraps
 from importlib.resources import files
 from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints
 
+from tandem.shared.jobs import texts
 from tandem.shared.jobs.model import FINAL, TRANSITIONS, WAITING, Status
 from tandem.shared.limits.fairness import WEIGHT
 from tandem.shared.limits.numbers import NUMBERS
@@ -89,6 +90,7 @@ CONSTANTS = {
     "RQ_REGISTRIES": keys.RQ_REGISTRIES,
     "RQ_STATUS": RQ_STATUS,
     "RAN": RAN,
+    "SHORT_TEXT": texts.SHORT,
     "MAX_CRASHES": MAX_CRASHES,
     "SUSPECT_AFTER": SUSPECT_AFTER,
     "MAX_LOSSES": MAX_LOSSES,

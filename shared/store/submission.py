@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from tandem.shared.jobs import texts
 from tandem.shared.jobs.submission import Admission, Idempotency, Refused, Repeated, Stored, Submission
 from tandem.shared.store.scripts import ADMISSION, Call, Flag, script
 
@@ -11,16 +12,17 @@ def store_job(
     job: Submission, admission: Admission, key: Idempotency | None = None
 ) -> Call[Stored | Repeated | Refused]:
     """Store and enqueue, in one step with all that decides about it."""
-    options = job.options
+    options, payload = job.options, texts.pack("" if admission.no_room else job.payload)
     return _store_job(
         id=job.id,
         queue=job.queue,
         task=job.task,
         owner=job.owner,
         priority=options.priority,
-        payload="" if admission.no_room else job.payload,
+        payload=payload.kept,
+        payload_bytes=payload.bytes,
         max_attempts=job.max_attempts,
-        request_id=job.request_id,
+        request_id=job.request_id or None,
         run_at=options.run_at,
         delay=options.delay or None,
         expires_in=options.expires_in or None,
@@ -48,9 +50,10 @@ def _store_job(
     task: str,
     owner: str,
     priority: str,
-    payload: str,
+    payload: bytes,
+    payload_bytes: int,
     max_attempts: int,
-    request_id: str,
+    request_id: str | None,
     run_at: datetime | None,
     delay: timedelta | None,
     expires_in: timedelta | None,

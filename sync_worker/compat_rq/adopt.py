@@ -11,7 +11,7 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
-from tandem.shared.store.keys import Key, RqKey
+from tandem.shared.store.keys import RqKey
 from tandem.shared.store.leases import Claimed, Unknown
 from tandem.shared.tasks.spec import Priority, Queue
 from tandem.sync_worker.compat_rq.jobs import Refused, RqCall, rq_result
@@ -71,7 +71,7 @@ def show_result(book: Book, job_id: str, *, ttl: timedelta) -> None:
     if job is None or not job.finished or not (job.error or job.result is not None):
         return
     good = job.error is None
-    text = book.client.hget(Key.JOB + job_id, "result") if good else f"{job.error}".encode()
+    text = job.result_json if good else f"{job.error}".encode()
     try:
         book.client.xadd(RqKey.RQ_RESULTS + job_id, rq_result(cast("bytes", text).decode(), good=good), maxlen=10)  # type: ignore[arg-type]  # invariant dict
         book.client.pexpire(RqKey.RQ_RESULTS + job_id, ttl)

@@ -46,7 +46,7 @@ def remove_records(ctx: SyncContext, job: CleanupInput, before: datetime) -> Rem
     removed = Removed()
     for old in _finished(ctx, before):
         uncounted = old.file.bytes if old.file and "files" not in job.what else 0
-        removed = _add(ctx, "records", removed, ctx.book.run(commands.size(old.id)) + uncounted)
+        removed = _add(ctx, "records", removed, sum(ctx.book.run_all(commands.sizes(old.id))) + uncounted)
         if not job.dry_run:
             if old.file:
                 ctx.files.delete(old.file.key)

@@ -59,7 +59,7 @@ def told(book: Book, job: Job) -> str:
     """All that the record and the events say, but for the input."""
     client: Any = book.client
     record = client.hgetall(f"tandem:job:{job.id}")
-    del record[b"payload"]
+    record.pop(b"payload", None)
     return f"{record} {client.xrange(f'tandem:events:{job.id}')}"
 
 

@@ -295,8 +295,9 @@ async def test_no_job_waits_for_longer_than_the_platform_says(settings: Settings
     bounded = settings.model_copy(update={"max_age": timedelta(hours=2)})
 
     def age(job_id: str) -> int:
-        due, end = book.client.hmget(f"tandem:job:{job_id}", ["ready_at", "give_up_at"])  # type: ignore[misc]
-        return int(end) - int(due)
+        names = ["created_at", "ready_at", "give_up_at"]
+        created, due, end = book.client.hmget(f"tandem:job:{job_id}", names)  # type: ignore[misc]
+        return int(end) - int(due or created)
 
     async with started(create_app(bounded), bounded) as gateway:
         job_id = await gateway.submit()

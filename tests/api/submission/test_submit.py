@@ -7,7 +7,6 @@ from tandem.shared.errors import StoreUnavailable
 from tandem.shared.runtime import redis_client as runtime
 from tandem.shared.store import commands, leases, listing
 from tandem.shared.store.executor import AsyncBook, Book
-from tandem.shared.store.keys import Key
 from tandem.shared.tasks.registry import load
 from tests.support.gateway import CHAT, Gateway, is_problem
 from tests.support.jobs import TTL, claim, put, succeed
@@ -22,8 +21,8 @@ async def test_each_task_takes_its_example(gateway: Gateway, spec: Any, book: Bo
     assert (job["task"], job["queue"], job["status"]) == (spec.name, spec.queue, "queued")
     stored = book.run(commands.fetch(job["id"]))
     assert stored is not None
-    payload = book.client.hget(Key.JOB + job["id"], "payload")
-    assert isinstance(payload, bytes)
+    payload = book.run(commands.read_input(job["id"]))
+    assert payload
     assert spec.input.model_validate_json(payload) == spec.input.model_validate(spec.example)
     assert stored.request_id == answer.headers["x-request-id"]
     assert (await gateway.admin.get(f"/v1/{spec.name}/{job['id']}")).json() == job

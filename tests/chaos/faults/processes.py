@@ -10,6 +10,9 @@ from typing import Any
 
 import redis
 
+from tandem.shared.errors import StoreUnavailable
+from tandem.shared.store.commands import read_input
+from tandem.shared.store.executor import Book
 from tandem.sync_worker.engine.memory import children
 from tests.chaos.faults.at_work import AtWork, Leaving
 from tests.chaos.faults.chronicle import Chronicle
@@ -203,9 +206,9 @@ class Faults:
 
     def _suspects(self, slot: Slot) -> dict[str, str]:
         """Give the ids of a worker's suspects by their markers."""
-        with suppress(redis.RedisError):
+        with suppress(redis.RedisError, StoreUnavailable):
             jobs = running(self._redis, Role.LLM, slot.worker, crashes=SUSPICIOUS)
-            return {_marker(self._redis.hget(f"tandem:job:{job}", "payload")): job for job in jobs}
+            return {_marker(self._redis, job): job for job in jobs}
         return {}
 
     @staticmethod
@@ -232,9 +235,9 @@ class Faults:
             return
 
 
-def _marker(payload: Any) -> str:
+def _marker(client: Any, job: str) -> str:
     """Find the marker in what was submitted."""
-    found = MARKER.search((payload or b"").decode())
+    found = MARKER.search((Book(client).run(read_input(job)) or b"").decode())
     return found[0] if found else ""
 
 

@@ -21,7 +21,7 @@ ANN = ApiKey("ann", Role.USER, "a-key-0123456789")
 
 
 def to_json(value: Any) -> bytes:
-    return json.dumps(value).encode()
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 @pytest.fixture

@@ -45,6 +45,8 @@ VARIES = {
 
 PATTERNS = [
     Pattern("tandem:job:<id>", "hash", Life.JOB),
+    Pattern("tandem:payload:<id>", "string", Life.JOB),
+    Pattern("tandem:result:<id>", "string", Life.JOB),
     Pattern("tandem:events:<id>", "stream", Life.JOB),
     Pattern("tandem:jobs", "zset"),
     Pattern("tandem:jobs:<owner>", "zset"),

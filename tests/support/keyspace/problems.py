@@ -24,8 +24,9 @@ WAITING = ("queued", "scheduled")
 RARE = ("scheduled", "running", "failed", "cancelled", "expired")
 FIELDS = (
     *("status", "queue", "owner", "priority", "token", "expires_at", "origin", "crashes", "front", "keep_until"),
-    *("native", "counted"),
+    *("native", "counted", "payload_bytes", "result_bytes"),
 )
+TEXTS = ("payload", "result")
 KNOWN = {*WAITING, "running", *FINAL}
 STEP = 1000
 ASIDE = 2**50  # beyond all tags: of tenants that stand aside
@@ -44,6 +45,7 @@ def problems(client: Any) -> list[str]:
     space = Space(client)
     return [
         *_keys(space),
+        *_texts(space),
         *_entries(space),
         *_unfinished(space),
         *_counters(space),
@@ -137,8 +139,18 @@ def _lifeless(space: Space, name: str, life: Life, job_id: str | None, listed: s
 
 
 def _has_to_be_told(space: Space, name: str, job_id: str | None) -> bool:
-    """Say whether this is the record of a job whose webhook is neither delivered nor given up."""
-    return name == f"tandem:job:{job_id}" and "keep_until" in space.records.get(job_id or "", {})
+    """Say whether this is the record, or a text, of a job whose webhook is neither delivered nor given up."""
+    kinds = ("job", *TEXTS)
+    return name in {f"tandem:{kind}:{job_id}" for kind in kinds} and "keep_until" in space.records.get(job_id or "", {})
+
+
+def _texts(space: Space) -> Iterator[str]:
+    """A text that is too long for its record has a key of its own, and no other has one."""
+    for kind in TEXTS:
+        named = {name.removeprefix(f"tandem:{kind}:") for name in space.named(f"tandem:{kind}:")}
+        yield from _compare(
+            f"tandem:{kind}:", named, {id_ for id_, job in space.records.items() if f"{kind}_bytes" in job}
+        )
 
 
 def _listed(space: Space) -> set[str]:

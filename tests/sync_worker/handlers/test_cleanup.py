@@ -38,7 +38,7 @@ def test_files_of_old_jobs_go_and_their_records_stay(house: House) -> None:
 def test_records_of_old_jobs_go_with_their_files_and_index_entries(house: House) -> None:
     old, young = house.finished(days=8), house.finished(days=6)
     bare = house.finished(days=8, file=False)
-    size = sum(house.book.run(commands.size(job.id)) for job in (old, bare))
+    size = sum(sum(house.book.run_all(commands.sizes(job.id))) for job in (old, bare))
     done, own = house.clean("records")
     assert done == CleanupOutput(dry_run=False, records=Removed(count=2, bytes=size + 1000))
     assert size > 0
@@ -128,7 +128,7 @@ def test_more_jobs_than_one_page(house: House) -> None:
 def test_all_kinds_together_count_each_byte_once(house: House) -> None:
     old = [house.finished(days=8) for _ in range(2)]
     house.stray(f"ada/{old[0].id}/7/report.pdf", days=8, size=44)
-    size = sum(house.book.run(commands.size(job.id)) for job in old)
+    size = sum(sum(house.book.run_all(commands.sizes(job.id))) for job in old)
     done, own = house.clean()
     assert done.files == Removed(count=2, bytes=2000)
     assert done.records == Removed(count=2, bytes=size)

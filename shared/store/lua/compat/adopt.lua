@@ -11,13 +11,15 @@ local former = load_job(job_id)
 if former then
   if UNFINISHED[former.status] or former.native ~= 'rq' then return false end
   -- RQ lets an id be enqueued again: what became of it the last time gives way.
-  redis.call('DEL', key)
+  redis.call('UNLINK', key, PAYLOAD .. job_id, RESULT .. job_id)
   redis.call('ZREM', FAILURES .. former.queue, job_id)
   engine[former.queue].revive(former, now)
 end
 if redis.call('TYPE', key).ok ~= 'hash' then redis.call('DEL', key) end
 forget_events(job_id)
-redis.call('HSET', key, 'id', job_id, 'queue', queue, 'task', task, 'owner', job.owner, 'payload', payload,
+local kept = {}
+keep_text(job, 'payload', payload, payload_bytes, kept)
+redis.call('HSET', key, 'id', job_id, 'queue', queue, 'task', task, 'owner', job.owner, kept[1], kept[2],
   'max_attempts', max_attempts, 'request_id', '', 'status', job.status, 'priority', priority, 'attempt', 0,
   'created_at', now, 'ready_at', due, 'native', native, 'events', job.events, log_transition(job, job.status, now))
 if origin then redis.call('HSET', key, 'origin', origin) end

@@ -8,7 +8,7 @@ if job.queue == LLM and f[1] and not has_token(f[2], f[1]) then  -- its run is s
     'charged', job.charged or '', 'weight', job.weight or '')
   redis.call('PEXPIRE', ERASED .. job_id, LEASE_MS)
 end
-redis.call('UNLINK', job_key(job_id), EVENTS .. job_id, SENT .. job_id)
+redis.call('UNLINK', job_key(job_id), EVENTS .. job_id, SENT .. job_id, PAYLOAD .. job_id, RESULT .. job_id)
 redis.call('ZREM', INDEX, job_id)
 redis.call('ZREM', INDEX .. ':' .. job.owner, job_id)
 redis.call('ZREM', FAILURES .. job.queue, job_id)

@@ -1,5 +1,5 @@
 -- Write what became of an attempt, if its lease still holds. `attempt` is the failed one as a JSON object, `fields` are
--- field, value, … of the record.
+-- field, value, … of the record; `result_bytes` is the result's length before it was compressed.
 -- Answers true if written (also by an earlier call with this token), false if the lease was lost.
 local now, key, job = now_ms(), job_key(id), load_job(id, TO_FINISH)
 local used = (input_tokens or 0) + (output_tokens or 0)
@@ -25,6 +25,7 @@ local holds = job.status == RUNNING and job.token == token
 local ends = holds and LEGAL[RUNNING][ending]
 if ends then  -- with all else that the record gets then
   fields[#fields + 1], fields[#fields + 2] = 'done', with_token(job.done, token)
+  if result then keep_text(job, 'result', result, result_bytes, fields) end
 elseif holds then
   redis.call('HSET', key, 'done', with_token(job.done, token))
 else

@@ -23,6 +23,7 @@ job.attempt, job.events = 0, 'record'
 redis.call('HSET', key, 'attempt', 0, 'status', status, 'ready_at', due, 'events', job.events, log_transition(job, status, now))
 if max_age then redis.call('HSET', key, 'give_up_at', due + max_age) end
 redis.call('PERSIST', key)
+each_text(job, 'PERSIST')
 if job.sent then redis.call('PERSIST', SENT .. job_id) end
 redis.call('DEL', UNKNOWN .. job_id)
 redis.call('ZREM', FAILURES .. job.queue, job_id)

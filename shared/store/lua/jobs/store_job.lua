@@ -2,7 +2,7 @@
 local now, key = now_ms(), job_key(id)
 -- The client may repeat a call whose answer it lost: ids are unique, so this is the same call.
 local stored = redis.call('HMGET', key, 'created_at', 'ready_at', 'estimated_start')
-if stored[1] then return Stored{created_at = stored[1], run_at = stored[2], estimated_start = stored[3], full_in = 0} end
+if stored[1] then return Stored{created_at = stored[1], run_at = stored[2] or stored[1], estimated_start = stored[3], full_in = 0} end
 local repeated = find_repeated(id, idempotency, fingerprint)
 if repeated then return repeated end
 if no_room then return Refused{kind = 'memory'} end
@@ -21,12 +21,15 @@ end
 
 local due = math.max(now, run_at or (now + (delay or 0)))
 job.status, job.ready_at = due > now and SCHEDULED or QUEUED, due
-local record = {'id', id, 'queue', queue, 'task', task, 'owner', owner, 'payload', payload,
-  'max_attempts', max_attempts, 'request_id', request_id, 'status', job.status, 'priority', priority,
-  'attempt', 0, 'created_at', now, 'ready_at', due, 'events', job.events, log_transition(job, job.status, now)}
+local record = {'id', id, 'queue', queue, 'task', task, 'owner', owner,
+  'max_attempts', max_attempts, 'status', job.status, 'priority', priority, 'attempt', 0, 'created_at', now,
+  'events', job.events, log_transition(job, job.status, now)}
 local function keep(field, value)
   if value then record[#record + 1], record[#record + 2] = field, value end
 end
+keep_text(job, 'payload', payload, payload_bytes, record)
+keep('request_id', request_id)
+keep('ready_at', due > now and due)
 keep('run_at', due > now and due)
 keep('lane', lane)
 keep('webhook', webhook)

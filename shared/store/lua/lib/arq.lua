@@ -12,7 +12,7 @@ local BEFORE_OURS, OF_ARQ = 1e9, 1e11  -- scores that are not in between are arq
 function arq.describe(job, now)
   if job.native then return end
   redis.call('SET', ARQ_JOB .. job.id,
-    '{"t": null, "f": "' .. job.task .. '", "a": [], "k": {}, "et": ' .. whole(now) .. '}')
+    '{"t":null,"f":"' .. job.task .. '","a":[],"k":{},"et":' .. whole(now) .. '}')
 end
 
 -- In arq's own index.
@@ -62,7 +62,7 @@ local function arq_result(job, status, now, ttl)
   local record = peek('GET', ARQ_JOB .. job.id)
   if not record then return end
   local f = redis.call('HMGET', job_key(job.id), 'result', 'error')
-  local good, value = status == SUCCEEDED, f[1]
+  local good, value = status == SUCCEEDED, f[1] or peek('GET', RESULT .. job.id)  -- as it is: see leases.py
   if not good then
     local error = decode(f[2]) or {type = status, message = 'the job was ' .. status}
     value = cjson.encode(tostring(error.type) .. ': ' .. tostring(error.message))

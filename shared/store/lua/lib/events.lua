@@ -1,6 +1,7 @@
 -- A job's events, numbered by its record's `seq`. Those of a transition are one field of the record, `e<number>`, as
--- `<status> <attempt> <ms>`: a run's and an end's stand for two events, the second an `attempt` or the `end`. Progress
--- and deltas stand in a stream whose ids are their numbers. Who watches now hears of all by a channel.
+-- `<status> <attempt> +<ms since it was submitted>`: a run's and an end's stand for two events, the second an `attempt` or
+-- the `end`. The end, of which there is one, the record tells by its other fields. Progress and deltas stand in a stream
+-- whose ids are their numbers. Who watches now hears of all by a channel.
 -- A record without `events` is one of the version before, whose gateways read the stream alone: it has them all there.
 
 local TRANSITIONS_KEPT = 50  -- of a job that is handed back again and again
@@ -57,7 +58,8 @@ local function log_transition(job, status, now)
   if not job.seq then forget_events(job.id) end  -- somebody has spoilt it: numbers begin again
   local first = (job.seq or 0) + 1
   job.seq = WAITING[status] and first or first + 1
-  local text = status .. ' ' .. job.attempt .. ' ' .. whole(now)
-  redis.call('PUBLISH', WATCH .. job.id, (UNFINISHED[status] and '0 status ' or '0 end ') .. first .. ' ' .. text)
-  return 'seq', job.seq, 'e' .. first, text
+  local text, goes_on = status .. ' ' .. job.attempt .. ' ', UNFINISHED[status]
+  redis.call('PUBLISH', WATCH .. job.id, (goes_on and '0 status ' or '0 end ') .. first .. ' ' .. text .. whole(now))
+  if not goes_on then return 'seq', job.seq end
+  return 'seq', job.seq, 'e' .. first, text .. '+' .. whole(now - job.created_at)
 end

@@ -4,12 +4,34 @@ local function job_key(id) return JOB .. id end
 
 local FIELDS = {'status', 'queue', 'task', 'owner', 'priority', 'token', 'worker', 'attempt', 'created_at', 'started_at',
   'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front', 'idempotency', 'lane', 'give_up_at', 'sent', 'locks', 'charged',
-  'seq', 'events', 'weight', 'counted'}
+  'seq', 'events', 'weight', 'counted', 'payload_bytes'}
 local COUNTS_OR_NOTHING = {'started_at', 'ready_at', 'expires_at', 'give_up_at', 'crashes', 'charged', 'seq'}
 
 -- With what a claim, and the end of a run, have to know besides.
 local TO_CLAIM, TO_FINISH = {'payload', 'request_id', 'max_attempts', 'stream', 'throttled'}, {'done', 'stopped', 'spent'}
 for i = 1, #FIELDS do TO_CLAIM[#TO_CLAIM + 1], TO_FINISH[#TO_FINISH + 1] = FIELDS[i], FIELDS[i] end
+
+-- Texts of a job that may be long. A short one stands in the record, a longer one in a key of its own: with a value of over
+-- SHORT_TEXT bytes a record is a hash table, which takes 1 KB more. The record then says how long it is, as `<name>_bytes`.
+-- What is kept may be compressed: nobody here reads it.
+local TEXTS = {payload = PAYLOAD, result = RESULT}
+
+-- Keep a text of `bytes` before it was compressed; `fields` are field, value, … that the record is to get.
+local function keep_text(job, name, text, bytes, fields)
+  if bytes > SHORT_TEXT then
+    redis.call('SET', TEXTS[name] .. job.id, text)
+    name, text = name .. '_bytes', bytes
+    job[name] = bytes
+  end
+  fields[#fields + 1], fields[#fields + 2] = name, text
+end
+
+-- Do something with the texts of a job that have keys of their own.
+local function each_text(job, command, ...)
+  for name, key in pairs(TEXTS) do
+    if job[name .. '_bytes'] then redis.call(command, key .. job.id, ...) end
+  end
+end
 
 local NOT_IN_BOOK, NEWER = 'not in the book', 'newer'
 
@@ -58,6 +80,7 @@ local function load_job(id, fields)
   for _, name in ipairs(COUNTS_OR_NOTHING) do
     if job[name] and not is_count(job[name]) then job[name] = nil end
   end
+  job.ready_at = job.ready_at or job.created_at  -- it was due when it came
   if not is_count(job.attempt) then job.attempt, job.spoilt = '0', true end
   if not is_count(job.created_at) then job.created_at, job.spoilt = '0', true end
   return job

@@ -7,9 +7,9 @@ local function release_locks(job)
   end
 end
 
--- What the record says only as long as a job runs, or until it succeeds.
+-- What the record says only as long as a job runs, or as long as it may run again.
 local OF_A_RUN = {'token', 'worker', 'run_at', 'appended', 'locks', 'counted'}
-local OF_AN_ATTEMPT = {'token', 'worker', 'run_at', 'appended', 'locks', 'counted', 'error'}
+local OF_ANY_RUN = {'token', 'worker', 'run_at', 'appended', 'locks', 'counted', 'error', 'lane', 'charged', 'ready_at'}
 
 -- The end of a job: final status, TTL, no queue entry, and whoever waits is told. `changes` are field, value, … that the
 -- record gets with it.
@@ -20,7 +20,7 @@ local function finish_job(job, status, token, now, ttl, changes)
   local fields = {'status', status, 'finished_at', now, log_transition(job, status, now)}
   for _, item in ipairs(changes or {}) do fields[#fields + 1] = item end
   redis.call('HSET', key, unpack(fields))
-  redis.call('HDEL', key, unpack(status == SUCCEEDED and OF_AN_ATTEMPT or OF_A_RUN))
+  redis.call('HDEL', key, unpack(status == SUCCEEDED and OF_ANY_RUN or OF_A_RUN))
   release_locks(job)
   if job.sent then redis.call('PEXPIRE', SENT .. job.id, ttl) end
   engine[job.queue].finish(job, token, status, now, ttl)
@@ -33,6 +33,7 @@ local function finish_job(job, status, token, now, ttl, changes)
   if job.status == RUNNING and job.started_at then observe('run', job, now - job.started_at) end
   redis.call('PEXPIRE', key, ttl)
   redis.call('PEXPIRE', EVENTS .. job.id, ttl)
+  each_text(job, 'PEXPIRE', ttl)
   if job.webhook then deliver(job, status, now, ttl) end
 end
 
@@ -161,7 +162,10 @@ local function fail_unreadable(job, now, ttl)
     '{"type": "unreadable_record", "message": "its record in Redis can not be read", "retryable": false}')
   redis.call('HDEL', key, 'throttled')
   job.attempt = 0
-  if job.created_at == '0' then redis.call('HSET', key, 'created_at', now) end
+  if job.created_at == '0' then
+    job.created_at = now
+    redis.call('HSET', key, 'created_at', now)
+  end
   finish_job(job, FAILED, nil, now, ttl)
 end
 
@@ -173,7 +177,8 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
   if not WAITING[job.status] then return nil, job.status end
   local over = end_overdue(job, now, ttl)
   if over then return nil, over end
-  local is_readable = job.payload and is_count(job.max_attempts) and is_count(job.throttled or '0') and not job.spoilt
+  local payload = job.payload or job.payload_bytes and peek('GET', PAYLOAD .. id)
+  local is_readable = payload and is_count(job.max_attempts) and is_count(job.throttled or '0') and not job.spoilt
   if not is_readable then
     fail_unreadable(job, now, ttl)
     return nil, FAILED
@@ -202,7 +207,7 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
   engine[job.queue].start(job, worker, now)
   count(job, job.status, RUNNING)
   observe('wait', job, now - (job.ready_at or job.created_at))
-  return {id = id, task = job.task, owner = job.owner, payload = job.payload, request_id = job.request_id or '',
+  return {id = id, task = job.task, owner = job.owner, payload = payload, request_id = job.request_id or '',
     token = token, attempt = attempt, max_attempts = job.max_attempts, created_at = job.created_at, stream = job.stream,
     throttled = job.throttled, suspect = is_suspect(job), native = job.native, priority = job.priority,
     charged = job.charged}

@@ -62,13 +62,15 @@ end
 -- the last of its deliveries is over, it lives as long as it was to live from its end.
 local function expire_when_told(id, now)
   local key = job_key(id)
-  local f = redis.pcall('HMGET', key, 'status', 'keep_until', 'deliveries')
+  local f = redis.pcall('HMGET', key, 'status', 'keep_until', 'deliveries', 'payload_bytes', 'result_bytes')
   if not is_count(f[2]) or UNFINISHED[f[1]] then return end
   for delivery in pairs(decode(f[3]) or {}) do
     if redis.call('EXISTS', DELIVERY .. delivery) == 1 then return end
   end
   redis.call('HDEL', key, 'keep_until')
-  redis.call('PEXPIRE', key, math.max(1, f[2] - now))
+  local left = math.max(1, f[2] - now)
+  redis.call('PEXPIRE', key, left)
+  each_text({id = id, payload_bytes = f[4], result_bytes = f[5]}, 'PEXPIRE', left)
 end
 
 -- Whoever gave a URL is called back: a delivery of its own, in the queue of deliveries.
@@ -82,5 +84,6 @@ local function deliver(job, status, now, ttl)
   enlist(job.owner, job.webhook, delivery, now)
   redis.call('HSET', job_key(job.id), 'keep_until', whole(now + ttl))
   redis.call('PERSIST', job_key(job.id))
+  each_text(job, 'PERSIST')
   wake(WEBHOOKS)
 end

@@ -27,7 +27,7 @@ end
 
 local oldest
 local function look_at(id)
-  local ready = id and peek('HGET', job_key(id), 'ready_at')
+  local ready = id and (peek('HGET', job_key(id), 'ready_at') or peek('HGET', job_key(id), 'created_at'))
   if is_count(ready) and tonumber(ready) <= now and (not oldest or tonumber(ready) < oldest) then oldest = tonumber(ready) end
 end
 if queue == LLM then
