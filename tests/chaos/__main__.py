@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=JOBS, help="how many are submitted (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=RATE, help="submissions a second (default: %(default)s)")
     parser.add_argument("--every", type=float, default=EVERY, help="seconds between faults, 0: none (%(default)s)")
+    parser.add_argument("--processes", action="store_true", help="hit only them: not Redis, the network and the disk")
     parser.add_argument("--folder", type=Path, help="keep the logs of all processes and their data there")
     parser.add_argument("--write", action="store_true", help="put the table into docs/reference/fault-runs.md")
     parser.add_argument("--json", type=Path, help="write there what was wrong with each goal")
@@ -33,7 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # end what was started, too
     seed = secrets.randbelow(10_000) if options.seed is None else options.seed
-    made = make(seed, jobs=options.jobs, rate=options.rate, every=options.every)
+    made = make(seed, jobs=options.jobs, rate=options.rate, every=options.every, shared=not options.processes)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
         facts, rows = run(made, options.folder or Path(temporary), _say, deadline=options.deadline)
@@ -49,8 +50,8 @@ def main() -> None:
 
 
 def _command(options: argparse.Namespace, seed: int) -> str:
-    sizes = f" --rate {options.rate:g} --every {options.every:g}"
-    if (options.rate, options.every) != (RATE, EVERY):
+    sizes = f" --rate {options.rate:g} --every {options.every:g}" + " --processes" * options.processes
+    if (options.rate, options.every, options.processes) != (RATE, EVERY, False):
         return f"python -m tests.chaos --seed {seed} --jobs {options.jobs}{sizes}"
     return f"make chaos SEED={seed} JOBS={options.jobs}"
 

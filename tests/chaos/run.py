@@ -67,7 +67,7 @@ class _Run:
             await self._within_deadline(self._load_and_faults())
             await self._until_quiet()
             await self._within_deadline(self._rush(), at_least=RUSHED_WITHIN)
-            picks = await self._within_deadline(self._probe(), at_least=PROBED_WITHIN) or Picks()
+            picks = await self._probe()
             for why in self._chronicle.skipped:
                 self._say(f"not done: {why}")
             return await asyncio.to_thread(self._gather, picks)
@@ -84,8 +84,12 @@ class _Run:
         await self._until(lambda: not sum(self._unfinished()), RUSHED_WITHIN)
 
     async def _probe(self) -> Picks:
-        await self._until(lambda: all(slot.works for slot in self._platform.slots), PROBED_WITHIN)
-        return await asyncio.to_thread(probe, self._platform.urls[0], moment)
+        """Look how soon it picks up a job when it is idle: not if it has jobs that were given up."""
+        if not self._ended:
+            return Picks()
+        until = time.monotonic() + PROBED_WITHIN
+        await self._until(lambda: all(slot.works for slot in self._platform.slots), PROBED_WITHIN / 2)
+        return await asyncio.to_thread(probe, self._platform.urls[0], moment, until=until)
 
     def _gather(self, picks: Picks) -> Facts:
         gatherer = Gatherer(self._platform, self._plan, self._load.seen)

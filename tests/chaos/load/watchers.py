@@ -11,7 +11,7 @@ from tests.chaos.outside.records import Notes, Told
 from tests.chaos.plan.model import Submission
 
 STAYS = (1, 6)  # events, at least and at most, after which it leaves
-ENOUGH = 3  # connections that were taken and told nothing, although the job was over: the end is not told
+ENOUGH = 3  # connections that were taken and told nothing new, although the job was over: the end is not told
 SILENCE = 17.0  # seconds without a byte after which it takes the connection for dead; gateways send a comment each 15
 
 
@@ -20,7 +20,7 @@ async def watch(client: Client, planned: Submission, job: str, notes: Notes) -> 
     chance, connection, empty = Random(planned.marker), 0, 0  # noqa: S311
     while not (notes.told and notes.told[-1].kind == "end") and empty < ENOUGH:
         over = await _is_over(client, planned, job)
-        before, connection = len(notes.told), connection + 1
+        before, connection = _newest(notes), connection + 1
         try:
             taken = await _connect(client, planned, job, notes, connection=connection, stay=chance.randint(*STAYS))
         except TimeoutError:
@@ -28,9 +28,13 @@ async def watch(client: Client, planned: Submission, job: str, notes: Notes) -> 
         except BROKEN:
             taken = False
             await asyncio.sleep(0.1)
-        if over and taken and len(notes.told) == before:
+        if over and taken and _newest(notes) == before:
             empty += 1  # the end that it should have got is for the judge to miss
     notes.watched = True
+
+
+def _newest(notes: Notes) -> int:
+    return max((event.id for event in notes.told), default=0)
 
 
 async def _is_over(client: Client, planned: Submission, job: str) -> bool:

@@ -2,7 +2,8 @@
 
 Each patch in this folder breaks a copy of the sources, and names the goal that must show it: a short run on the copy
 must find something wrong with that one, and nothing if nothing is broken. Patches that have nothing to do with each
-other share a run, which has faults if theirs can't be seen without. Ends with 1 if one goes unnoticed.
+other share a run, which has faults if theirs can't be seen without. Ends with 1 if one goes unnoticed, or was not
+looked at in the time that there is.
 """
 
 import argparse
@@ -20,11 +21,14 @@ from pathlib import Path
 from tests.chaos.mutants.groups import groups
 from tests.chaos.mutants.mutant import Group, Mutant, Verdict, copy, judge, mutants
 
-# The short run of the tests; and its jobs without its faults.
-WITH_FAULTS = ["--seed", "1", "--jobs", "300", "--rate", "12", "--every", "2.2", "--deadline", "90"]
+# The short run of the tests, with what it does to processes; and its jobs without any fault. What waits for ever in one
+# that is broken is given up soon.
+WITH_FAULTS = ["--seed", "1", "--jobs", "300", "--rate", "12", "--every", "2.2", "--processes", "--deadline", "80"]
 WITHOUT = ["--seed", "1", "--jobs", "160", "--rate", "20", "--every", "0", "--deadline", "60"]
-AT_ONCE = max(2, os.cpu_count() or 2)  # runs side by side: once their processes are up they wait most of the time
-DEADLINE = 400.0  # seconds for a run with all that is around it
+AT_ONCE = max(2, 3 * (os.cpu_count() or 2) // 2)  # runs side by side: once their processes are up they mostly wait
+DEADLINE = 240.0  # seconds for a run with all that is around it
+WITHIN = 600.0  # seconds for all
+SHOWN = 160  # letters of what was wrong
 Run = Callable[[Group], Awaitable[Verdict]]
 
 
@@ -33,16 +37,18 @@ def main() -> None:
     parser.add_argument("--only", default="", help="parts of the patches' names, comma-separated")
     parser.add_argument("--rotate", type=int, default=0, help="only so many, other ones each day")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="runs side by side (default: %(default)s)")
+    parser.add_argument("--within", type=float, default=WITHIN, help="seconds for all of them (default: %(default)s)")
     options = parser.parse_args()
+    chosen = choose(mutants(), options.only, options.rotate)
     try:
-        unnoticed = asyncio.run(report(choose(mutants(), options.only, options.rotate), options.at_once))
+        unnoticed = asyncio.run(report(chosen, options.at_once, options.within))
     except asyncio.CancelledError:
         sys.exit("told to stop")
     sys.exit(1 if unnoticed else 0)
 
 
-async def report(chosen: Sequence[Mutant], at_once: int) -> int:
-    """Run them and say what noticed them; gives how many went unnoticed.
+async def report(chosen: Sequence[Mutant], at_once: int, within: float) -> int:
+    """Run them and say what noticed them; gives how many went unnoticed, or were not looked at `within` the seconds.
 
     Raises CancelledError if it was told to stop by a signal: also the runs are stopped then.
     """
@@ -50,17 +56,21 @@ async def report(chosen: Sequence[Mutant], at_once: int) -> int:
     assert task is not None
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, task.cancel)
-    began, unnoticed = time.monotonic(), 0
+    began, noticed = time.monotonic(), 0
     _say("| broken | what | noticed by |\n|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
-        async for found in findings(chosen, lambda group: run(group, Path(temporary)), at_once):
-            _say(found.line)
-            if not (found.goals or (found.mutant is None and found.verdict.faults)):
-                _say(found.verdict.output)  # why it tells nothing
-                unnoticed += found.mutant is not None
+        try:
+            async with asyncio.timeout(within):
+                async for found in findings(chosen, lambda group: run(group, Path(temporary)), at_once):
+                    _say(found.line)
+                    if not (found.goals or (found.mutant is None and found.verdict.faults)):
+                        _say(found.verdict.output)  # why it tells nothing
+                    noticed += bool(found.mutant and found.goals)
+        except TimeoutError:
+            _say(f"\nstopped after {within:g} s: what has no line here was not looked at, or went unnoticed")
     minutes = (time.monotonic() - began) / 60
-    _say(f"\n{len(chosen) - unnoticed} of {len(chosen)} noticed, in {minutes:.1f} minutes")
-    return unnoticed
+    _say(f"\n{noticed} of {len(chosen)} noticed, in {minutes:.1f} minutes")
+    return len(chosen) - noticed
 
 
 def choose(known: Sequence[Mutant], only: str, rotate: int) -> Sequence[Mutant]:
@@ -85,7 +95,12 @@ class Finding:
     def line(self) -> str:
         """A line of the table."""
         name, what = (self.mutant.name, self.mutant.what) if self.mutant else ("control", "Nothing is broken.")
-        return f"| {name} | {what} | {'; '.join(self.goals) or 'nothing'} |"
+        return f"| {name} | {what} | {'; '.join(map(self._shown, self.goals)) or 'nothing'} |"
+
+    def _shown(self, goal: str) -> str:
+        """Name a goal and the first thing that was wrong with it: it must be what this breakage does."""
+        faults = self.verdict.faults[goal]
+        return f"{goal}: {faults[0][:SHOWN]}" + (f", and {len(faults) - 1} more" if len(faults) > 1 else "")
 
 
 async def findings(chosen: Sequence[Mutant], run: Run, at_once: int) -> AsyncIterator[Finding]:
@@ -101,12 +116,12 @@ async def findings(chosen: Sequence[Mutant], run: Run, at_once: int) -> AsyncIte
         async with places:
             return await run(group)
 
-    kinds = sorted({group.faults for group in shared}, reverse=True)  # the longest runs first
-    async with asyncio.TaskGroup() as tasks:
-        control_runs = {faults: tasks.create_task(in_turn(Group(faults=faults))) for faults in kinds}
-        group_runs = [tasks.create_task(in_turn(group)) for group in shared]
-    controls = {faults: task.result() for faults, task in control_runs.items()}
-    runs = {each: task.result() for group, task in zip(shared, group_runs, strict=True) for each in group.mutants}
+    kinds = sorted({group.faults for group in shared}, reverse=True)
+    every = [*(Group(faults=faults) for faults in kinds), *shared]
+    async with asyncio.TaskGroup() as tasks:  # the longest runs first
+        done = {group: tasks.create_task(in_turn(group)) for group in sorted(every, key=lambda group: not group.faults)}
+    controls = {faults: done[Group(faults=faults)].result() for faults in kinds}
+    runs = {each: done[group].result() for group in shared for each in group.mutants}
     found = [_finding(mutant, runs[mutant], controls[mutant.hit]) for mutant in chosen]
     for faults in kinds:
         yield _control(controls[faults])

@@ -26,8 +26,8 @@ GRACE = 20.0  # seconds for a run that is told to end what it started
 class Mutant:
     """What is broken, and a part of the name of the goal that must show it: what else turns tells nothing.
 
-    `also` are goals that it breaks, too: no mutant that is to be seen by them shares a run with it. `alone`: it breaks
-    so much that none does. `hit`: it shows only when something is hit by faults, or by what comes with them.
+    `also` are goals that it breaks, too, or hides: no mutant that is to be seen by them shares a run with it. `hit`: it
+    shows only when something is hit by faults, or by what comes with them.
     """
 
     name: str
@@ -35,7 +35,6 @@ class Mutant:
     row: str
     patch: Path
     also: tuple[str, ...] = ()
-    alone: bool = False
     hit: bool = False
 
     @property
@@ -75,11 +74,11 @@ def mutants() -> list[Mutant]:
 
 
 def read(patch: Path) -> Mutant:
-    """Read a patch: what it breaks, `Row: …`, perhaps `Also: …; …`, `Alone: why` and `Hit: by what`; the difference."""
+    """Read a patch: what it breaks, `Row: …`, perhaps `Also: …; …` and `Hit: by what`; the difference."""
     what, *lines = patch.read_text().partition("\n\n")[0].splitlines()
     heads = dict(line.split(": ", 1) for line in lines)
     also = tuple(heads["Also"].split("; ")) if "Also" in heads else ()
-    return Mutant(patch.stem, what, heads["Row"], patch, also, alone="Alone" in heads, hit="Hit" in heads)
+    return Mutant(patch.stem, what, heads["Row"], patch, also, hit="Hit" in heads)
 
 
 def copy(group: Group, target: Path) -> Path:

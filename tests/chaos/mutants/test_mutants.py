@@ -12,7 +12,7 @@ import pytest
 
 from tests.chaos.judge.made_up import case, facts
 from tests.chaos.judge.rows import judge as judge_rows
-from tests.chaos.mutants.__main__ import Finding, choose, findings
+from tests.chaos.mutants.__main__ import Finding, choose, findings, report
 from tests.chaos.mutants.groups import groups
 from tests.chaos.mutants.mutant import Group, Mutant, Verdict, apply, copy, judge, mutants
 from tests.chaos.plan.make import make
@@ -20,7 +20,7 @@ from tests.chaos.plan.model import Limit
 from tests.support.processes import ROOT, until
 
 ALL = mutants()
-PLAN = make(1, jobs=300, rate=12, every=2.2)
+PLAN = make(1, jobs=300, rate=12, every=2.2, shared=False)
 
 
 @pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.name)
@@ -78,9 +78,16 @@ def test_what_has_nothing_in_common_shares_a_run(tmp_path: Path) -> None:
     same_file = mutant("c", "streams", file="a", folder=tmp_path)
     same_row = mutant("d", "nothing is lost", folder=tmp_path)
     hides = mutant("e", "webhooks", folder=tmp_path, also=("each ends once, and so on",))
-    alone = mutant("f", "mails", folder=tmp_path, alone=True)
-    chosen = [lost, twice, same_file, same_row, hides, alone]
-    assert shared(chosen) == [(lost, twice), (same_file, same_row, hides), (alone,)]
+    groups = [set(group) for group in shared([lost, twice, same_file, same_row, hides])]
+    assert groups == [{lost, twice}, {same_file, same_row, hides}]
+
+
+def test_whom_most_others_disturb_comes_first(tmp_path: Path) -> None:
+    """Else the first two would share a run, and the others would need one each."""
+    mails, order = (mutant(row, row, folder=tmp_path) for row in ("mails", "order"))
+    streams = mutant("streams", "streams", folder=tmp_path, also=("mails",))
+    hooks = mutant("hooks", "hooks", folder=tmp_path, also=("streams", "order"))
+    assert shared([mails, order, streams, hooks]) == [(streams, order), (hooks, mails)]
 
 
 def test_a_run_has_no_more_than_ten(tmp_path: Path) -> None:
@@ -209,6 +216,24 @@ async def test_without_a_control_all_run_again_and_without_a_second_one_nothing_
     assert (await said(findings([a], runs, 4)))[-1] == ("a", ["nothing is lost"])
     runs = Runs(("control", NO_TABLE), ("a", LOST), ("control", NO_TABLE), ("a", LOST))
     assert (await said(findings([a], runs, 4)))[-1] == ("a", [])
+
+
+async def test_what_is_not_looked_at_in_time_counts_as_unnoticed(
+    a: Mutant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run(group: Group, _: Path) -> Verdict:
+        if group.mutants:
+            await asyncio.Event().wait()
+        return Verdict("output", FINE)
+
+    monkeypatch.setattr("tests.chaos.mutants.__main__.run", run)
+    assert await report([a], 2, within=0.1) == 1
+    assert "stopped after 0.1 s" in capsys.readouterr().out
+
+
+def test_a_line_says_what_was_wrong_with_the_goal(a: Mutant) -> None:
+    found = Finding(a, ["nothing is lost"], Verdict("output", {"nothing is lost": ["job 1", "job 2", "job 3"]}))
+    assert found.line == "| a | What it breaks. | nothing is lost: job 1, and 2 more |"
 
 
 # --- a run leaves nothing behind

@@ -97,23 +97,23 @@ Choice = tuple[int, Role, Act, tuple[float, float]]
 Sure = tuple[Role, Act, float, int]
 
 
-def faults_of(chance: random.Random, until: float, every: float) -> list[Fault]:
-    """Plan: `every` so many seconds a process is hit, and what all share a quarter as often."""
+def faults_of(chance: random.Random, until: float, every: float, *, shared: bool = True) -> list[Fault]:
+    """Plan: `every` so many seconds a process is hit, and what all share a quarter as often, or not at all."""
     rows = [(LLM, ALWAYS_LLM), (SYNC, ALWAYS_SYNC), (OTHERS, ALWAYS_OTHERS)]
     kinds = sum(_size(cards, always) for cards, always in rows)
-    shared = _row(chance, SHARED, ALWAYS_SHARED, until, SLOWER * every)
-    faults = [*shared]
+    of_all = _row(chance, SHARED, ALWAYS_SHARED, until, SLOWER * every) if shared else []
+    faults = [*of_all]
     for cards, always in rows:
         faults += _row(chance, cards, always, until, every * kinds / _size(cards, always))
     if until > SHORT:
         for role, first, last in AT_ONCE:
-            at = max(range(int(first * until), int(last * until)), key=partial(_apart, shared))
+            at = max(range(int(first * until), int(last * until)), key=partial(_apart, of_all))
             faults += [Fault(at, role, which, Act.KILL, 0.2, at_once=True) for which in range(SIZES[role])]
     return sorted(faults, key=lambda fault: fault.at)
 
 
 def _apart(faults: list[Fault], at: float) -> float:
-    return min(abs(fault.at + fault.seconds / 2 - at) - fault.seconds / 2 for fault in faults)
+    return min((abs(fault.at + fault.seconds / 2 - at) - fault.seconds / 2 for fault in faults), default=0.0)
 
 
 def _size(cards: list[Choice], always: list[Sure]) -> int:

@@ -44,18 +44,19 @@ RUSH = {"chat": 240, "journal": 24}
 SCHEDULES = ("tick-one", "tick-two", "tick-three", "tick-four")
 
 
-def make(seed: int, *, jobs: int, rate: float, every: float) -> Plan:
+def make(seed: int, *, jobs: int, rate: float, every: float, shared: bool = True) -> Plan:
     """Plan `jobs` submissions, about `rate` a second, and a fault about `every` so many seconds meanwhile.
 
     The last ones come when the faults are over. `every` 0: nothing is hit, no job is poison, there are no
-    schedules and there is no rush.
+    schedules and there is no rush. `shared` False: only processes are hit, and neither Redis nor the ways there.
     """
     chance = random.Random(seed)  # noqa: S311 - a plan that anyone can have again
     submissions, at = [], 0.0
     for number in range(jobs - CALM):
         at += chance.expovariate(rate)
         submissions.append(submission(chance, seed, number, at))
-    faults = faults_of(random.Random(seed), at, every) if every else []  # noqa: S311 - whatever is submitted meanwhile
+    own = random.Random(seed)  # noqa: S311 - whatever is submitted meanwhile
+    faults = faults_of(own, at, every, shared=shared) if every else []
     submissions = _with_work_to_hit(submissions, faults)
     submissions = _with_company(_with_streams(with_certain(chance, submissions, poisoned=bool(faults))))
     submissions = _with_keys_used_again(chance, submissions)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.chaos.judge.recovery import CAUSES
 from tests.chaos.outside.provider import PARKED
+from tests.chaos.plan.faults import ALWAYS
 from tests.chaos.plan.make import ISOLATED, make
 from tests.chaos.plan.model import GREYLISTS, LEAVES_LATE, SIZES, SLOTS, SLOW, Act, Plan, Role
 
@@ -90,6 +91,16 @@ def test_a_plan_without_faults_has_all_wishes_and_nothing_that_hits() -> None:
     assert len({job.marker for job in plan.submissions}) == 160
     assert sum(job.begun and job.task == "journal" for job in plan.submissions) >= 4, "cancelled at work"
     assert sum("first limited" in str(job.body) for job in plan.submissions) >= 4
+
+
+def test_a_plan_that_hits_processes_only_leaves_what_they_share_alone() -> None:
+    shared = {Role.REDIS, Role.NETWORK, Role.DISK}
+    plan = make(1, jobs=300, rate=12, every=2.2, shared=False)
+    assert not shared & {fault.role for fault in plan.faults}
+    assert {(fault.role, fault.act) for fault in plan.faults} >= {(role, act) for role, act, *_ in ALWAYS}
+    assert plan.schedules
+    assert plan.rush
+    assert any(job.poison for job in plan.submissions)
 
 
 @pytest.mark.parametrize("jobs", [300, 20_000])
