@@ -152,8 +152,8 @@ def _unheard(facts: Facts, case: Case, answer: Faulty) -> bool:
 def _down(facts: Facts, answer: Faulty) -> bool:
     """Say whether the last answers of a model were faults to several jobs: then it may be taken for one that is down.
 
-    So it is if the answer before was a 429: who comes next tries whether it takes requests again. A worker that goes on
-    after a stop finds its requests broken, and takes that for the same.
+    So it is if nobody has got a good answer since a 429's time was over: who comes next tries whether it takes requests
+    again. A worker that goes on after a stop finds its requests broken, and takes that for the same.
     """
     if not answer.model:
         return False
@@ -163,7 +163,8 @@ def _down(facts: Facts, answer: Faulty) -> bool:
     asked = [one for one in facts.requests if one.model == answer.model]
     last = [one for one in asked if since <= _end(one) <= answer.ended + EARLY]
     before = [one for one in asked if _end(one) < answer.began]
-    if before and max(before, key=_end).fault == "limited":
+    busy = max((_end(one) + one.retry_after for one in before if one.fault == "limited"), default=None)
+    if busy is not None and all(_end(one) <= busy or one.fault in BROKEN for one in before):
         return True
     failing = {one.marker for one in takewhile(lambda one: one.fault in BROKEN, sorted(last, key=_end, reverse=True))}
     return len(failing) >= JOBS

@@ -90,7 +90,9 @@ def _read(case: Case, since: float, until: float, *, by: str = "") -> bool:
 
 
 def _may_be_less(facts: Facts, case: Case) -> bool:
-    """Say whether a run was lost before it could say what it had cost."""
+    """Say whether a run was lost, or stopped by a cancel, before it could say what it had cost."""
     cannot = Spans([*facts.away, *facts.spans("memory full")])
+    if (cancel := case.notes.cancel) and case.cancelled:
+        cannot = Spans([*cannot, (cancel.sent, cancel.answered + CANCELLED)])
     ends = [(request.came, (request.ended or request.came) + WRITTEN) for request in case.requests]
     return any(hit.lost for hit in case.hits) or any(cannot.touch(came, end) for came, end in ends)

@@ -54,6 +54,7 @@ def kept(days: float, **more: Any) -> Case:
 
 
 ERROR, GARBAGE = fault(1, "error", 1), fault(2, "garbage", 4)
+PARKED = [fault(1, "limited", 1, retry_after=0.2), fault(2, "unavailable", 2)]  # and who tried it found it down
 CRASH = {"type": "crash_loop", "message": "it killed its process"}
 
 
@@ -95,6 +96,14 @@ WRONG: list[tuple[Judge, str, Facts]] = [
         facts(case(1, "chat", job=again(("worker_crash", 7), ("worker_crash", 8)), hits=[hit("SIGKILL", 1)])),
     ),
     (attempts.counted, "a 500 cost nothing", facts(answered(ERROR))),
+    (
+        attempts.counted,
+        "long after a 429",
+        facts(
+            answered(fault(4, "error", 5), then=9),
+            requests=[*PARKED, request(3, 1, came=AT + 3, ended=AT + 4), fault(4, "error", 5)],
+        ),
+    ),
     (attempts.counted, "one of two", facts(answered(ERROR, GARBAGE, then=9, entries=[("x", 1.3)]))),
     (
         attempts.counted,
@@ -118,6 +127,7 @@ WRONG: list[tuple[Judge, str, Facts]] = [
     (costs.usage, "too many tokens", facts(spent(1, 11))),
     (costs.usage, "too few tokens", facts(spent(1, 9))),
     (costs.usage, "nothing", facts(spent(0, 0))),
+    (costs.usage, "too few tokens though it was cancelled long after", facts(noted(spent(1, 9), cancel=wish(9)))),
     (costs.usage, "more tokens though it was hit", facts(spent(2, 20, hits=[hit("SIGTERM", 4)]))),
     (costs.usage, "more though its worker was killed", facts(spent(2, 10, hits=[hit("SIGKILL", 4)]))),
     (costs.usage, "more though its request was read", facts(spent(2, 10, hits=[hit("SIGTERM", 1.1)]))),
@@ -137,6 +147,11 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
     (attempts.counted, "Redis was away", facts(answered(ERROR), outages=AWAY)),
     (attempts.counted, "before a retry", facts(noted(answered(ERROR, then=9), retry=wish(3, 202)))),
     (attempts.counted, "a limit", facts(answered(fault(1, "limited", 1)))),
+    (
+        attempts.counted,
+        "nobody had a good answer since a 429",
+        facts(answered(fault(4, "error", 5), then=9), requests=[*PARKED, fault(4, "error", 5)]),
+    ),
     (
         attempts.counted,
         "the model was down for all",
@@ -160,6 +175,7 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
     (costs.usage, "what was estimated stands apart", facts(spent(1, 17, estimated=7))),
     (costs.usage, "told to stop, and unread", facts(spent(2, 10, hits=[hit("SIGTERM", 4)]))),
     (costs.usage, "suspended, and unread", facts(spent(2, 10, hits=[hit("SIGSTOP", 4, ended=AT + 13)]))),
+    (costs.usage, "cancelled as its answer came", facts(noted(spent(1, 0), cancel=wish(1.1)))),
     (costs.usage, "cancelled, and unread", facts(noted(spent(2, 10), cancel=wish(4)))),
     (costs.usage, "starved, and unread", facts(case(1, "chat", job=used(2, ("worker_crash", 8))))),
     (costs.usage, "Redis was away", facts(spent(2, 10), outages=AWAY)),

@@ -13,9 +13,10 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from tests.chaos.mutants.groups import groups
@@ -107,8 +108,8 @@ async def findings(chosen: Sequence[Mutant], run: Run, at_once: int) -> AsyncIte
     """Run the mutants in groups, and a control with faults and one without.
 
     Gives each mutant with the goals of its own that show it. What tells nothing has another run, with no run beside it:
-    a mutant that went unnoticed in its group and, before it, a control that came to no table or hides one. Without a
-    control nothing is noticed.
+    a control that came to no table or hides a mutant, whose goal must be well in one of the two then; and after it a
+    mutant that is unnoticed still. Without a control nothing is noticed.
     """
     places, shared = asyncio.Semaphore(at_once), groups(chosen)
 
@@ -118,23 +119,32 @@ async def findings(chosen: Sequence[Mutant], run: Run, at_once: int) -> AsyncIte
 
     kinds = sorted({group.faults for group in shared}, reverse=True)
     every = [*(Group(faults=faults) for faults in kinds), *shared]
-    async with asyncio.TaskGroup() as tasks:  # the longest runs first
-        done = {group: tasks.create_task(in_turn(group)) for group in sorted(every, key=lambda group: not group.faults)}
+    async with asyncio.TaskGroup() as tasks:
+        done = {group: tasks.create_task(in_turn(group)) for group in _mixed(every)}
     controls = {faults: done[Group(faults=faults)].result() for faults in kinds}
     runs = {each: done[group].result() for group in shared for each in group.mutants}
-    found = [_finding(mutant, runs[mutant], controls[mutant.hit]) for mutant in chosen]
     for faults in kinds:
-        yield _control(controls[faults])
-        unseen = [each.mutant for each in found if each.mutant and each.mutant.hit is faults and not each.goals]
-        if unseen and _hides(controls[faults], unseen):
-            controls[faults] = await run(Group(faults=faults))
-            yield _control(controls[faults])
-    for each in found:
-        if each.mutant and not each.goals:
-            again = await run(Group((each.mutant,), faults=each.mutant.hit))
-            yield _finding(each.mutant, again, controls[each.mutant.hit])
-        else:
-            yield each
+        yield _control(first := controls[faults])
+        unseen = [each for each in chosen if each.hit is faults and not _finding(each, runs[each], first).goals]
+        if unseen and _hides(first, unseen):
+            yield _control(second := await run(Group(faults=faults)))
+            controls[faults] = first.both(second)
+    for mutant in chosen:
+        found = _finding(mutant, runs[mutant], controls[mutant.hit])
+        if not found.goals:
+            again = await run(Group((mutant,), faults=mutant.hit))
+            found = _finding(mutant, again, controls[mutant.hit])
+        yield found
+
+
+def _mixed(every: Sequence[Group]) -> Iterator[Group]:
+    """Give two without faults after each with: those take longest, and would do the same at the same time."""
+    others = (group for group in every if not group.faults)
+    for group in every:
+        if group.faults:
+            yield group
+            yield from islice(others, 2)
+    yield from others
 
 
 def _control(verdict: Verdict) -> Finding:

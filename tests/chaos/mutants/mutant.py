@@ -67,6 +67,12 @@ class Verdict:
         """The goals with which something is wrong; to have too few samples is not enough."""
         return {goal for goal, faults in self.faults.items() if faults}
 
+    def both(self, other: "Verdict") -> "Verdict":
+        """Give what two runs of the same say was wrong each time; what one says that came to a table, if one did."""
+        if not (self.faults and other.faults):
+            return self if self.faults else other
+        return Verdict(other.output, {goal: self.faults[goal] and faults for goal, faults in other.faults.items()})
+
 
 def mutants() -> list[Mutant]:
     """All there are, in the order of their numbers."""

@@ -206,6 +206,16 @@ async def test_what_the_control_hides_is_looked_at_beside_a_control_of_its_own(a
     assert await said(findings([a, b], runs, 4)) == expected
 
 
+async def test_a_goal_must_be_well_in_one_of_two_controls(a: Mutant, b: Mutant) -> None:
+    """A busy machine may turn another one in each."""
+    both = {**LOST, "each ends once": ["job 3"]}
+    runs = Runs(("control", LOST), ("a b", both), ("control", TWICE))
+    found = [("a", ["nothing is lost"]), ("b", ["each ends once"])]
+    assert (await said(findings([a, b], runs, 4)))[2:] == found
+    runs = Runs(("control", LOST), ("a b", both), ("control", LOST), ("a", LOST))
+    assert (await said(findings([a, b], runs, 4)))[2:] == [("a", []), found[1]]
+
+
 async def test_a_control_that_hides_nobody_does_not_run_again(a: Mutant) -> None:
     runs = Runs(("control", TWICE), ("a", FINE), ("a", LOST))
     assert await said(findings([a], runs, 4)) == [("control", ["each ends once"]), ("a", ["nothing is lost"])]
