@@ -81,7 +81,8 @@ async def _opened(app: FastAPI) -> AsyncIterator[None]:
     book = BatchingBook(async_client(settings.redis, connections=CONNECTIONS), patience=PATIENCE)
     subscriber = async_client(settings.redis, timeout=None, connections=1)
     app.state.book = book
-    app.state.outgoing = Outgoing(book)
+    app.state.files = open_store(settings.files)
+    app.state.outgoing = Outgoing(book, app.state.files)
     memory = RedisMemory(share=settings.redis_share)
     dispatcher = Dispatcher(
         book,
@@ -93,7 +94,6 @@ async def _opened(app: FastAPI) -> AsyncIterator[None]:
     )
     targets = WebhookTargets(allow_private=settings.allow_private_webhooks, signed=_signed(settings))
     app.state.submitter = Submitter(dispatcher, book, targets)
-    app.state.files = open_store(settings.files)
     async with (
         Subscriptions(subscriber, book) as app.state.subscriptions,
         app.state.traffic.handed_to(book),

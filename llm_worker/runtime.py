@@ -13,6 +13,7 @@ from tandem.llm_worker.rate_limit.rate_limited import RateLimitedGate
 from tandem.shared.config.settings import Settings
 from tandem.shared.limits.scopes import Scopes
 from tandem.shared.runtime.redis_client import LEASE_TIMEOUT, async_client
+from tandem.shared.storage.artifacts import Artifacts, open_files
 from tandem.shared.store.batching import BatchingBook
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.tasks.registry import Catalog, load
@@ -25,16 +26,17 @@ def check(settings: Settings) -> None:
 
     Raises:
         BindingError: specs and handlers don't match.
-        SettingsError: as `endpoints`.
+        SettingsError: as `endpoints`, or TANDEM_FILES_URL can't be used.
 
     """
     HANDLERS.load("tandem.llm_worker.handlers", CATALOG)
     endpoints(settings)
+    open_files(settings)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """Settings, tasks, the job book and the providers behind their limits.
+    """Settings, tasks, the job book, the store of files and the providers behind their limits.
 
     `leases` is the job book over a connection that nothing but renewals uses: what else waits holds none of them up.
     """
@@ -43,6 +45,7 @@ class Runtime:
     catalog: Catalog
     book: AsyncBook
     leases: AsyncBook
+    files: Artifacts
     router: Router
     gate: RateLimitedGate
     scopes: Scopes
@@ -73,6 +76,7 @@ class Runtime:
                 catalog=CATALOG,
                 book=book,
                 leases=leases,
+                files=open_files(settings),
                 router=router,
                 gate=gate,
                 scopes=scopes,

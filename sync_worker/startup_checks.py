@@ -5,7 +5,7 @@ from importlib import import_module
 
 from tandem.shared.config.settings import Settings, SettingsError
 from tandem.shared.errors import JobError
-from tandem.shared.storage.artifacts import Artifacts
+from tandem.shared.storage.artifacts import open_files
 from tandem.sync_worker.mail import smtp_url
 from tandem.sync_worker.mail.message import sender
 
@@ -28,10 +28,7 @@ def check(settings: Settings) -> None:
         raise SettingsError(error.message) from None
     if settings.alembic and not settings.alembic.is_dir():
         raise SettingsError(f"TANDEM_ALEMBIC={str(settings.alembic)!r}: must be a folder with Alembic's env.py")
-    try:
-        Artifacts(settings.files)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"TANDEM_FILES_URL: {error}") from None
+    open_files(settings)
 
 
 def preload(names: Sequence[str]) -> None:

@@ -1,17 +1,21 @@
-"""Large results on their way out: read once for all who ask for the same one, and not too many bytes at a time.
+"""Large results on their way out.
 
-A reader may be slow, and each would hold a result of many megabytes until it has read the last of them.
+One that is a file goes out as it is read. One that is in Redis, as an older version or plain RQ has left it, is read
+once for all who ask for it, and not too many bytes at a time: a reader may be slow, and each would hold a result of
+many megabytes until it has read the last of them.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Response
+from fastapi.responses import StreamingResponse
+from obstore.store import ObjectStore
 from starlette.types import Receive, Scope, Send
 
 from tandem.api.dependencies import from_state
@@ -20,7 +24,8 @@ from tandem.api.server.errors import NotFound
 from tandem.api.server.room import Room
 from tandem.shared.config.api_keys import ApiKey
 from tandem.shared.errors import ServiceError
-from tandem.shared.jobs.model import Job
+from tandem.shared.jobs.model import Artefact, Job
+from tandem.shared.storage import artifacts
 from tandem.shared.store import commands
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.scripts import Call
@@ -59,8 +64,9 @@ def read(job_id: str) -> Call[Job | None]:
 class Outgoing:
     """The answers of one gateway process that carry a job."""
 
-    def __init__(self, book: AsyncBook, *, room: int = ROOM, patience: float = PATIENCE) -> None:
+    def __init__(self, book: AsyncBook, files: ObjectStore, *, room: int = ROOM, patience: float = PATIENCE) -> None:
         self._book = AsyncBook(book.client)  # on its own: small answers shall not wait for large ones
+        self.files = files
         self._room = Room(room)
         self._patience = patience
         self._shared: dict[Version, Shared] = {}
@@ -117,7 +123,10 @@ class Outgoing:
     async def _fetch(self, job_id: str) -> Job:
         if (job := await self._book.run(commands.fetch(job_id))) is None:
             raise NotFound("the job was erased")
-        return job
+        if job.result_file is None:
+            return job
+        pieces = [piece async for piece in await artifacts.stream(self.files, job.result_file, chunk=CHUNK)]
+        return replace(job, result_json=b"".join(pieces))
 
     def _fail(self, shared: Shared, version: Version, error: Exception) -> None:
         self._forget(shared, version)  # who comes later tries anew
@@ -151,12 +160,27 @@ class LargeAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with self._outgoing.whole(self._job) as job:
-                await self._within(TIME + job.result_bytes / SLOWEST, self._rendered(job), scope, receive, send)
+            async with self._complete() as answer:
+                await self._within(TIME + self._job.result_bytes / SLOWEST, answer, scope, receive, send)
         except ServiceError:
             if not self._may_omit:
                 raise
             await self._rendered(self._job)(scope, receive, send)
+
+    @asynccontextmanager
+    async def _complete(self) -> AsyncIterator[Response]:
+        if self._job.result_file and not self._job.file:  # else the file's link has to be put into the result
+            yield await self._streamed(self._job.result_file)
+        else:
+            async with self._outgoing.whole(self._job) as job:
+                yield self._rendered(job)
+
+    async def _streamed(self, file: Artefact) -> Response:
+        content = await artifacts.stream(self._outgoing.files, file, chunk=CHUNK)
+        head, _, *rest = write(replace(self._job, result_json=b""), self._caller, self._more)
+        tail = b"".join(rest)
+        sent = {**(self._sent or {}), "Content-Length": str(len(head) + file.bytes + len(tail))}
+        return StreamingResponse(_around(head, content, tail), self.status_code, sent, media_type=JSON)
 
     def _rendered(self, job: Job) -> Response:
         return json_answer(write(job, self._caller, self._more), self.status_code, self._sent)
@@ -167,6 +191,13 @@ class LargeAnswer(Response):
                 await answer(scope, receive, send)
         except TimeoutError:
             log.warning("%s: dropped, its reader did not take it within %.0f s", scope["path"], seconds)
+
+
+async def _around(head: bytes, content: AsyncIterator[bytes], tail: bytes) -> AsyncIterator[bytes]:
+    yield head
+    async for piece in content:
+        yield piece
+    yield tail
 
 
 TheOutgoing = Annotated[Outgoing, Depends(from_state("outgoing", ServiceError))]

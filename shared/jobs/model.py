@@ -81,6 +81,7 @@ RECORD = (
     "finished_at",
     "progress",
     "result",
+    "result_file",
     "error",
     "attempts",
     "usage_input",
@@ -102,7 +103,8 @@ class Job:
     A `status` that is none of ours is a newer version's: it is passed on, and neither waiting nor final.
 
     The result stays the JSON that was stored: it may be huge, and most readers pass it on. `result_bytes` is its
-    length, also where it was not read. `url` is its page in the API, known only where a webhook has to name it.
+    length, also where it was not read. A large one is a file, `result_file`. `url` is its page in the API, known only
+    where a webhook has to name it.
     """
 
     id: str
@@ -121,6 +123,7 @@ class Job:
     progress: dict[str, Any] | None = None
     result_json: bytes | None = None
     result_bytes: int = 0
+    result_file: Artefact | None = None
     error: dict[str, Any] | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
@@ -162,6 +165,9 @@ class Job:
         stored = {name: value for name, value in zip(RECORD, values, strict=True) if value is not None}
         result = stored.pop("result", None)
         text = {name: value.decode() for name, value in stored.items()}
+        result_file = _artefact(text, "result_file")
+        if result_file:
+            result_bytes = result_file.bytes
         return cls(
             id=text["id"],
             task=text["task"],
@@ -179,11 +185,12 @@ class Job:
             progress=_object(text, "progress"),
             result_json=result,
             result_bytes=len(result or b"") if result_bytes is None else result_bytes,
+            result_file=result_file,
             error=_object(text, "error"),
             attempts=[_attempt(entry) for entry in json.loads(f"[{text.get('attempts', '')}]")],
             usage=Usage(*(int(text.get(f"usage_{name}", 0)) for name in ("input", "output", "requests", "estimated"))),
             provider=text.get("provider"),
-            file=_artefact(json.loads(text["file"])) if "file" in text else None,
+            file=_artefact(text, "file"),
             deliveries=[entry for _, entry in sorted((_object(text, "deliveries") or {}).items())],
             request_id=text.get("request_id"),
             url=text.get("url"),
@@ -218,8 +225,11 @@ def _object(fields: Mapping[str, str], name: str) -> dict[str, Any] | None:
     raise TypeError(name)
 
 
-def _artefact(stored: Mapping[str, Any]) -> Artefact:
+def _artefact(text: Mapping[str, str], name: str) -> Artefact | None:
     """Read what we know of a file; a newer version may say more."""
+    if name not in text:
+        return None
+    stored = json.loads(text[name])
     return Artefact(**{each.name: stored[each.name] for each in fields(Artefact)})
 
 

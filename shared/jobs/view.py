@@ -185,7 +185,10 @@ def render(
     admin: bool = False,
     without: Mapping[str, Any] = NOT_LEFT_OUT,
 ) -> list[bytes]:
-    """Write a record as JSON, in pieces: a result, and `more` fields, go as they are stored, without being decoded."""
+    """Write a record as JSON, in pieces: a result, and `more` fields, go as they are stored, without being decoded.
+
+    A result is the second piece, if there is one.
+    """
     exclude = {**without, **UNTRACED} if job.error and not admin else without
     text = show(job, links).model_dump_json(exclude=dict(exclude) or None)
     fields = {**(more or {}), **({"owner": json.dumps(job.owner).encode()} if admin else {})}

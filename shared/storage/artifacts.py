@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,10 +16,14 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from tandem.shared.config.settings import Settings, SettingsError
 from tandem.shared.errors import ServiceError, TransientError
 from tandem.shared.jobs.model import Artefact
 
 AWAY = "the store of files does not take requests now"
+LOST = "the job's result is not in the store of files"
+LARGE = 256 * 1024  # bytes of a result that the job book keeps; a larger one is a file
+RESULT = "~result.json"  # its name
 KEY = re.compile(r"[^/]+/([0-9A-HJKMNP-TV-Z]{26})/[0-9]+(?:-[0-9a-f]+)?/[^/]+")  # owner/job/run/name, the job a ULID
 DRAFT = re.compile(r"#[0-9]+$")  # what obstore adds to the name of a file until it is whole
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -61,6 +65,18 @@ class Artifacts:
         digest = hashlib.sha256(content).hexdigest()
         return Artefact(key=key, name=name, media_type=media_type, bytes=len(content), sha256=digest)
 
+    def put_result(self, *, owner: str, job: str, run: int | str, result: str) -> str | Artefact:
+        """Give a result, JSON, back as it is; a large one is stored, and what comes back says where.
+
+        Raises:
+            TransientError: as `put`.
+
+        """
+        content = result.encode()
+        if len(content) <= LARGE:
+            return result
+        return self.put(owner=owner, job=job, run=run, name=RESULT, media_type="application/json", content=content)
+
     def get(self, key: str) -> bytes:
         """Read a file whole. Raises FileNotFoundError."""
         return bytes(obstore.get(self.store, key).bytes())
@@ -94,6 +110,37 @@ class Artifacts:
         """Remove what `drafts` listed."""
         if self._folder:
             (self._folder / draft.key).unlink(missing_ok=True)
+
+
+def open_files(settings: Settings) -> Artifacts:
+    """Open the store that the settings name.
+
+    Raises:
+        SettingsError: TANDEM_FILES_URL can't be used.
+
+    """
+    try:
+        return Artifacts(settings.files)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"TANDEM_FILES_URL: {error}") from None
+
+
+async def stream(store: ObjectStore, file: Artefact, *, chunk: int) -> AsyncIterator[bytes]:
+    """Open a file that the job book names, and give its content in pieces of `chunk` bytes or more.
+
+    Raises:
+        ServiceError: it is not there, not whole, or the store does not answer.
+
+    """
+    try:
+        found = await obstore.get_async(store, file.key)
+    except FileNotFoundError as error:
+        raise ServiceError(LOST) from error
+    except BaseError as error:
+        raise ServiceError(AWAY) from error
+    if found.meta["size"] != file.bytes:
+        raise ServiceError(LOST)
+    return (bytes(piece) async for piece in found.stream(min_chunk_size=chunk))
 
 
 async def keys_of(store: ObjectStore, *, owner: str, job: str) -> Sequence[str]:

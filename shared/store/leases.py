@@ -84,9 +84,9 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Success:
-    """An attempt that ended well; `result` is JSON."""
+    """An attempt that ended well; `result` is JSON, or the file that holds it."""
 
-    result: str
+    result: str | Artefact
     provider: str | None = None
     file: Artefact | None = None
 
@@ -206,9 +206,11 @@ def _renew(
 def succeed(lease: Lease, success: Success, *, usage: Usage, ttl: timedelta) -> Call[bool]:
     """Write a result; False if the lease was lost and nothing was written."""
     fields = ["provider", success.provider] if success.provider else []
-    if success.file:
-        fields += ["file", json.dumps(asdict(success.file))]
-    return _end(lease, Status.SUCCEEDED, usage=usage, ttl=ttl, fields=fields, result=texts.pack(success.result))
+    for name, file in (("file", success.file), ("result_file", success.result)):
+        if isinstance(file, Artefact):
+            fields += [name, json.dumps(asdict(file))]
+    result = texts.pack(success.result) if isinstance(success.result, str) else None
+    return _end(lease, Status.SUCCEEDED, usage=usage, ttl=ttl, fields=fields, result=result)
 
 
 def give_up(lease: Lease, decision: Decision, *, usage: Usage, ttl: timedelta) -> Call[bool]:

@@ -23,6 +23,7 @@ from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
 
 LONGEST = 20_000  # characters of a result or an error on a page
+TOO_LARGE = "too large to be shown here: GET /v1/jobs/{id} has it"
 DEFAULT_QUEUE = "sync"
 
 
@@ -76,7 +77,8 @@ class ShownJob(Job):
 
     def _result_of(self, record: Record) -> Result | None:
         if record.status is Status.SUCCEEDED:
-            kind, value, text = Result.Type.SUCCESSFUL, record.result, None
+            kind, text = Result.Type.SUCCESSFUL, None
+            value = TOO_LARGE if record.result_omitted else record.result
         elif record.status is Status.FAILED:
             kind, value, text = Result.Type.FAILED, None, cut(_failure(record))
         else:

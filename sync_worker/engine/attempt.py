@@ -15,7 +15,7 @@ from pydantic import ByteSize
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import FinalError
 from tandem.shared.jobs.attempt import check_input, check_output, report
-from tandem.shared.jobs.model import Usage
+from tandem.shared.jobs.model import Artefact, Usage
 from tandem.shared.jobs.retry import decide
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.storage.artifacts import Artifacts
@@ -59,7 +59,7 @@ def _outcome(lease: Lease, settings: Settings, book: Book) -> Call[bool]:
     ttl = settings.job_ttl
     try:
         context = SyncContext(lease=lease, settings=settings, files=Artifacts(settings.files), book=book)
-        success = Success(_run(lease, context), file=context.file)
+        success = Success(_kept(_run(lease, context), context), file=context.file)
         log.info("succeeded")
         return leases.succeed(lease, success, usage=Usage(), ttl=ttl)
     except BaseException as error:  # noqa: BLE001 - WeasyPrint raises BaseExceptions, and sys.exit() is a failure
@@ -74,6 +74,13 @@ def _run(lease: Lease, context: SyncContext) -> str:
         return RqCall.model_validate_json(lease.payload).run(context.settings.rq_imports or ())
     spec = CATALOG[lease.task]
     return check_output(spec, _handle(spec, lease, context))
+
+
+def _kept(result: str, context: SyncContext) -> str | Artefact:
+    """Store a large result as a file; plain RQ's clients look for theirs in Redis."""
+    if context.lease.native:
+        return result
+    return context.files.put_result(owner=context.owner, job=context.job_id, run=context.lease.token, result=result)
 
 
 def _handle(spec: AnySpec, lease: Lease, context: SyncContext) -> object:

@@ -7,7 +7,7 @@ it (`trim_indexes` in `shared/store/maintenance.py`).
 from collections.abc import Iterator
 from datetime import datetime
 
-from tandem.shared.jobs.model import Job, at
+from tandem.shared.jobs.model import Artefact, Job, at
 from tandem.shared.storage.artifacts import job_of
 from tandem.shared.store import commands, listing
 from tandem.shared.store.listing import Filter
@@ -45,11 +45,11 @@ def remove_records(ctx: SyncContext, job: CleanupInput, before: datetime) -> Rem
     """Remove the records, with their artefacts, of jobs that finished before `before`."""
     removed = Removed()
     for old in _finished(ctx, before):
-        uncounted = old.file.bytes if old.file and "files" not in job.what else 0
+        uncounted = sum(file.bytes for file in _files(old) if file is not old.file or "files" not in job.what)
         removed = _add(ctx, "records", removed, sum(ctx.book.run_all(commands.sizes(old.id))) + uncounted)
         if not job.dry_run:
-            if old.file:
-                ctx.files.delete(old.file.key)
+            for file in _files(old):
+                ctx.files.delete(file.key)
             ctx.book.run(commands.erase(old.id))
     return removed
 
@@ -91,7 +91,12 @@ def _orphaned(ctx: SyncContext, key: str) -> bool:
     if job_id is None:
         return False  # the store may be shared: what we did not write is not ours to remove
     job = ctx.book.run(commands.fetch(job_id))
-    return job is None or (job.finished and (job.file is None or job.file.key != key))
+    return job is None or (job.finished and all(file.key != key for file in _files(job)))
+
+
+def _files(job: Job) -> list[Artefact]:
+    """List what a finished job has in the store of files: its artefact, and a large result."""
+    return [file for file in (job.file, job.result_file) if file]
 
 
 def _trim(ctx: SyncContext, owner: str | None, *, dry_run: bool) -> int:

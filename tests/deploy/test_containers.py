@@ -251,8 +251,8 @@ def test_a_stopping_container_has_more_than_the_grace_time() -> None:
         assert service["depends_on"] == {"valkey": {"condition": "service_healthy"}}
 
 
-def test_gateway_and_sync_workers_share_the_artefacts() -> None:
-    for name in ("api", "sync-worker"):
+def test_gateway_and_workers_share_the_artefacts() -> None:
+    for name in ("api", "llm-worker", "sync-worker"):
         assert "artefacts:/data" in SERVICES[name]["volumes"]
         assert resolved(SERVICES[name])["TANDEM_FILES_URL"].startswith("file:///data/")
     assert "artefacts" in COMPOSE["volumes"]

@@ -101,7 +101,7 @@ def claim_one(book: Book, queue: str = "llm") -> Lease:
     return lease
 
 
-def finish(book: Book, lease: Lease, result: str = '{"text": "hi"}', file: Artefact | None = None) -> None:
+def finish(book: Book, lease: Lease, result: str | Artefact = '{"text": "hi"}', file: Artefact | None = None) -> None:
     assert book.run(leases.succeed(lease, Success(result, "openai", file), usage=Usage(3, 4, 1), ttl=TTL))
 
 

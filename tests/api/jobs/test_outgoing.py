@@ -96,7 +96,9 @@ async def test_who_waits_for_one_job_shares_its_result(gateway: Gateway, worker:
 
 
 async def test_who_finds_no_room_is_asked_to_come_again(gateway: Gateway, worker: Book, slow: Slow) -> None:
-    gateway.app.state.outgoing = Outgoing(gateway.app.state.book, room=SIZE * 3 // 2, patience=0.3)
+    gateway.app.state.outgoing = Outgoing(
+        gateway.app.state.book, gateway.app.state.files, room=SIZE * 3 // 2, patience=0.3
+    )
     first = await done(gateway, worker)
     key = {"Idempotency-Key": "k"}
     second = (await gateway.ann.post("/v1/chat", json=CHAT, headers=key)).json()["id"]
@@ -117,7 +119,7 @@ async def test_who_finds_no_room_is_asked_to_come_again(gateway: Gateway, worker
 
 
 async def test_small_answers_need_no_room(gateway: Gateway, worker: Book, slow: Slow) -> None:
-    gateway.app.state.outgoing = Outgoing(gateway.app.state.book, room=1, patience=30)
+    gateway.app.state.outgoing = Outgoing(gateway.app.state.book, gateway.app.state.files, room=1, patience=30)
     reader, _ = await slow(
         f"/v1/jobs/{await done(gateway, worker)}"
     )  # alone, what is larger than all the room goes out
@@ -140,7 +142,7 @@ async def test_who_takes_an_answer_too_slowly_is_dropped(
 
 
 async def test_what_was_erased_meanwhile_is_gone(gateway: Gateway, worker: Book, slow: Slow) -> None:
-    gateway.app.state.outgoing = Outgoing(gateway.app.state.book, room=SIZE, patience=20)
+    gateway.app.state.outgoing = Outgoing(gateway.app.state.book, gateway.app.state.files, room=SIZE, patience=20)
     first, second = await done(gateway, worker), await done(gateway, worker)
     reader, writer = await slow(f"/v1/jobs/{first}")
     await head(reader)

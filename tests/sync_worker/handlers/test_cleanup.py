@@ -1,13 +1,16 @@
 """The cleanup task on a real job book and real files."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from tandem.shared.jobs.model import Status, Usage
+from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Fail, Failure
+from tandem.shared.storage.artifacts import LARGE
 from tandem.shared.store import commands, leases
 from tandem.shared.store.keys import Key
+from tandem.shared.store.leases import Success
 from tandem.shared.tasks.catalog.maintenance import CleanupInput, CleanupOutput, Removed
 from tandem.sync_worker.handlers.cleanup import cleanup
 from tests.support.cleanup_house import TTL, House, key
@@ -48,6 +51,21 @@ def test_records_of_old_jobs_go_with_their_files_and_index_entries(house: House)
     assert house.listed("ada") == {young.id}
     assert list(house.redis.scan_iter(f"*{old.id}*")) == []
     assert house.redis.zscore("rq:finished:sync", old.id) is None
+
+
+def test_a_large_result_goes_with_its_record_and_no_sooner(house: House) -> None:
+    run = house.running()
+    place: dict[str, Any] = {"owner": run.owner, "job": run.job_id, "run": run.lease.token}
+    result = house.files.put_result(**place, result=f'"{"x" * LARGE}"')
+    assert isinstance(result, Artefact)
+    house.book.run(leases.succeed(run.lease, Success(result, file=run.file), usage=Usage(), ttl=TTL))
+    old = house.age(run.job_id, 8)
+    assert house.clean("orphans")[0].orphans == Removed()
+    assert house.clean("files")[0].files == Removed(count=1, bytes=1000)
+    assert house.keys() == {result.key}
+    size = house.book.run(commands.size(old.id))
+    assert house.clean("records")[0].records == Removed(count=1, bytes=size + result.bytes)
+    assert house.keys() == set()
 
 
 def test_failed_jobs_go_alike(house: House) -> None:

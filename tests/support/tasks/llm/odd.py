@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from tandem.llm_worker.generation.context import LlmContext, handles
+from tandem.shared.storage.artifacts import LARGE
 from tandem.shared.tasks.catalog.llm import Message
 from tests.support.tasks.specs import ODD, Done, OddInput
 
@@ -50,6 +51,8 @@ async def odd(ctx: LlmContext, job: OddInput) -> Done:
         case "ask later":
             await asyncio.sleep(job.seconds)
             await ctx.provider.chat([Message(role="user", content=ctx.job_id)])
+        case "large":
+            return Done(done="x" * LARGE)
         case "wait":
             await asyncio.sleep(job.seconds)
     return Done(done=os.getpid())

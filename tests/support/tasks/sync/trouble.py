@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tandem.shared.storage.artifacts import LARGE
 from tandem.sync_worker.context import SyncContext, handles
 from tests.support.tasks.left_behind import leave_behind
 from tests.support.tasks.specs import SYNC_TROUBLE, Done, TroubleInput
@@ -62,6 +63,7 @@ DEEDS: dict[str, Callable[[TroubleInput], object]] = {
     "print": speak,
 }
 RESULTS: dict[str, Any] = {
+    "large": Done(done="x" * LARGE),
     "object": Done(done=object()),
     "bytes": Done(done=b"\xff"),
     "other": {"done": "well"},
