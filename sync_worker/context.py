@@ -12,7 +12,7 @@ from tandem.shared.errors import Snooze, StoreUnavailable
 from tandem.shared.jobs.model import Artefact
 from tandem.shared.jobs.progress import Pace, entry
 from tandem.shared.storage.artifacts import Artifacts
-from tandem.shared.store import events, leases
+from tandem.shared.store import commands, events
 from tandem.shared.store.executor import Book
 from tandem.shared.store.leases import Lease
 from tandem.shared.tasks.handlers import Handlers
@@ -77,7 +77,7 @@ class SyncContext:
             Snooze: another job holds it; this one waits its turn without burning an attempt.
 
         """
-        if not self.book.run(leases.hold(name, job_id=self.job_id, token=self.lease.token)):
+        if not self.book.run(commands.hold(name, job_id=self.job_id, token=self.lease.token)):
             raise Snooze(timedelta(seconds=1), why=f"another job holds {name}")
 
 

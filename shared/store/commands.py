@@ -173,6 +173,11 @@ def unknown_task_age(job_id: str) -> Call[timedelta]:
     return Call("PTTL", [Key.UNKNOWN + job_id], parse, command=True)
 
 
+@script("jobs/hold", library=RECORDS)
+def hold(name: str, *, job_id: str, token: str) -> bool:
+    """Take a named lock for as long as the job's lease lasts; False if another job holds it, or the lease is lost."""
+
+
 def mark_sent_to(job_id: str, accepted: Sequence[str], *, ttl: timedelta) -> Call[bool]:
     """Note all addresses that the server has taken the mail for so far; `ttl` counts once the job has ended."""
     return _mark_sent(job_id, addresses=json.dumps(accepted), ttl=ttl)

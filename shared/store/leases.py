@@ -14,7 +14,7 @@ from tandem.shared.jobs import texts
 from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import CLAIM_LLM, LEASE, RECORDS, Call, Ending, script
+from tandem.shared.store.scripts import CLAIM_LLM, LEASE, Call, Ending, script
 from tandem.shared.store.signature import Answer, Foreign
 
 HOST = socket.gethostname()
@@ -287,11 +287,6 @@ def _finish(
     estimated_tokens: int,
     fields: Sequence[str],
 ) -> bool: ...
-
-
-@script("jobs/hold", library=RECORDS)
-def hold(name: str, *, job_id: str, token: str) -> bool:
-    """Take a named lock for as long as the job's lease lasts; False if another job holds it, or the lease is lost."""
 
 
 def ended_in_order(lease: Lease) -> Call[bool]:

@@ -45,7 +45,7 @@ def test_a_result_is_a_file_if_it_is_large(files: Artifacts) -> None:
 
 
 async def test_a_jobs_pages_have_it_and_the_job_book_does_not(gateway: Gateway, worker: Book, job_id: str) -> None:
-    assert worker.run(commands.size(job_id)) < 4000
+    assert sum(worker.run_all(commands.sizes(job_id))) < 4000
     assert get(worker, job_id).result_omitted
     for client in (gateway.ann, gateway.admin):
         for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}?include=input", f"/v1/chat/{job_id}?wait=5"):

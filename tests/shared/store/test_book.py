@@ -411,7 +411,7 @@ def test_a_lock_lasts_as_long_as_its_lease(book: Book) -> None:
     put(book, "migrate")
     put(book, "migrate")
     [one], [two] = claim(book, "sync"), claim(book, "sync")
-    hold = [leases.hold("migrate", job_id=lease.id, token=lease.token) for lease in (one, two)]
+    hold = [commands.hold("migrate", job_id=lease.id, token=lease.token) for lease in (one, two)]
     assert book.run(hold[0])
     assert not book.run(hold[1])
     assert book.run(hold[0]), "its holder may ask again"

@@ -63,7 +63,7 @@ def test_a_large_result_goes_with_its_record_and_no_sooner(house: House) -> None
     assert house.clean("orphans")[0].orphans == Removed()
     assert house.clean("files")[0].files == Removed(count=1, bytes=1000)
     assert house.keys() == {result.key}
-    size = house.book.run(commands.size(old.id))
+    size = sum(house.book.run_all(commands.sizes(old.id)))
     assert house.clean("records")[0].records == Removed(count=1, bytes=size + result.bytes)
     assert house.keys() == set()
 
