@@ -31,7 +31,7 @@ NUMBERS = (
 FIELDS = [(name, value) for name in NUMBERS for value in ("x", HUGE, "-5")]
 FIELDS += [(name, value) for name in ("error", "deliveries") for value in ("[1", "7", "{}")]
 FIELDS += [("usage_input", "x"), ("status", "x")]
-KEYS = ("tandem:events:", "{engine}:job:", "arq:in-progress:", "tandem:unknown:")
+KEYS = ("tandem:events:", "tandem:payload:", "{engine}:job:", "arq:in-progress:", "tandem:unknown:")
 RECORD = "tandem:job:"
 
 Spoil = Callable[[Any, str], None]
