@@ -15,7 +15,7 @@ from tandem.shared.types.timestamp import Moment, is_date
 
 MOST = 1000
 AT_ONCE = 50  # jobs a round trip, so that others' calls pass between
-LOOKS = 1000  # stretches of the listing looked at for one request
+LOOKS = 2000  # stretches of the listing looked at for one request
 
 
 def _since(value: Any) -> datetime | timedelta:

@@ -32,7 +32,7 @@ from tandem.shared.store.listing import Filter, Page
 from tandem.shared.tasks.spec import Queue
 
 INLINE = 2048  # bytes of a result that a listing carries
-LOOKS = 20  # stretches of a listing looked at for one page
+LOOKS = 40  # stretches of a listing looked at for one page
 SHOWN = 100  # characters of a name that there is not
 
 log = logging.getLogger("tandem.api")

@@ -38,5 +38,6 @@ MEASUREMENTS = {
     "invoice": _measurement("invoice", 4, "invoices a second, a process each, beside RQ"),
     "isolation": _measurement("isolation", 1, "what a job that dies, or takes too much memory, does to its worker"),
     "gateway": _measurement("gateway", 4, "submissions a second of one process, beside an endpoint of ten lines"),
+    "scripts": _measurement("scripts", 40, "the longest call to Redis with a million jobs waiting in each pool"),
     "waiters": _measurement("waiters", 3, "a thousand long-pollers and a thousand watchers on one gateway"),
 }

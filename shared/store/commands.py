@@ -102,7 +102,7 @@ def now() -> Call[datetime]:
 
 @script("compat/abort")
 def heed_aborts(*, ttl: timedelta) -> int:
-    """Cancel the jobs that somebody aborted through `arq.jobs.Job`, 25 at a time; answers how many."""
+    """Cancel the jobs that somebody aborted through `arq.jobs.Job`, 20 at a time; answers how many."""
 
 
 def adopt(

@@ -37,7 +37,7 @@ class Page:
 
 
 def page(which: Filter, *, after: Position = START, limit: int) -> Call[Page]:
-    """Read one stretch of a listing: it looks at 500 jobs, of all, of the owner's or of those of a rare status.
+    """Read one stretch of a listing: it looks at 250 jobs, of all, of the owner's or of those of a rare status.
 
     It may hold fewer than `limit` ids and yet have a `next`.
     """
@@ -76,7 +76,7 @@ class Trimmed(NamedTuple):
 
 @script("queues/trim_index", library=RECORDS)
 def trim(owner: str | None, *, start: int, dry_run: bool) -> Trimmed:
-    """Drop entries without a record from a stretch of 500 entries of an index; None is the index of all jobs."""
+    """Drop entries without a record from a stretch of 250 entries of an index; None is the index of all jobs."""
 
 
 def owners() -> Call[list[str]]:

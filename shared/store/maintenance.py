@@ -19,12 +19,12 @@ SCHEDULE_KEPT = timedelta(days=400)  # longer than any schedule pauses
 
 @script("maintenance/recover_expired_leases")
 def recover_expired_leases(*, ttl: timedelta) -> int:
-    """Give sync jobs of dead workers back, or fail them; 25 at most. Claims do the same for the asyncio pool."""
+    """Give sync jobs of dead workers back, or fail them; 20 at most. Claims do the same for the asyncio pool."""
 
 
 @script("maintenance/move_due")
 def move_due() -> int:
-    """Move sync jobs whose time has come to their queue; 25 at most."""
+    """Move sync jobs whose time has come to their queue; 20 at most."""
 
 
 @script("maintenance/return_unadopted", library=RECORDS)
@@ -34,7 +34,7 @@ def return_unadopted() -> int:
 
 @script("maintenance/expire_unstarted")
 def expire_unstarted(*, ttl: timedelta) -> int:
-    """End jobs that did not begin in time; 25 at most."""
+    """End jobs that did not begin in time; 20 at most."""
 
 
 @script("maintenance/recover_lost")

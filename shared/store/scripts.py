@@ -56,7 +56,7 @@ LONGEST_DELAY = timedelta(days=366)  # of an attempt; plain RQ may ask for a yea
 # What few jobs are, or are for long: these have an index each. Queued and succeeded ones are found in that of all jobs.
 RARE = frozenset(Status) - {Status.QUEUED, Status.SUCCEEDED}
 STEP = 200  # entries that a duty of the clock, or of another round, handles at most: it must block nobody
-MOVED_AT_ONCE = 25  # jobs that go elsewhere or end in one script, some 20 to 40 commands each
+MOVED_AT_ONCE = 20  # jobs that go elsewhere or end in one script, some 20 to 40 commands each
 CLAIMED_BYTES = 4_000_000  # of inputs in one claim, and what the last one has beyond
 ADOPTED_AT_ONCE = 5  # jobs of a queue of plain RQ
 PLAIN_RQ = "external "  # and the queue: who takes turns for it

@@ -106,7 +106,7 @@ def test_the_index_of_every_owner_is_trimmed(house: House) -> None:
 
 
 def test_an_index_longer_than_one_stretch(house: House) -> None:
-    """The script looks at 500 entries a step; what it removes must not make it skip others."""
+    """The script looks at 250 entries a step; what it removes must not make it skip others."""
     kept = house.finished(days=8)
     dead = {f"dead-{number:04}": number for number in range(1300)}
     for index in ("tandem:jobs", "tandem:jobs:ada"):

@@ -1,6 +1,6 @@
 -- One stretch of a listing, newest first, that goes on after the entry `after` with that score. `ended_after` is when a
 -- job must have ended at the earliest, or 0. Looks at a bounded number of entries.
-local STRETCH = 500
+local STRETCH = 250
 
 local function is_wanted(id)
   local f = redis.pcall('HMGET', job_key(id), 'task', 'queue', 'status', 'finished_at', 'owner')

@@ -1,5 +1,5 @@
 -- Look at a stretch of the index of all jobs, or of an owner's, oldest first, for entries without a record.
-local index, dead, STRETCH = owner and INDEX .. ':' .. owner or INDEX, {}, 500
+local index, dead, STRETCH = owner and INDEX .. ':' .. owner or INDEX, {}, 250
 local ids = redis.call('ZRANGE', index, start, start + STRETCH - 1)
 for _, id in ipairs(ids) do
   if redis.call('EXISTS', job_key(id)) == 0 then dead[#dead + 1] = id end
