@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Any
@@ -33,7 +34,17 @@ def _read(id: str, most: int, fields: Sequence[str]) -> list[bytes | None]: ...
 
 def _job(answer: list[bytes | None]) -> Job | None:
     *values, size = answer
-    return Job.from_values(values, int(size or 0)) if values[0] is not None else None
+    return Job.from_values(values, int(size) if size else None) if values[0] is not None else None
+
+
+def look_up(job_id: str) -> Call[Job | None]:
+    """Read a job's record by a plain command, for who may run no scripts: without a result that stands apart."""
+    return Call("HMGET", [Key.JOB + job_id, *RECORD, "result_bytes"], _job, command=True)
+
+
+def look_up_result(job: Job) -> Call[Job]:
+    """Read the result that `look_up` has left out; without one if it is gone."""
+    return Call("GET", [Key.RESULT + job.id], lambda kept: replace(job, result_json=kept), command=True)
 
 
 def cancel(job_id: str, *, ttl: timedelta) -> Call[Status | None]:

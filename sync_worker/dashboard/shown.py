@@ -51,7 +51,10 @@ class ShownJob(Job):
             self.restore(fields)
         except Exception as error:  # noqa: BLE001 - whatever is in the hash, the others in the list are shown
             self.description = f"(its hash can't be read: {type(error).__name__})"
-        self.record = Book(self.connection).run(commands.fetch(self.id))
+        book = Book(self.connection)
+        self.record = book.run(commands.look_up(self.id))
+        if self.record and self.record.result_omitted:
+            self.record = book.run(commands.look_up_result(self.record))
         if self.record:
             self.created_at = self.record.created_at
             self.started_at, self.ended_at = self.record.started_at, self.record.finished_at
