@@ -88,6 +88,8 @@ class Dispatcher:
         """Store a job and put it in its queue, in one round trip."""
         lane = self._lanes.of_job(spec, payload) if self._lanes else None
         job = submission(spec, payload, owner=caller.name, request_id=request_id, options=options, lane=lane)
+        if self._lanes and self._lanes.has_limit(spec):
+            job = replace(job, apart=True)
         if self._url_of and options.webhook_url:
             job = replace(job, url=self._url_of(job.id))
         key = idempotency(job, idempotency_key, self._idempotency_ttl) if idempotency_key else None

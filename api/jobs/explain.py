@@ -21,8 +21,8 @@ class Explanation(BaseModel):
 
     because: Because | None = Field(
         description="What it waits for: its time (`scheduled`, `retry`), an operator (`paused`), a worker"
-        " (`no_worker`), a provider's limit or park (`limiter`), one of its owner's jobs to end (`tenant_concurrency`),"
-        " or its turn (`fair_order`). Null: it does not wait."
+        " (`no_worker`), a provider's limit or park (`limiter`), one of its owner's or its task's jobs to end"
+        " (`tenant_concurrency`, `task_concurrency`), or its turn (`fair_order`). Null: it does not wait."
     )
     detail: str = Field(description="The same in words; of a job that does not wait, its status.")
     ahead: int | None = Field(
@@ -61,7 +61,7 @@ def _words(job: Job, explained: Explained) -> str:
         case other:
             words = OTHERS[other]
     ends = f" until {iso(explained.ends)}" if explained.ends else ""
-    said = words.format(queue=job.queue, owner=job.owner, name=explained.name, ends=ends)
+    said = words.format(queue=job.queue, owner=job.owner, task=job.task, name=explained.name, ends=ends)
     return f"{said}; about {_jobs(explained.ahead)} before it" if explained.ahead else said
 
 
@@ -69,6 +69,7 @@ OTHERS = {
     Because.PAUSED: "the {queue} queue is paused",
     Because.NO_WORKER: "no worker of the {queue} pool is alive",
     Because.TENANT_CONCURRENCY: "as many jobs of {owner} run in the {queue} pool as may at once",
+    Because.TASK_CONCURRENCY: "as many jobs of the task {task} run as may at once",
     Because.SCHEDULED: "its time has not come: it waits{ends}",
     Because.RETRY: "it was tried before and is tried again later: it waits{ends}",
 }

@@ -91,6 +91,12 @@ class TenantConfig(_Part):
     concurrency: Concurrency = Concurrency()
 
 
+class TaskConfig(_Part):
+    """A task: how many of its jobs may run at once, over all workers; None is what it declares."""
+
+    concurrency: Count | None = None
+
+
 class Schedule(_Part):
     """A task that the clock submits. `missed` is what becomes of times that passed while no clock ran."""
 
@@ -148,6 +154,7 @@ class Config(_Part):
     models: dict[Text, ModelConfig] = {}
     keys: dict[Name, KeyConfig] = {}
     tenants: dict[Name, TenantConfig] = {}
+    tasks: dict[Name, TaskConfig] = {}
     schedules: tuple[Schedule, ...] = ()
 
     @model_validator(mode="after")
@@ -161,6 +168,13 @@ class Config(_Part):
                     raise ValueError(f"{place}.fallbacks: {unknown(fallback, self.models)}")
             if len({title, *model.fallbacks}) <= len(model.fallbacks):
                 raise ValueError(f"{place}.fallbacks: each model may stand only once, and not {title} itself")
+        return self
+
+    @model_validator(mode="after")
+    def _tasks(self) -> Self:
+        specs = {spec.name for spec in load_catalog()}
+        if wrong := self.tasks.keys() - specs:
+            raise ValueError(f"tasks.{unknown(min(wrong), specs)}")
         return self
 
     @model_validator(mode="after")
@@ -218,6 +232,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "models": ModelConfig,
     "keys": KeyConfig,
     "tenants": TenantConfig,
+    "tasks": TaskConfig,
     "schedules": Schedule,
 }
 

@@ -48,6 +48,7 @@ class Submission:
     """A job to store: its record and the fields that RQ wants.
 
     `lane` is what its first request needs of a provider, as text (`shared/limits/forecast.py`); None in the sync pool.
+    `apart`: of its task so many may run at once and no more, so it waits beside its owner's other jobs.
     `url` is the job's own page in the API, given only where a webhook will name it.
     """
 
@@ -62,6 +63,7 @@ class Submission:
     rq: Sequence[bytes | str] = ()
     url: str | None = None
     lane: str | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from tandem.shared.config.file import Config
 from tandem.shared.config.settings import Settings
 from tandem.shared.tasks.spec import AnySpec, Input
 
@@ -15,12 +16,19 @@ class Lanes:
     model: str
     embed_model: str
     named: frozenset[str] | None = None  # models with a lane of their own; None: each has one
+    tasks: frozenset[str] = frozenset()  # of which so many may run at once, by the settings
 
     @classmethod
     def of(cls, settings: Settings) -> "Lanes":
         """Take the settings' default models."""
-        named = settings.config.models if settings.config else ()
-        return cls(settings.model, settings.embed_model, frozenset({settings.model, settings.embed_model, *named}))
+        config = settings.config or Config()
+        named = frozenset({settings.model, settings.embed_model, *config.models})
+        tasks = frozenset(name for name, part in config.tasks.items() if part.concurrency)
+        return cls(settings.model, settings.embed_model, named, tasks)
+
+    def has_limit(self, spec: AnySpec) -> bool:
+        """Say whether only so many jobs of this task may run at once."""
+        return spec.concurrency is not None or spec.name in self.tasks
 
     def of_job(self, spec: AnySpec, payload: Input) -> str | None:
         """Give the record's field `lane`: tokens, sort, model of the first request; None without a forecast."""

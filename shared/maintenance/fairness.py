@@ -1,24 +1,27 @@
-"""Tells Redis what the config file says of tenants, and sees to it that it holds."""
+"""Tells Redis what the config file says of tenants and tasks, and sees to it that it holds."""
 
 import logging
 from contextlib import closing
 from datetime import datetime
 
+from tandem.shared.config.file import Config
 from tandem.shared.config.settings import Settings
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.limits.fairness import Fairness
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store.executor import Book
 from tandem.shared.store.limits.fairness import Row, is_fairness_kept, set_fairness
+from tandem.shared.tasks.registry import load
 
 log = logging.getLogger("tandem.book")
 
 
 class FairnessKeeper:
-    """Of one process. What was said by who began last holds; who has no config file says nothing."""
+    """Of one process. Who began last is right; who has no config file, and no task with a limit, says nothing."""
 
     def __init__(self, settings: Settings, book: Book) -> None:
-        self._said = Fairness.of(settings.config) if settings.config else None
+        said = Fairness.of(settings.config or Config(), load())
+        self._said = said if settings.config or said.rows else None
         self._book = book
         self._began: datetime | None = None
 

@@ -6,6 +6,7 @@ stores it and the others find it there.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSim
@@ -77,6 +78,7 @@ class Schedules:
             job_id=f"{schedule.name}-{due.astimezone(UTC):%Y%m%dT%H%M%SZ}",
             lane=self._lanes.of_job(spec, given),
         )
+        job = replace(job, apart=self._lanes.has_limit(spec))
         if isinstance(self._book.run(store_job(job, self._admission)), Refused):
             log.warning("schedule %s waits: the %s queue is full", schedule.name, spec.queue)
             return None

@@ -42,6 +42,7 @@ class Key(StrEnum):
     LANE_TENANTS = "tandem:lane:tenants:"
     LANE_TURNS = "tandem:lane:turns:"
     LANE_TIME = "tandem:lane:time"
+    LANE_TASKS = "tandem:lane:tasks"  # whose jobs wait in lanes of their own
     FAIRNESS = "tandem:fairness"  # what the config file says of tenants
     FAIRNESS_TOLD = "tandem:fairness:told"
     RUNNING_OF = "tandem:running:"  # what runs under a limit of a tenant's concurrency

@@ -14,7 +14,7 @@ from tandem.shared.jobs import texts
 from tandem.shared.jobs.model import Artefact, Status, Usage
 from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack, RetryIn
 from tandem.shared.store.keys import Key
-from tandem.shared.store.scripts import CLAIM_LLM, LEASE, Call, Ending, script
+from tandem.shared.store.scripts import CLAIM_LLM, CLAIM_SYNC, LEASE, Call, Ending, script
 from tandem.shared.store.signature import Answer, Foreign
 
 HOST = socket.gethostname()
@@ -174,7 +174,7 @@ def claim_sync(*, worker: str, ttl: timedelta, queues: Sequence[str] = ()) -> Cl
     return _named(_claim_sync(worker=worker, lease=LEASE, ttl=ttl, claim=claim, origins=queues), claim)
 
 
-@script("jobs/claim_sync")
+@script("jobs/claim_sync", library=CLAIM_SYNC)
 def _claim_sync(*, worker: str, lease: timedelta, ttl: timedelta, claim: str, origins: Sequence[str]) -> Claimed: ...
 
 

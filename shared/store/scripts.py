@@ -12,7 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints
 
 from tandem.shared.jobs import texts
 from tandem.shared.jobs.model import FINAL, TRANSITIONS, WAITING, Status
-from tandem.shared.limits.fairness import WEIGHT
+from tandem.shared.limits.fairness import TASK, WEIGHT
 from tandem.shared.limits.numbers import NUMBERS
 from tandem.shared.store import keys
 from tandem.shared.store.keys import ArqKey, Key, LimitKey, RqKey
@@ -112,6 +112,8 @@ CONSTANTS = {
     "PLAIN_RQ": PLAIN_RQ,
     "UNKNOWN_DURATION_MS": UNKNOWN_DURATION,
     "WEIGHT": WEIGHT,
+    "TASK": TASK,
+    "TASK_LANE": "~task ",
     "ASIDE": ASIDE,
     "RECOUNT_MS": RECOUNT,
     "SEARCH_SECONDS": SEARCH_TIME.total_seconds(),
@@ -135,7 +137,8 @@ DELIVERING = (*RECORDS, "webhooks")
 TRANSITION = (*ENGINES, "webhooks", "durations", "transitions")
 LIMITS = (*RECORDS, "rates", "parks", "lines", "reservations")
 LANE_LIMITS = ("rates", "parks", "lines", "reservations", "admittance")
-CLAIM_LLM = (*TRANSITION, *LANE_LIMITS)
+CLAIM_SYNC = (*TRANSITION, "task_lanes")
+CLAIM_LLM = (*CLAIM_SYNC, *LANE_LIMITS)
 ESTIMATES = (*ENGINES, "places", *LANE_LIMITS, "estimates")
 ADMISSION = (*ESTIMATES, "admission")
 

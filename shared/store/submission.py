@@ -38,6 +38,7 @@ def store_job(
         fingerprint=key.fingerprint if key else None,
         idempotency_ttl=key.ttl if key else None,
         lane=job.lane,
+        apart=job.apart,
         rq_fields=job.rq,
     )
 
@@ -69,5 +70,6 @@ def _store_job(
     fingerprint: str | None,
     idempotency_ttl: timedelta | None,
     lane: str | None,
+    apart: bool,
     rq_fields: Sequence[bytes | str],
 ) -> Stored | Repeated | Refused: ...

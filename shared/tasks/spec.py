@@ -71,6 +71,7 @@ class TaskSpec(Generic[In, Out]):
     """One task type. Endpoint, OpenAPI entry, routing, worker binding and typed result derive from it.
 
     `forecast` tells what the first request to a provider needs; without it a job waits for no limit in the queue.
+    `concurrency` is how many of its jobs may run at once, over all workers; the config file goes before.
 
     Raises:
         ValueError: the name is not a lower-case identifier, or the example is not a valid input.
@@ -87,6 +88,7 @@ class TaskSpec(Generic[In, Out]):
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     admin: bool = False
     forecast: Callable[[In], Forecast] | None = None
+    concurrency: int | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

@@ -25,6 +25,7 @@ class Because(StrEnum):
     NO_WORKER = "no_worker"
     LIMITER = "limiter"
     TENANT_CONCURRENCY = "tenant_concurrency"
+    TASK_CONCURRENCY = "task_concurrency"
     FAIR_ORDER = "fair_order"
 
 

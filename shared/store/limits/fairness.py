@@ -1,4 +1,4 @@
-"""What the config file says of tenants, in Redis: their weights and how many of their jobs may run at once."""
+"""What the config file says of tenants and tasks, in Redis: weights, and how many of their jobs may run at once."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from tandem.shared.store.scripts import ENGINES, RECORDS, Flag, script
 
 
 class Row(NamedTuple):
-    """A weight as `weight:<tenant>`, or how many may run as `<queue>:<tenant>`."""
+    """A weight as `weight:<tenant>`, or how many may run as `<queue>:<tenant>` or `task:<task>`."""
 
     field: str
     value: float

@@ -109,6 +109,9 @@ def test_an_empty_file_is_a_config() -> None:
             "tenants.a.concurrency: 'lm': no such name; did you mean llm?",
         ),
         ("[tenants.a.concurrency]\nsync = 0", "tenants.a.concurrency.sync = 0: Input should be greater than or equal"),
+        ("[tasks.reprot]\nconcurrency = 2", "tasks.'reprot': no such name; did you mean report?"),
+        ("[tasks.report]\nconcurency = 2", "tasks.report: 'concurency': no such name; did you mean concurrency?"),
+        ("[tasks.report]\nconcurrency = 0", "tasks.report.concurrency = 0: Input should be greater than or equal to 1"),
         ("[[schedules]]\nname = 'a'\ntask = 'chat'", "schedules.0.cron: Field required"),
     ],
 )

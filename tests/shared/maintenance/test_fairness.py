@@ -26,12 +26,13 @@ def said(book: Book) -> Any:
 
 
 def settings(valkey: str, tenants: dict[str, Any] | None) -> Settings:
-    config = None if tenants is None else Config.model_validate({"tenants": tenants})
+    tasks = {"report": {"concurrency": 3}} if tenants else {}
+    config = None if tenants is None else Config.model_validate({"tenants": tenants, "tasks": tasks})
     return Settings(redis_url=valkey, config=config)
 
 
 ACME = {"acme": {"weight": 2, "concurrency": {"llm": 50, "sync": 4}}, "other": {"weight": 1}}
-ROWS = {"weight:acme": 2, "llm:acme": 50, "sync:acme": 4}
+ROWS = {"weight:acme": 2, "llm:acme": 50, "sync:acme": 4, "task:report": 3}
 
 
 def test_the_file_is_told_and_told_again_when_redis_has_lost_it(book: Book, valkey: str, said: Any) -> None:
@@ -66,7 +67,7 @@ def test_who_began_last_is_right(book: Book, valkey: str, said: Any) -> None:
     until(lambda: book.run(now()) - began > timedelta(milliseconds=2))
     new.step()
     old.step()
-    assert said() == {"weight:acme": 3}
+    assert said() == {"weight:acme": 3, "task:report": 3}
     began = book.run(now())
     until(lambda: book.run(now()) - began > timedelta(milliseconds=2))
     tell_fairness(settings(valkey, {}))

@@ -27,6 +27,8 @@ from tests.support.keyspace.problems import assert_keyspace
 from tests.support.limits.fairness import told
 from tests.support.processes import until
 
+MANY = 1000
+
 
 class Life(RuleBasedStateMachine):
     """Whatever happens in whatever order, the book stays true."""
@@ -40,7 +42,7 @@ class Life(RuleBasedStateMachine):
         self.queue = queue.value
         self.leases: list[Lease] = []
         self.last: dict[str, str] = {}
-        self.most: int | None = None
+        self.most = [MANY]
 
     def teardown(self) -> None:
         if hasattr(self, "book"):
@@ -89,7 +91,7 @@ class Life(RuleBasedStateMachine):
         before = self._running()
         claimed = claim(self.book, self.queue)
         self.leases += claimed
-        most, running = self.most or len(self.last), self._running()
+        most, running = min(self.most), self._running()
         assert running <= max(before, most)
         if self.queue == "llm" or not claimed:
             assert running >= most or not list(self.book.client.scan_iter("tandem:lane:jobs:*")), "there was room"
@@ -97,11 +99,12 @@ class Life(RuleBasedStateMachine):
     def _running(self) -> int:
         return sum(get(self.book, job_id).status is Status.RUNNING for job_id in self.last)
 
-    @rule(most=st.sampled_from([None, 1, 2]))
-    def limit(self, most: int | None) -> None:
-        """Set how many of the tenant's jobs may run at once."""
-        self.most = most
-        self.book.run(told({"ann": {"concurrency": {self.queue: most}}}))
+    @rule(of_tenant=st.sampled_from([None, 1, 2]), of_task=st.sampled_from([None, 1, 2]))
+    def limit(self, of_tenant: int | None, of_task: int | None) -> None:
+        """Set how many of the tenant's and of the task's jobs may run at once."""
+        tasks = {TASKS[self.queue]: {"concurrency": of_task}} if of_task else {}
+        self.book.run(told({"ann": {"concurrency": {self.queue: of_tenant}}}, tasks))
+        self.most = [of_tenant or MANY, of_task or MANY]
 
     @rule()
     def tick(self) -> None:

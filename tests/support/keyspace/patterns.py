@@ -95,6 +95,7 @@ PATTERNS = [
     Pattern("tandem:lane:tenants:<lane>", "zset"),
     Pattern("tandem:lane:turns:<lane>", "hash"),
     Pattern("tandem:lane:time", "hash"),
+    Pattern("tandem:lane:tasks", "zset"),
     Pattern("tandem:fairness", "hash"),
     Pattern("tandem:fairness:told", "hash"),
     Pattern("tandem:running:<name>", "zset"),

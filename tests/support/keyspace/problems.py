@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tandem.shared.jobs.model import FINAL
+from tests.support.keyspace import concurrency
+from tests.support.keyspace.concurrency import ASIDE, compare
 from tests.support.keyspace.patterns import Life, find
 
 ARQ_QUEUES = {
@@ -29,7 +31,6 @@ FIELDS = (
 TEXTS = ("payload", "result")
 KNOWN = {*WAITING, "running", *FINAL}
 STEP = 1000
-ASIDE = 2**50  # beyond all tags: of tenants that stand aside
 
 Record = dict[str, str]
 
@@ -50,7 +51,7 @@ def problems(client: Any) -> list[str]:
         *_unfinished(space),
         *_counters(space),
         *_workers(space),
-        *_concurrency(space),
+        *concurrency.problems(space),
     ]
 
 
@@ -148,7 +149,7 @@ def _texts(space: Space) -> Iterator[str]:
     """A text that is too long for its record has a key of its own, and no other has one."""
     for kind in TEXTS:
         named = {name.removeprefix(f"tandem:{kind}:") for name in space.named(f"tandem:{kind}:")}
-        yield from _compare(
+        yield from compare(
             f"tandem:{kind}:", named, {id_ for id_, job in space.records.items() if f"{kind}_bytes" in job}
         )
 
@@ -170,15 +171,15 @@ def _entries(space: Space) -> Iterator[str]:
     for index in ["tandem:jobs", *(f"tandem:jobs:{owner}" for owner in sorted(owners))]:
         owner = index.removeprefix("tandem:jobs").removeprefix(":")
         own = {id_ for id_, job in space.records.items() if owner in {"", job["owner"]}}
-        yield from _compare(index, set(space.scores(index)), own)
+        yield from compare(index, set(space.scores(index)), own)
     for status in RARE:
         having = {id_ for id_, job in space.records.items() if job["status"] == status}
-        yield from _compare(f"tandem:status:{status}", set(space.scores(f"tandem:status:{status}")), having)
+        yield from compare(f"tandem:status:{status}", set(space.scores(f"tandem:status:{status}")), having)
     for pool in ("llm", "sync"):
-        yield from _compare(
+        yield from compare(
             f"tandem:failed:{pool}", set(space.scores(f"tandem:failed:{pool}")), space.of(pool, "failed")
         )
-    yield from _compare("tandem:leases:llm", set(space.scores("tandem:leases:llm")), space.of("llm", "running"))
+    yield from compare("tandem:leases:llm", set(space.scores("tandem:leases:llm")), space.of("llm", "running"))
     expiring = {id_ for id_, job in space.records.items() if "expires_at" in job and job["status"] in WAITING}
     first = set(space.scores("tandem:expiring"))
     # One that has begun can't expire any more; it leaves the set when it begins.
@@ -202,14 +203,14 @@ def _locks(space: Space) -> Iterator[str]:
 def _deliveries(space: Space) -> Iterator[str]:
     """Each delivery stands in the queue and in the set of its owner's host; owners and hosts stand in their lines."""
     deliveries = {name.removeprefix("tandem:delivery:") for name in space.named("tandem:delivery:")}
-    yield from _compare("arq:queue:webhooks", set(space.scores("arq:queue:webhooks")), deliveries)
+    yield from compare("arq:queue:webhooks", set(space.scores("arq:queue:webhooks")), deliveries)
     due = space.named("tandem:webhooks:due:")
-    yield from _compare("tandem:webhooks:due:", {id_ for name in due for id_ in space.scores(name)}, deliveries)
+    yield from compare("tandem:webhooks:due:", {id_ for name in due for id_ in space.scores(name)}, deliveries)
     lanes = {name.removeprefix("tandem:webhooks:due:") for name in due}
     hosts = {f"{_owner(name)}:{host}" for name in space.named("tandem:webhooks:hosts:") for host in space.scores(name)}
-    yield from _compare("tandem:webhooks:hosts:", hosts, lanes)
+    yield from compare("tandem:webhooks:hosts:", hosts, lanes)
     owners = {lane.partition(":")[0] for lane in lanes}
-    yield from _compare("tandem:webhooks:owners", set(space.scores("tandem:webhooks:owners")), owners)
+    yield from compare("tandem:webhooks:owners", set(space.scores("tandem:webhooks:owners")), owners)
 
 
 def _owner(name: str) -> str:
@@ -223,7 +224,7 @@ def _unfinished(space: Space) -> Iterator[str]:
         own = {id_ for id_ in space.of("llm", *WAITING, "running") if space.records[id_]["priority"] == priority}
         # One of plain arq stands there until it ends: arq's client looks for it.
         shown = own - {id_ for id_ in space.of("llm", "running") if space.records[id_].get("native") != "arq"}
-        yield from _compare(key, set(space.scores(key)) - foreign, shown)
+        yield from compare(key, set(space.scores(key)) - foreign, shown)
     yield from _lanes(space)
     names = {
         name.split(":")[2]
@@ -235,11 +236,11 @@ def _unfinished(space: Space) -> Iterator[str]:
         queued, waits = space.items(f"rq:queue:{name}"), space.scores(f"rq:scheduled:{name}")
         running = [member.rpartition(":")[0] for member in space.scores(f"rq:wip:{name}")]
         yield from (f"rq:queue:{name}: names {id_} {n} times" for id_, n in Counter(queued).items() if n > 1)
-        yield from _compare(f"rq:queue:{name}", set(queued) - foreign, set())
+        yield from compare(f"rq:queue:{name}", set(queued) - foreign, set())
         shown = set(space.scores(f"tandem:waiting:{name}"))
-        yield from _compare(f"tandem:waiting:{name}", shown, own & space.of("sync", "queued"))
-        yield from _compare(f"rq:scheduled:{name}", set(waits) - foreign, own & space.of("sync", "scheduled"))
-        yield from _compare(f"rq:wip:{name}", set(running), own & space.of("sync", "running"))
+        yield from compare(f"tandem:waiting:{name}", shown, own & space.of("sync", "queued"))
+        yield from compare(f"rq:scheduled:{name}", set(waits) - foreign, own & space.of("sync", "scheduled"))
+        yield from compare(f"rq:wip:{name}", set(running), own & space.of("sync", "running"))
 
 
 def _lanes(space: Space) -> Iterator[str]:
@@ -247,10 +248,11 @@ def _lanes(space: Space) -> Iterator[str]:
     named = space.named("tandem:lane:jobs:")
     ours = Counter(id_ for name in named if name.endswith(SYNC_LANE) for id_ in space.scores(name))
     yield from (f"the sync lane: names {id_} {n} times" for id_, n in ours.items() if n > 1)
-    yield from _compare("the sync lane", set(ours), space.of("sync", "queued"))
+    yield from compare("the sync lane", set(ours), space.of("sync", "queued"))
     names = [name for name in named if not name.endswith(SYNC_LANE)]
     lanes = Counter(id_ for name in names for id_ in space.scores(name))
     looked_at = {*space.scores("tandem:lanes"), *space.scores("tandem:lanes:idle")}
+    looked_at |= set(concurrency.lanes_of_tasks(space))
     taking_turns = {name.removeprefix("tandem:lane:tenants:") for name in space.named("tandem:lane:tenants:")}
     taking_turns -= {
         name for name in taking_turns if min(space.scores(f"tandem:lane:tenants:{name}").values()) >= ASIDE
@@ -260,10 +262,10 @@ def _lanes(space: Space) -> Iterator[str]:
     later, suspects = space.scores("tandem:later:llm"), space.scores("tandem:suspects:llm")
     places = lanes + Counter([*later, *suspects])
     yield from (f"lanes: name {id_} {n} times" for id_, n in places.items() if n > 1)
-    yield from _compare("lanes", {id_ for id_ in places if space.status(id_) in KNOWN}, space.of("llm", *WAITING))
+    yield from compare("lanes", {id_ for id_ in places if space.status(id_) in KNOWN}, space.of("llm", *WAITING))
     newer = {id_ for id_ in later if space.status(id_) not in KNOWN}  # set aside for a worker that knows its status
     parked = set(later) & space.of("llm", "queued")  # by their model, in a lane that others share
-    yield from _compare("tandem:later:llm", set(later) - newer - parked, space.of("llm", "scheduled") - set(suspects))
+    yield from compare("tandem:later:llm", set(later) - newer - parked, space.of("llm", "scheduled") - set(suspects))
 
 
 def _rq_queue(job: Record) -> str:
@@ -282,35 +284,7 @@ def _counters(space: Space) -> Iterator[str]:
             yield f"tandem:share:{pool}: says {shares}, a recount {true}"
 
 
-def _concurrency(space: Space) -> Iterator[str]:
-    """What a limit counts runs; who stands aside is named by the limit for which it does."""
-    counted = [(name, id_) for id_, job in space.records.items() for name in job.get("counted", "").split("\n") if name]
-    for name in sorted({name for name, _ in counted} | {_after(key, 2) for key in space.named("tandem:running:")}):
-        own = {id_ for limit, id_ in counted if limit == name}
-        yield from _compare(f"tandem:running:{name}", set(space.scores(f"tandem:running:{name}")), own)
-    yield from (f"{id_}: is counted and does not run" for _, id_ in counted if space.status(id_) != "running")
-    waiting = {_after(key, 2): space.members(key) for key in space.named("tandem:aside:")}
-    yield from _compare("tandem:aside", set(space.scores("tandem:aside")), set(waiting))
-    named = {who for members in waiting.values() for who in members if not who.startswith("\n")}
-    aside = {
-        f"{tenant}\n{_after(key, 3)}"
-        for key in space.named("tandem:lane:tenants:")
-        for tenant, tag in space.scores(key).items()
-        if tag >= ASIDE
-    }
-    yield from _compare("tandem:aside:", named, aside)
-
-
-def _after(key: str, colons: int) -> str:
-    return key.split(":", colons)[colons]
-
-
 def _workers(space: Space) -> Iterator[str]:
     """Lists of workers name those that live."""
     for name in ("rq:workers", *space.named("rq:workers:")):
         yield from (f"{name}: names {key}, which is gone" for key in space.members(name) if key not in space.types)
-
-
-def _compare(key: str, named: set[str], true: set[str]) -> Iterator[str]:
-    yield from (f"{key}: names {id_}, which should not be there" for id_ in sorted(named - true))
-    yield from (f"{key}: does not name {id_}" for id_ in sorted(true - named))

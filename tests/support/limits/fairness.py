@@ -8,10 +8,15 @@ from tandem.shared.store.limits.fairness import Row, set_fairness
 from tandem.shared.store.scripts import Call
 
 
-def told(tenants: dict[str, Any]) -> Call[Any]:
-    """Give the call that says so of tenants, and nothing of others."""
-    said = Fairness.of(Config.model_validate({"tenants": tenants}))
+def told(tenants: dict[str, Any], tasks: dict[str, Any] | None = None) -> Call[Any]:
+    """Give the call that says so of tenants and tasks, and nothing of others."""
+    said = Fairness.of(Config.model_validate({"tenants": tenants, "tasks": tasks or {}}))
     return set_fairness(digest=said.digest, process_began=None, rows=[Row(*row) for row in said.rows])
+
+
+def told_of_tasks(**concurrency: int) -> Call[Any]:
+    """Limit how many jobs of these tasks may run at once."""
+    return told({}, {task: {"concurrency": count} for task, count in concurrency.items()})
 
 
 def most(**llm: int) -> Call[Any]:

@@ -121,8 +121,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', SUSPECTS, '-inf', now, 'LIMIT', 
   if looks == 0 then break end
   redis.call('ZREM', SUSPECTS, id)
   local leased = claim_job(id, worker, claim, now, lease, ttl, function(job)
-    local limit = concurrency.of_owner(LLM, job.owner)
-    if not concurrency.is_full(limit) then return now end
+    local limit = concurrency.full_limit(job)
+    if not limit then return now end
     concurrency.put_off(limit, job)
   end)
   if leased then note(leased) end
@@ -137,17 +137,22 @@ local function take(lane)
     lane.opens = LANE_BLIND_MS
     return false
   end
-  local id, owner, tag, key = lanes.head(lane)
+  local id, owner, tag, key, place = task_lanes.head(lane)
   if not id then return false end
-  local admitted, wait, is_parked
+  local admitted, wait, is_parked, must_leave
   local leased, why = claim_job(id, worker, claim, now, lease, ttl, function(job)
+    must_leave = task_lanes.must_leave(job)
+    if must_leave then return nil end
     admitted, wait, is_parked = admittance.of(lane, job)
-    job.charged = lanes.charge(lane, job)
+    job.charged = lanes.charge(place, job)
     return admitted and (admitted.start and math.floor(now + (admitted.start - limits.now()) / 1000) or now)
   end)
   if leased then
     note(leased, admitted)
-    lanes.serve(lane, leased.owner, tag, leased.charged, leased.priority)
+    task_lanes.serve(lane, place, leased.owner, tag, leased.charged, leased.priority)
+  elseif must_leave then
+    looks = looks - 1
+    task_lanes.set_apart(lane, id, key, now)
   elseif why == 'no room' and is_parked and is_shared(lane) then
     -- The others in this lane ask other models. An admin may end the park before its time.
     redis.call('ZREM', key, id)

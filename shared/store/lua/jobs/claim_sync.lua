@@ -63,16 +63,20 @@ local function passes(tenant)
 end
 
 local function take(lane)
-  local id, tenant, tag, key = lanes.head(lane)
+  local id, tenant, tag, key, place = task_lanes.head(lane)
   if not id then return nil end
+  local must_leave
   local leased, why = claim_job(id, worker, claim, now, lease, ttl, function(job)
+    must_leave = task_lanes.must_leave(job)
+    if must_leave then return nil end
     job.charged = durations.expected(job)
     return now
   end)
   if leased then
-    lanes.serve(lane, tenant, tag, leased.charged, leased.priority)
+    task_lanes.serve(lane, place, tenant, tag, leased.charged, leased.priority)
     return leased
   end
+  if must_leave then return task_lanes.set_apart(lane, id, key, now) end
   redis.call('ZREM', key, id)
   for _, name in ipairs(rq_queues()) do redis.call('ZREM', WAITING_IN .. name, id) end
   if why == NEWER then set_aside(id, RQ_NAMES[NORMAL]) end

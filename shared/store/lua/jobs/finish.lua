@@ -6,11 +6,11 @@ local used = (input_tokens or 0) + (output_tokens or 0)
 
 -- A job of the asyncio pool that was cancelled and erased: its owner pays for what its run has used.
 local function settle_erased()
-  local f = redis.call('HMGET', ERASED .. id, 'token', 'owner', 'priority', 'lane', 'charged', 'weight')
+  local f = redis.call('HMGET', ERASED .. id, 'token', 'owner', 'priority', 'lane', 'charged', 'weight', 'task')
   if f[1] ~= token then return end
   redis.call('DEL', ERASED .. id)
   local erased = {id = id, queue = LLM, owner = f[2], priority = f[3], lane = f[4], charged = f[5],
-    weight = f[6]}
+    weight = f[6], task = f[7], apart = f[7]}
   lanes.settle(erased, used, used == 0)
 end
 

@@ -8,7 +8,7 @@ if repeated then return repeated end
 if no_room then return Refused{kind = 'memory'} end
 
 local job = {id = id, queue = queue, task = task, owner = owner, priority = priority, created_at = now, lane = lane,
-  attempt = 0, seq = 0, events = 'record'}
+  attempt = 0, seq = 0, events = 'record', apart = apart and '1'}
 local counts = redis.call('HMGET', COUNTS .. queue, QUEUED, SCHEDULED)
 local waiting = (tonumber(counts[1]) or 0) + (tonumber(counts[2]) or 0)
 local refused = refuse_if_full(job, waiting, now, queue_max, share)
@@ -32,6 +32,7 @@ keep('request_id', request_id)
 keep('ready_at', due > now and due)
 keep('run_at', due > now and due)
 keep('lane', lane)
+keep('apart', job.apart)
 keep('webhook', webhook)
 keep('url', url)
 keep('stream', stream and '1')

@@ -1,6 +1,6 @@
--- How many jobs run at once: of a tenant in a pool. What may run so, and the tenants' weights, stand in a hash as the
+-- How many jobs run at once: of a tenant in a pool, of a task. What may run so, and the tenants' weights, stand in a hash as the
 -- config file says them (shared/limits/fairness.py); what does, in a set for each limit, whose name is that of its field:
--- `llm:acme`. So a run is counted once, however often somebody says so, and a recount finds what is wrong.
+-- `llm:acme`, `task:report`. So a run is counted once, however often somebody says so, and a recount finds what is wrong.
 -- A tenant that has as many as it may stands aside in each lane in which it comes to be first: its tag is then beyond all
 -- others', by ASIDE, and costs no claim a look. It comes back when one of its runs ends.
 
@@ -19,9 +19,10 @@ end
 
 -- Where nothing is said of anybody, that is all that a claim asks.
 local function is_told()
-  if limits_there == nil then limits_there = redis.call('EXISTS', FAIRNESS) == 1 end
+  if limits_there == nil then limits_there = redis.call('EXISTS', FAIRNESS, LANE_TASKS) > 0 end
   return limits_there
 end
+concurrency.is_told = is_told
 
 -- An owner's weight, and its limit in a pool: its name and the `most` that may run, nil if that is not limited.
 function concurrency.of_owner(queue, owner)
@@ -29,7 +30,17 @@ function concurrency.of_owner(queue, owner)
   local name = queue .. ':' .. owner
   if not limits_of[name] then
     local f = redis.pcall('HMGET', FAIRNESS, WEIGHT .. owner, name)
-    limits_of[name] = {name = name, weight = concurrency.weight(f[1]), most = tonumber(f[2] or '')}
+    limits_of[name] = {name = name, because = 'tenant_concurrency', weight = concurrency.weight(f[1]), most = tonumber(f[2] or '')}
+  end
+  return limits_of[name]
+end
+
+-- The limit of a task; plain RQ's jobs (`origin`) have names of their own.
+function concurrency.of_task(task, origin)
+  if origin or not is_told() then return UNLIMITED end
+  local name = TASK .. task
+  if not limits_of[name] then
+    limits_of[name] = {name = name, because = 'task_concurrency', most = tonumber(peek('HGET', FAIRNESS, name) or '')}
   end
   return limits_of[name]
 end
@@ -43,8 +54,18 @@ local function of_name(name) return {name = name, most = is_told() and tonumber(
 
 -- The limits under which a job runs.
 local function of_job(job)
-  local limit = concurrency.of_owner(job.queue, job.owner)
-  return limit.most and {limit} or {}
+  local limits = {}
+  for _, limit in ipairs({concurrency.of_owner(job.queue, job.owner), concurrency.of_task(job.task, job.origin)}) do
+    if limit.most then limits[#limits + 1] = limit end
+  end
+  return limits
+end
+
+-- The limit of a job that has no room; nil: none.
+function concurrency.full_limit(job)
+  for _, limit in ipairs(of_job(job)) do
+    if concurrency.is_full(limit) then return limit end
+  end
 end
 
 -- A job is about to run: it is counted. Sets what its record says of that (`counted`), and its owner's weight.
@@ -77,32 +98,60 @@ function concurrency.put_off(limit, job)
   stand_by(limit.name, LINE .. job.id)
 end
 
+-- A claim is to look at this lane. The forking pool's are looked at anyway.
+local function show_lane(lane)
+  if string.sub(lane, -#SYNC_LANE) == SYNC_LANE then return end
+  redis.call('ZADD', string.find(lane, IDLE_LANE, 1, true) == 1 and IDLE_LANES or LANES, 'NX', 0, lane)
+end
+
+-- Tasks that have a lane of their own beside this one, in which somebody waits.
+function concurrency.show_task(lane, task) redis.call('ZADD', LANE_TASKS, 0, lane .. LINE .. task) end
+
+function concurrency.shown_tasks(lane, most)
+  local tasks, first = {}, lane .. LINE
+  for _, shown in ipairs(redis.call('ZRANGEBYLEX', LANE_TASKS, '[' .. first, '(' .. lane .. '\011', 'LIMIT', 0, most)) do
+    tasks[#tasks + 1] = string.sub(shown, #first + 1)
+  end
+  return tasks
+end
+
+-- Nobody looks there, until the limit has room, or somebody comes.
+function concurrency.hide_task(place, limit)
+  redis.call('ZREM', LANE_TASKS, place.base .. LINE .. place.task)
+  if limit then stand_by(limit.name, TASK .. LINE .. place.base) end
+end
+
 -- Its tag is what it was, but nobody saves up turns by standing aside.
-local function come_back(queue, tenant, lane)
+local function come_back(tenant, lane)
+  local task, base = string.match(lane, '^' .. TASK_LANE .. '(%S+) (.*)$')
+  base = base or lane
   local tag = tonumber(redis.call('ZSCORE', LANE_TENANTS .. lane, tenant) or nil)
   if not tag or tag < ASIDE then return end
-  local time = tonumber(redis.call('HGET', LANE_TIME, lane) or 0)
+  local time = tonumber(redis.call('HGET', LANE_TIME, base) or 0)
   redis.call('ZADD', LANE_TENANTS .. lane, math.max(tag - ASIDE, time), tenant)
-  if queue ~= LLM then return end
-  redis.call('ZADD', string.find(lane, IDLE_LANE, 1, true) == 1 and IDLE_LANES or LANES, 'NX', 0, lane)
+  if task then concurrency.show_task(base, task) end
+  show_lane(base)
 end
 
 -- There may be room: who stands aside comes back.
 function concurrency.open(name)
   local waiting = redis.call('SMEMBERS', ASIDE_FOR .. name)
   if not waiting[1] or concurrency.is_full(of_name(name)) then return end
-  local queue = string.match(name, '^[^:]*')
   for _, who in ipairs(waiting) do
     local tenant, place = string.match(who, '^([^\n]*)\n(.*)$')
     if tenant == '' then
       redis.call('ZADD', SUSPECTS, 'XX', 'LT', 0, place)
+    elseif tenant == TASK then
+      concurrency.show_task(place, string.sub(name, #TASK + 1))
+      show_lane(place)
     elseif tenant then
-      come_back(queue, tenant, place)
+      come_back(tenant, place)
     end
   end
   redis.call('DEL', ASIDE_FOR .. name)
   redis.call('ZREM', ASIDE_LIMITS, name)
-  wake(queue)
+  if string.sub(name, 1, #LLM) ~= LLM then wake(SYNC) end
+  if string.sub(name, 1, #SYNC) ~= SYNC then wake(LLM) end
 end
 
 -- A run is over.
@@ -113,6 +162,9 @@ function concurrency.release(job)
   end
   job.counted = nil
 end
+
+-- Whether a job that has run under its task's limit is to wait in that one's lane.
+function concurrency.is_of_task(job) return is_counted(job.counted, TASK .. job.task) end
 
 -- Look at those of a limit whose turn it is longest since, whether they run. Answers how many do not.
 local function drop_ended(name, most, now)

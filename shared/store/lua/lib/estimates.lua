@@ -79,21 +79,16 @@ local function drained(queue, ahead, now)
   return rate > 0 and math.ceil(now + ahead / rate) or nil
 end
 
--- The same of a tenant that has as many jobs running as it may: of all that end it has the part that it has of those.
+-- The same of a tenant or a task that has as many jobs running as may: of all that end it has the part that it has of
+-- those.
 local function drained_of(limit, job, ahead, now)
   local running = tonumber(redis.call('HGET', COUNTS .. job.queue, RUNNING) or '') or 0
   local rate = drain_rate(job.queue, now) * math.min(1, limit.most / math.max(running, 1))
   return rate > 0 and math.ceil(now + (ahead + 1) / rate) or nil
 end
 
--- The limit that a job's owner has come to; nil: none.
-function estimates.full_limit(job)
-  local limit = concurrency.of_owner(job.queue, job.owner)
-  return concurrency.is_full(limit) and limit or nil
-end
-
--- Fill the answer for a job that is due, with so many ahead of it; nil: nobody knows how many. `limit`: its owner has as
--- many running as it may.
+-- Fill the answer for a job that is due, with so many ahead of it; nil: nobody knows how many. `limit`: its owner or its
+-- task has as many running as may.
 function estimates.look(answer, job, ahead, now, limit)
   answer.ahead = ahead
   if is_paused(job.queue) then
@@ -101,7 +96,7 @@ function estimates.look(answer, job, ahead, now, limit)
   elseif not has_worker(job.queue, now) then
     answer.because = 'no_worker'
   elseif limit then
-    answer.because = 'tenant_concurrency'
+    answer.because = limit.because
     answer.estimated_start = ahead and drained_of(limit, job, ahead, now) or nil
   elseif job.queue == SYNC or not ahead then
     answer.because = 'fair_order'
@@ -124,7 +119,7 @@ function estimates.start(job, waiting, now)
   local answer, ahead, is_aside = {}, 0, false
   pcall(function()
     if waiting > 0 then ahead, is_aside = places.in_lane(job, FEW_TENANTS) end
-    estimates.look(answer, job, ahead, now, is_aside and estimates.full_limit(job))
+    estimates.look(answer, job, ahead, now, is_aside and concurrency.full_limit(job))
   end)
   local start = answer.estimated_start
   return start and start < LATEST_MS and start or nil

@@ -21,6 +21,13 @@ function lanes.of(job)
   return beside .. (shared == '~' and SHARED_LANE or model), tonumber(tokens) or PLAIN_COST, sort or '', model
 end
 
+-- Where a job waits: in its lane, or in one that its task has beside that, as so many of those may run at once and no more.
+-- Its record says which of the two, whatever is said of its task meanwhile. Also the lane itself.
+function lanes.place_of(job)
+  local base = lanes.of(job)
+  return job.apart and TASK_LANE .. job.task .. ' ' .. base or base, base
+end
+
 -- The lane beside which an idle one is.
 function lanes.beside(name) return string.sub(name, #IDLE_LANE + 1) end
 
@@ -48,7 +55,7 @@ end
 
 -- A job waits, ready since then; `front`: it was handed back.
 function lanes.put(job, ready, now)
-  local name = lanes.of(job)
+  local name = lanes.place_of(job)
   if job.front then
     redis.call('ZADD', lanes.front_of(lanes.tenant(job), name), job.created_at, job.id)
   else
@@ -61,25 +68,26 @@ end
 
 -- That a job waits: its tenant stands in its lane, and the lane among those that are looked at.
 function lanes.show(job, now)
-  local name = lanes.of(job)
+  local name, base = lanes.place_of(job)
   local key, tenant = LANE_TENANTS .. name, lanes.tenant(job)
-  if redis.call('ZADD', key, 'NX', redis.call('HGET', LANE_TIME, name) or 0, tenant) == 1 then
+  if redis.call('ZADD', key, 'NX', redis.call('HGET', LANE_TIME, base) or 0, tenant) == 1 then
     local first, tag = unpack(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES'))
     -- Behind nobody who has got something back; but what no worker serves stands where it stood long ago.
     if first ~= tenant and not is_plain(first) then redis.call('ZADD', key, tag, tenant) end
   end
-  mark_due(job, name, now)
+  if job.apart then concurrency.show_task(base, job.task) end
+  mark_due(job, base, now)
 end
 
 function lanes.remove(job)
-  local name = lanes.of(job)
+  local name = lanes.place_of(job)
   if redis.call('ZREM', jobs_of(job.priority, lanes.tenant(job), name), job.id) == 0 then
     redis.call('ZREM', lanes.front_of(lanes.tenant(job), name), job.id)
   end
 end
 
 function lanes.holds(job)
-  local name = lanes.of(job)
+  local name = lanes.place_of(job)
   return redis.call('ZSCORE', jobs_of(job.priority, lanes.tenant(job), name), job.id)
     or redis.call('ZSCORE', lanes.front_of(lanes.tenant(job), name), job.id)
 end
@@ -115,14 +123,16 @@ end
 -- who came meanwhile would wait for it. `was_turn`: that costs something, whatever the run used, or who is handed back,
 -- refused or cancelled again and again would have all of them for nothing.
 function lanes.settle(job, used, was_turn)
-  local name, cost = lanes.of(job)
+  local _, cost = lanes.of(job)
+  local name, base = lanes.place_of(job)
   local charged = tonumber(job.charged) or cost
   used = math.min(used, MOST_PAID)
   local paid = was_turn and math.max(used, math.min(cost, TURN_COST)) or used
   local key, tenant, weight = LANE_TENANTS .. name, lanes.tenant(job), concurrency.weight(job.weight)
   local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', (paid - charged) / weight, tenant) or nil)
-  if not tag and (paid <= charged or redis.call('EXISTS', key) == 0) then return end
-  local usual, time = learn(name, tenant, used), tonumber(redis.call('HGET', LANE_TIME, name) or 0)
+  if job.apart then redis.call('ZADD', LANE_TENANTS .. base, 'XX', 'INCR', (paid - charged) / weight, tenant) end
+  if not tag and (job.apart or paid <= charged or redis.call('EXISTS', key) == 0) then return end
+  local usual, time = learn(name, tenant, used), tonumber(redis.call('HGET', LANE_TIME, base) or 0)
   if not tag then  -- it waits for nothing, but others do: a debt, until virtual time has come to it
     redis.call('ZADD', key, time + (paid - charged) / weight, tenant)
     mark_due(job, name, 0)
@@ -165,6 +175,9 @@ local function next_order(turns)
   return {HIGH, order[1], order[3]}
 end
 
+-- In which order the turn of the tenant looks at its jobs that a lane's head has named.
+function lanes.order(lane) return next_order(lane.turns) end
+
 -- A tenant's next job and its key; nil if it waits for nothing.
 local function head_of(tenant, lane)
   local key = lanes.front_of(tenant, lane.name)
@@ -201,6 +214,12 @@ end
 local to_drop  -- tenants in one script: it must block nobody
 each_call(function() to_drop = STEP / 2 end)
 
+-- What a tenant has had in the lane itself counts in those of tasks beside it: its tag there, if that is later.
+local function later_tag(lane, tenant, tag)
+  local own = lane.base and tonumber(redis.call('ZSCORE', LANE_TENANTS .. lane.base, tenant) or nil)
+  return own and own < ASIDE and own > tag and own
+end
+
 -- It waits for nothing, and owes nothing any more.
 local function drop(lane, tenant, tag)
   redis.call('ZREM', LANE_TENANTS .. lane.name, tenant)
@@ -216,7 +235,8 @@ function lanes.head(lane)
     if not tenant then return nil end
     local limit = concurrency.of_owner(lane.queue, owner_of(tenant))
     local is_full = concurrency.is_full(limit)
-    if not is_full then
+    local later = not is_full and later_tag(lane, tenant, tag)
+    if not is_full and not later then
       local id, key = head_of(tenant, lane)
       lane.weight = limit.weight
       if id then return id, tenant, tag, key end
@@ -226,7 +246,13 @@ function lanes.head(lane)
       return nil
     end
     to_drop = to_drop - 1
-    if is_full then concurrency.stand_aside(limit, lane, tenant, tag) else drop(lane, tenant, tag) end
+    if is_full then
+      concurrency.stand_aside(limit, lane, tenant, tag)
+    elseif later then
+      redis.call('ZADD', LANE_TENANTS .. lane.name, later, tenant)
+    else
+      drop(lane, tenant, tag)
+    end
   end
 end
 
@@ -236,13 +262,18 @@ function lanes.serve(lane, tenant, tag, cost, priority)
   lane.time = math.max(lane.time or 0, tag)
   local behind = is_plain(tenant) and lane.time - tag or 0
   redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', behind + cost / lane.weight, tenant)
+  if lane.base then redis.call('ZADD', LANE_TENANTS .. lane.base, 'XX', 'INCR', cost / lane.weight, tenant) end
+  lanes.count_turn(lane, tenant, priority)
+end
+
+function lanes.count_turn(lane, tenant, priority)
   if lane.is_idle then return end
   local parity = priority == HIGH and 0 or 1
   increase(LANE_TURNS .. lane.name, tenant, 2 + parity - lane.turns % 2)
 end
 
 function lanes.keep_time(lane)
-  if lane.is_empty then  -- no tenant has a tag: time may begin anew
+  if lane.is_empty and not concurrency.is_told() then  -- no tenant has a tag: time may begin anew
     redis.call('HDEL', LANE_TIME, lane.name)
   elseif lane.time and lane.time > tonumber(redis.call('HGET', LANE_TIME, lane.name) or 0) then
     redis.call('HSET', LANE_TIME, lane.name, string.format('%.3f', lane.time))
@@ -253,7 +284,7 @@ end
 -- need not stand aside any more.
 function lanes.leave(lane, now)
   lanes.keep_time(lane)
-  if lane.is_empty or lane.is_aside then
+  if (lane.is_empty or lane.is_aside) and not lane.has_tasks then
     redis.call('ZREM', lane.set, lane.name)
   else
     redis.call('ZADD', lane.set, lane.opens and now + lane.opens or now, lane.name)

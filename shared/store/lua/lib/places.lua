@@ -90,8 +90,8 @@ end
 -- In a lane: those of its tenant, and a fair share of those of others; before an idle job all that are not. nil: it is
 -- in none. `most`: so many tenants are looked at. Also whether its tenant stands aside.
 function places.in_lane(job, most)
-  local name = lanes.of(job)
-  local before = job.priority == IDLE and waiting_in(lanes.beside(name)) or 0
+  local name, base = lanes.place_of(job)
+  local before = job.priority == IDLE and waiting_in(lanes.beside(base)) or 0
   local own = of_tenant(job, name)
   if not own then return nil end
   local waiting = tonumber(redis.call('HGET', COUNTS .. job.queue, QUEUED) or '') or 1

@@ -4,7 +4,7 @@ local function job_key(id) return JOB .. id end
 
 local FIELDS = {'status', 'queue', 'task', 'owner', 'priority', 'token', 'worker', 'attempt', 'created_at', 'started_at',
   'ready_at', 'expires_at', 'webhook', 'native', 'origin', 'crashes', 'front', 'idempotency', 'lane', 'give_up_at', 'sent', 'locks', 'charged',
-  'seq', 'events', 'weight', 'counted', 'payload_bytes'}
+  'seq', 'events', 'weight', 'counted', 'apart', 'payload_bytes'}
 local COUNTS_OR_NOTHING = {'started_at', 'ready_at', 'expires_at', 'give_up_at', 'crashes', 'charged', 'seq'}
 
 -- With what a claim, and the end of a run, have to know besides.

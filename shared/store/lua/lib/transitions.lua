@@ -47,6 +47,10 @@ local function requeue(job, token, now, due, front)
     job.front = '1'
     set('front', 1)
   end
+  if not job.apart and job.counted and concurrency.is_of_task(job) then
+    job.apart = '1'
+    set('apart', 1)
+  end
   redis.call('HDEL', key, unpack(OF_A_RUN))
   if due > now then set('run_at', due) end
   redis.call('HSET', key, unpack(changes))

@@ -18,7 +18,7 @@ local function explain_scheduled()
 end
 
 local function explain_suspect(rank)
-  estimates.look(answer, job, nil, now, estimates.full_limit(job))
+  estimates.look(answer, job, nil, now, concurrency.full_limit(job))
   answer.ahead = rank
   if answer.because == 'fair_order' then answer.kind = SUSPECT end
 end
@@ -28,7 +28,7 @@ local function explain_due()
   if rank then return explain_suspect(rank) end
   local ahead = places.in_lane(job)
   if not ahead and redis.call('ZSCORE', LATER, id) then ahead = 0 end  -- its model is parked
-  estimates.look(answer, job, ahead, now, estimates.full_limit(job))
+  estimates.look(answer, job, ahead, now, concurrency.full_limit(job))
 end
 
 if is_ahead() then explain_scheduled() else explain_due() end
