@@ -80,9 +80,9 @@ local function load_job(id, fields)
   for _, name in ipairs(COUNTS_OR_NOTHING) do
     if job[name] and not is_count(job[name]) then job[name] = nil end
   end
-  job.ready_at = job.ready_at or job.created_at  -- it was due when it came
   if not is_count(job.attempt) then job.attempt, job.spoilt = '0', true end
   if not is_count(job.created_at) then job.created_at, job.spoilt = '0', true end
+  job.ready_at = job.ready_at or job.created_at  -- it was due when it came
   return job
 end
 
