@@ -226,12 +226,12 @@ class LlmWorker(PlainArq):
     async def _beat(self) -> None:
         """Do what arq does now and then, and look how much memory this process holds."""
         await self.renew_plain()
-        await self.record_health()
         await self.announcement.tell()
         if self.cron_jobs and not self._ending:
             await self.run_cron(datetime.now(tz=self.timezone), CRON_WINDOW)
         if (most := self.settings.llm_max_memory) and (held := resident()) > most:
             self._retire(f"{held // 1_000_000} MB")
+        await self.record_health()  # the last, as a Redis whose memory is full takes none
 
     def run(self) -> None:
         """Run to the end. What a job's own task raises beyond exceptions (`sys.exit()`) does not end the loop."""

@@ -136,6 +136,8 @@ def last_served(schedule: str) -> Call[datetime | None]:
 
 def serve_until(schedule: str, moment: datetime) -> Call[bool]:
     """Note that a schedule is served up to a moment."""
-    text = moment.astimezone(UTC).isoformat()
-    args = [Key.SCHEDULE + schedule, text, "EX", round(SCHEDULE_KEPT.total_seconds())]
-    return Call("SET", args, bool, command=True)
+    return _serve_until(schedule, moment.astimezone(UTC).isoformat(), SCHEDULE_KEPT)
+
+
+@script("maintenance/serve_until", library=())
+def _serve_until(schedule: str, moment: str, kept: timedelta) -> bool: ...

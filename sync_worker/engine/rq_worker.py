@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from rq import Worker
 
 from tandem.shared.runtime.redis_client import Client
@@ -16,15 +16,21 @@ class RqWorker(Worker):
     """RQ's registration and outer loop; what it shows in Redis is for those who look, and decides nothing."""
 
     _next_beat = 0.0
+    _registered = False
 
     def _set_connection(self, connection: Client) -> Client:
         """Leave the time-outs as they are: RQ raises them to 415 s, for which a dead connection would deafen it."""
         return connection
 
     def register_birth(self) -> None:
-        """Take the name over; RQ refuses it for eight minutes after its last bearer was killed."""
+        """Take the name over; RQ refuses it for eight minutes after its last bearer was killed.
+
+        While Redis's memory is full the worker can't be shown, and works all the same; a heartbeat makes up for it.
+        """
         self.connection.delete(self.key)
-        super().register_birth()  # type: ignore[no-untyped-call]  # RQ has no types here
+        with suppress(OutOfMemoryError):
+            super().register_birth()  # type: ignore[no-untyped-call]  # RQ has no types here
+            self._registered = True
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Show that the worker lives and what it does, in one request, twice a second at most.
@@ -37,6 +43,8 @@ class RqWorker(Worker):
             return
         self._next_beat = now + BEAT
         with suppress(RedisError), self.connection.pipeline(transaction=False) as beat:
+            if not self._registered:
+                self.register_birth()
             super().heartbeat(timeout, beat)
             super().set_state(self.get_state(), beat)
             beat.execute()
