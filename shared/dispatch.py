@@ -1,5 +1,6 @@
 """The one way into either queue. Writes RQ's wire format itself (arq's is in lua/lib): `shared` imports no engine."""
 
+import asyncio
 import hashlib
 import json
 import math
@@ -12,12 +13,14 @@ from ulid import ULID
 
 from tandem.shared.config.api_keys import ApiKey
 from tandem.shared.errors import JobGone, KeyReused, MemoryShort, QueueFull, RateExceeded, ServiceError, ShareFull
+from tandem.shared.jobs import texts
 from tandem.shared.jobs.model import Job, Status
 from tandem.shared.jobs.submission import Admission, Idempotency, Options, Refused, Repeated, Stored, Submission
 from tandem.shared.limits.lanes import Lanes
 from tandem.shared.quota import Quota
 from tandem.shared.runtime.redis_memory import RedisMemory
 from tandem.shared.store.executor import AsyncBook
+from tandem.shared.store.scripts import Call
 from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.spec import AnySpec, Input, Queue
 
@@ -113,11 +116,11 @@ class Dispatcher:
         """Store it if there is room; what `frees` some, as `cleanup` does, until Redis itself refuses it."""
         size = len(job.payload)
         if self._memory is None or frees:
-            return await self._book.run(store_job(job, admission, key))
+            return await self._book.run(await _packed(job, admission, key))
         if self._memory.lacks(size):
             return await self._book.run(store_job(job, replace(admission, no_room=True), key))
         with self._memory.stores(size):
-            return await self._book.run(store_job(job, admission, key))
+            return await self._book.run(await _packed(job, admission, key))
 
     def _admission_of(self, caller: ApiKey) -> Admission:
         """Give the platform's limits, or those that the configuration sets for this key."""
@@ -126,6 +129,13 @@ class Dispatcher:
             share = places(caller.share, self._admission.queue_max)
         rpm = self._admission.rpm if caller.rpm is None else caller.rpm
         return replace(self._admission, share=share, rpm=rpm)
+
+
+async def _packed(job: Submission, admission: Admission, key: Idempotency | None) -> Call[Stored | Repeated | Refused]:
+    """Make the call that stores it. To compress a large input is no work for the event loop."""
+    if len(job.payload) < texts.LARGE:
+        return store_job(job, admission, key)
+    return await asyncio.to_thread(store_job, job, admission, key)
 
 
 def places(share: float, queue_max: int) -> int:

@@ -121,7 +121,7 @@ class Outgoing:
             self._fail(shared, version, error)
 
     async def _fetch(self, job_id: str) -> Job:
-        if (job := await self._book.run(commands.fetch(job_id))) is None:
+        if (job := await self._book.run_large(commands.fetch(job_id))) is None:
             raise NotFound("the job was erased")
         if job.result_file is None:
             return job

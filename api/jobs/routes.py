@@ -134,7 +134,7 @@ async def get_job(
         job = await subscriptions.wait(job, wait)
     if include is None:
         return outgoing.answer(job, caller=caller)
-    stored = await book.run(commands.read_input(job_id))
+    stored = await book.run_large(commands.read_input(job_id))
     return outgoing.answer(job, caller=caller, more={"input": stored or b"null"})
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
+from tandem.shared.errors import UnreadableRecord
 from tandem.shared.jobs import texts
 from tandem.shared.jobs.model import RECORD, Job, Status, at
 from tandem.shared.store.keys import Key
@@ -15,6 +16,7 @@ from tandem.shared.store.signature import ms
 
 UNKNOWN_KEPT = timedelta(hours=1)
 ANY_SIZE = 2**53
+RESULT, OWNER = RECORD.index("result"), RECORD.index("owner")
 
 
 def fetch(job_id: str) -> Call[Job | None]:
@@ -34,7 +36,11 @@ def _read(id: str, most: int, fields: Sequence[str]) -> list[bytes | None]: ...
 
 def _job(answer: list[bytes | None]) -> Job | None:
     *values, size = answer
-    return Job.from_values(values, int(size) if size else None) if values[0] is not None else None
+    if values[0] is None:
+        return None
+    owner = (values[OWNER] or b"").decode(errors="replace")
+    values[RESULT] = _plain(values[RESULT], size, owner)
+    return Job.from_values(values, int(size) if size else None)
 
 
 def look_up(job_id: str) -> Call[Job | None]:
@@ -44,7 +50,18 @@ def look_up(job_id: str) -> Call[Job | None]:
 
 def look_up_result(job: Job) -> Call[Job]:
     """Read the result that `look_up` has left out; without one if it is gone."""
-    return Call("GET", [Key.RESULT + job.id], lambda kept: replace(job, result_json=kept), command=True)
+
+    def parse(kept: bytes | None) -> Job:
+        return replace(job, result_json=_plain(kept, b"%d" % job.result_bytes, job.owner))
+
+    return Call("GET", [Key.RESULT + job.id], parse, command=True)
+
+
+def _plain(kept: bytes | None, size: bytes | None, owner: str = "") -> bytes | None:
+    try:
+        return None if kept is None else texts.unpack(kept, int(size or 0))
+    except ValueError as error:
+        raise UnreadableRecord(type(error).__name__, owner=owner) from error
 
 
 def cancel(job_id: str, *, ttl: timedelta) -> Call[Status | None]:
@@ -88,7 +105,10 @@ def _read_input(id: str) -> list[bytes | None]: ...
 
 
 def _input(answer: list[bytes | None]) -> bytes | None:
-    return answer[0] if answer else None
+    if not answer:
+        return None
+    kept, size = answer
+    return _plain(kept, size)
 
 
 def drop_file(job_id: str) -> Call[bool]:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError, ResponseError
@@ -41,6 +42,11 @@ class AsyncBook:
                 yield
         except TimeoutError as error:
             raise StoreUnavailable(f"no answer within {self._patience:g} s") from error
+
+    async def run_large(self, call: Call[T]) -> T:
+        """Run a call whose answer may be large: it is read in a thread."""
+        answer = await self.run(replace(call, parse=_as_it_is))
+        return await asyncio.to_thread(call.parse, answer)
 
     async def _run(self, call: Call[T]) -> T:
         try:
@@ -203,6 +209,10 @@ class Book:
                 if unless():
                     raise
                 time.sleep(outage.pause(error))
+
+
+def _as_it_is(answer: Any) -> Any:
+    return answer
 
 
 def _all_or_raise(outcomes: list[T | Exception]) -> list[T]:

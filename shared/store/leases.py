@@ -47,6 +47,7 @@ class Lease:
     granted: Foreign = OURS
     delay: float = 0.0
     problem: str = ""
+    payload_bytes: int = 0
 
 
 _NAMES = tuple(field.name for field in fields(Lease))
@@ -116,21 +117,24 @@ def _read_claimed(read: Callable[[Any], Claimed], answer: Any) -> Claimed:
 
 
 def _read_lease(values: list[Any]) -> Lease:
+    given = dict(zip(_NAMES, values, strict=True))
     try:
-        return _read(values)
+        given["payload"] = texts.unpack(given["payload"], int(given["payload_bytes"] or 0))
+        return _read(list(given.values()))
     except Exception as error:  # noqa: BLE001 - whatever it is, its own job has to fail of it
         what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else type(error).__name__
-        return _unreadable(dict(zip(_NAMES, values, strict=True)), f"its record can not be read: {what}")
+        return _unreadable(given, f"its record can not be read: {what}")
 
 
 def _unreadable(values: dict[str, Any], problem: str) -> Lease:
     """Make a lease with which the job can be failed."""
     names = ("id", "task", "owner", "request_id", "token", "native")
-    texts: dict[str, Any] = {name: (values[name] or b"").decode(errors="replace") for name in names}
+    said: dict[str, Any] = {name: (values[name] or b"").decode(errors="replace") for name in names}
     attempt, never = int(values["attempt"]), datetime.fromtimestamp(0, UTC)
-    return Lease(**texts, payload="", attempt=attempt, max_attempts=attempt, created_at=never, problem=problem)
+    return Lease(**said, payload="", attempt=attempt, max_attempts=attempt, created_at=never, problem=problem)
 
 
+Models = dict[str, Any]
 NO_MODELS: Mapping[str, Any] = {"known": {}, "provider": "", "levels": []}
 
 
@@ -145,23 +149,12 @@ def claim_llm(
     Without an answer run this very call again, until there is one: what it had leased unheard goes back first.
     """
     claim = uuid4().hex
-    call = _claim_llm(
-        worker=worker, lease=LEASE, ttl=ttl, limit=limit, suspects=suspects, idle=idle, claim=claim, models=dict(models)
-    )
-    return _named(call, claim)
+    return _named(_claim_llm(worker, LEASE, ttl, limit, suspects, idle, claim, dict(models)), claim)
 
 
 @script("jobs/claim_llm", library=CLAIM_LLM, adds_up=True)
 def _claim_llm(
-    *,
-    worker: str,
-    lease: timedelta,
-    ttl: timedelta,
-    limit: int,
-    suspects: int,
-    idle: int,
-    claim: str,
-    models: dict[str, Any],
+    worker: str, lease: timedelta, ttl: timedelta, limit: int, suspects: int, idle: int, claim: str, models: Models
 ) -> Claimed: ...
 
 
@@ -209,7 +202,9 @@ def succeed(lease: Lease, success: Success, *, usage: Usage, ttl: timedelta) -> 
     for name, file in (("file", success.file), ("result_file", success.result)):
         if isinstance(file, Artefact):
             fields += [name, json.dumps(asdict(file))]
-    result = texts.pack(success.result) if isinstance(success.result, str) else None
+    result, is_read_by_arq = None, lease.native == "arq"  # its own clients take it as it is kept
+    if isinstance(success.result, str):
+        result = texts.pack(success.result, compress=not is_read_by_arq)
     return _end(lease, Status.SUCCEEDED, usage=usage, ttl=ttl, fields=fields, result=result)
 
 
@@ -262,11 +257,8 @@ def _end(
         attempt=attempt,
         result=result and result.kept,
         result_bytes=result and result.bytes,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        requests=usage.requests,
-        estimated_tokens=usage.estimated_tokens,
         fields=fields,
+        **asdict(usage),
     )
 
 

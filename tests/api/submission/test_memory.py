@@ -1,6 +1,8 @@
 """A Redis that fills up: submissions stop before it is full, and go on when there is room again."""
 
 import asyncio
+import random
+from base64 import b85encode
 from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
@@ -23,7 +25,8 @@ ROOM = 8 * 1024 * 1024  # bytes until Redis would refuse writes
 SHARE = 0.8
 SIZE = 100_000
 NEARLY_FULL = "the job store is nearly full"
-LONG: dict[str, Any] = {"messages": [{"role": "user", "content": "x" * SIZE}]}
+NOISE = b85encode(random.Random(1).randbytes(SIZE)).decode()  # noqa: S311 - no secret: it gets no shorter
+LONG: dict[str, Any] = {"messages": [{"role": "user", "content": NOISE}]}
 
 
 def usage(book: Book) -> Usage:

@@ -7,6 +7,7 @@ from tandem.shared.errors import StoreUnavailable
 from tandem.shared.runtime import redis_client as runtime
 from tandem.shared.store import commands, leases, listing
 from tandem.shared.store.executor import AsyncBook, Book
+from tandem.shared.store.keys import Key
 from tandem.shared.tasks.registry import load
 from tests.support.gateway import CHAT, Gateway, is_problem
 from tests.support.jobs import TTL, claim, put, succeed
@@ -232,3 +233,13 @@ async def test_who_may_not_bring_a_script_himself_waits_for_a_full_server(book: 
     finally:
         client.config_set("maxmemory", 0)
         client.acl_deluser("narrow")
+
+
+async def test_a_large_input_is_compressed_aside_and_shown_as_it_came(gateway: Gateway, book: Book) -> None:
+    """The event loop may not be blocked, which the gateway's tests watch."""
+    body = {"messages": [{"role": "user", "content": "The parcel came a day early and well packed. " * 10_000}]}
+    job_id = await gateway.submit(body=body)
+    kept: Any = book.client.strlen(Key.PAYLOAD + job_id)
+    assert kept < 10_000
+    shown = (await gateway.ann.get(f"/v1/jobs/{job_id}?include=input")).json()
+    assert shown["input"] == body

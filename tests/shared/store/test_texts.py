@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from tandem.shared.dispatch import submission
+from tandem.shared.errors import UnreadableRecord
+from tandem.shared.jobs import texts
 from tandem.shared.jobs.model import Status
 from tandem.shared.jobs.submission import Idempotency, Options, Stored
 from tandem.shared.store import commands, deliveries, events, leases, listing
@@ -19,7 +21,7 @@ from tests.support.jobs import CATALOG, PLENTY, TTL, both, claim_one, fail, fini
 from tests.support.keyspace.problems import assert_keyspace
 
 # What each task's input may hold, and more than a record keeps.
-PROSE = "The parcel came a day early and well packed. " * 20
+PROSE = "The parcel came a day early and well packed. " * 40
 INPUTS = {
     "llm": ("chat", {"messages": [{"role": "user", "content": PROSE}]}),
     "sync": ("email", {"to": ["a@example.org"], "subject": "Hi", "text": PROSE}),
@@ -192,6 +194,60 @@ def test_an_id_that_plain_rq_uses_again_gets_new_texts(book: Book) -> None:
     assert adopt("{}")
     assert claimed().payload == "{}"
     assert set(ttls(book, "own").values()) == {-1, -2}
+
+
+def test_arqs_own_clients_read_the_result_of_their_jobs(book: Book) -> None:
+    client: Any = book.client
+    client.set("arq:job:own", '{"t": 1, "f": "chat", "a": [], "k": {}, "et": 1}')
+    client.zadd("arq:queue", {"own": 1})
+    payload = json.dumps(INPUTS["llm"][1])
+    assert book.run(
+        commands.adopt(
+            "own", queue="llm", task="chat", payload=payload, max_attempts=1, native="arq", priority="normal"
+        )
+    )
+    lease = claim_one(book)
+    assert lease.payload == payload
+    finish(book, lease, RESULT)
+    assert json.loads(client.get("arq:result:own"))["r"] == {"text": PROSE}
+    assert get(book, "own").result == {"text": PROSE}
+
+
+SPOILT = {
+    "a mark alone": b"\x01",
+    "no frame": b"\x01{}",
+    "not UTF-8": b"\xff\xfe",
+    "a frame of another length": texts.pack("a" * 5000).kept,
+    "half a frame": texts.pack(RESULT).kept[:40],
+}
+
+
+@both
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_a_spoilt_input_fails_its_own_job(book: Book, queue: str, spoilt: str) -> None:
+    client: Any = book.client
+    ids = [submit(book, queue) for _ in range(2)]
+    client.set(Key.PAYLOAD + ids[0], SPOILT[spoilt])
+    spoilt_one, good = claim_one(book, queue), claim_one(book, queue)
+    assert (bool(spoilt_one.problem), good.problem) == (True, "")
+    assert json.loads(good.payload) == INPUTS[queue][1]
+
+
+@pytest.mark.parametrize("spoilt", [name for name in SPOILT if name != "not UTF-8"])
+def test_a_spoilt_result_makes_its_own_job_unreadable(book: Book, spoilt: str) -> None:
+    client: Any = book.client
+    job_id = submit(book, "llm")
+    finish(book, claim_one(book), RESULT)
+    client.set(Key.RESULT + job_id, SPOILT[spoilt])
+    with pytest.raises(UnreadableRecord) as caught:
+        get(book, job_id)
+    assert caught.value.owner == "ann"
+    client.set(Key.PAYLOAD + job_id, SPOILT[spoilt])
+    with pytest.raises(UnreadableRecord):
+        book.run(commands.read_input(job_id))
+    shown = book.run(commands.fetch_bounded(job_id, most=0))
+    assert shown
+    assert (shown.status, shown.result_omitted) == (Status.SUCCEEDED, True)
 
 
 # --- jobs of the version before, which kept everything in the record

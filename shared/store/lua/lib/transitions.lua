@@ -211,8 +211,8 @@ local function claim_job(id, worker, claim, now, lease, ttl, admit)
   engine[job.queue].start(job, worker, now)
   count(job, job.status, RUNNING)
   observe('wait', job, now - (job.ready_at or job.created_at))
-  return {id = id, task = job.task, owner = job.owner, payload = payload, request_id = job.request_id or '',
-    token = token, attempt = attempt, max_attempts = job.max_attempts, created_at = job.created_at, stream = job.stream,
+  return {id = id, task = job.task, owner = job.owner, payload = payload, payload_bytes = job.payload_bytes,
+    request_id = job.request_id or '', token = token, attempt = attempt, max_attempts = job.max_attempts, created_at = job.created_at, stream = job.stream,
     throttled = job.throttled, suspect = is_suspect(job), native = job.native, priority = job.priority,
     charged = job.charged}
 end
