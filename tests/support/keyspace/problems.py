@@ -254,9 +254,8 @@ def _lanes(space: Space) -> Iterator[str]:
     looked_at = {*space.scores("tandem:lanes"), *space.scores("tandem:lanes:idle")}
     looked_at |= set(concurrency.lanes_of_tasks(space))
     taking_turns = {name.removeprefix("tandem:lane:tenants:") for name in space.named("tandem:lane:tenants:")}
-    taking_turns -= {
-        name for name in taking_turns if min(space.scores(f"tandem:lane:tenants:{name}").values()) >= ASIDE
-    }
+    tags = {name: space.scores(f"tandem:lane:tenants:{name}").values() for name in taking_turns}
+    taking_turns -= {name for name in taking_turns if min(tags[name], default=ASIDE) >= ASIDE}  # or gone by now
     unseen = {name for name in taking_turns if not name.endswith(SYNC_LANE)} - looked_at
     yield from (f"tandem:lane:tenants:{name}: no claim looks there" for name in sorted(unseen))
     later, suspects = space.scores("tandem:later:llm"), space.scores("tandem:suspects:llm")
