@@ -57,7 +57,7 @@ LONGEST_DELAY = timedelta(days=366)  # of an attempt; plain RQ may ask for a yea
 RARE = frozenset(Status) - {Status.QUEUED, Status.SUCCEEDED}
 STEP = 200  # entries that a duty of the clock, or of another round, handles at most: it must block nobody
 MOVED_AT_ONCE = 20  # jobs that go elsewhere or end in one script, some 20 to 40 commands each
-CLAIMED_BYTES = 4_000_000  # of inputs in one claim, and what the last one has beyond
+CLAIMED_BYTES = 4_000_000  # of inputs, as they are read, in one claim, and what the last one has beyond
 ADOPTED_AT_ONCE = 5  # jobs of a queue of plain RQ
 PLAIN_RQ = "external "  # and the queue: who takes turns for it
 UNKNOWN_DURATION = timedelta(seconds=1)  # of a run of a sync task, until one has ended

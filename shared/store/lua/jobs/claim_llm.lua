@@ -113,7 +113,7 @@ local function note(leased, admitted)
     leased.granted, leased.delay = admitted.scope, (admitted.start - limits.now()) / 1000
   end
   leases[#leases + 1], ids[#ids + 1] = Lease(leased), leased.id
-  bytes = bytes + #leased.payload
+  bytes = bytes + math.max(#leased.payload, tonumber(leased.payload_bytes or '') or 0)  -- as the worker holds it
   if bytes >= CLAIMED_BYTES then looks = 0 end
 end
 
