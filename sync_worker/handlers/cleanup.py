@@ -5,8 +5,10 @@ it (`trim_indexes` in `shared/store/maintenance.py`).
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 
+from tandem.shared.errors import UnreadableRecord
 from tandem.shared.jobs.model import Artefact, Job, at
 from tandem.shared.storage.artifacts import job_of
 from tandem.shared.store import commands, listing
@@ -79,9 +81,10 @@ def _finished(ctx: SyncContext, before: datetime) -> Iterator[Job]:
     while position:
         page = ctx.book.run(listing.page(Filter(), after=position, limit=BATCH))
         for job_id in page.ids:
-            job = ctx.book.run(commands.fetch(job_id))
-            if job and job.finished_at and job.finished_at < before:
-                yield job
+            with suppress(UnreadableRecord):  # it goes by its TTL
+                job = _read(ctx, job_id)
+                if job and job.finished_at and job.finished_at < before:
+                    yield job
         position = page.next
 
 
@@ -90,8 +93,16 @@ def _orphaned(ctx: SyncContext, key: str) -> bool:
     job_id = job_of(key)
     if job_id is None:
         return False  # the store may be shared: what we did not write is not ours to remove
-    job = ctx.book.run(commands.fetch(job_id))
+    try:
+        job = _read(ctx, job_id)
+    except UnreadableRecord:  # nobody knows
+        return False
     return job is None or (job.finished and all(file.key != key for file in _files(job)))
+
+
+def _read(ctx: SyncContext, job_id: str) -> Job | None:
+    """Read a record without its result, which may be large, or spoilt."""
+    return ctx.book.run(commands.fetch_bounded(job_id, most=0))
 
 
 def _files(job: Job) -> list[Artefact]:

@@ -95,6 +95,34 @@ def test_orphans_are_files_and_index_entries_without_a_record(house: House) -> N
     assert house.clean("orphans")[0].orphans == Removed()
 
 
+def test_the_files_of_a_schedules_job_are_orphans_as_others_are(house: House) -> None:
+    """Its id is no ULID: the schedule's name and the due time."""
+    report, result = (f"ada/week-ly_1-20251101T060000Z/17-5f0c93ab/{name}" for name in ("report.pdf", "~result.json"))
+    for name in (report, result, f"{report}#1"):
+        house.stray(name, days=8, size=30)
+    assert house.clean("orphans")[0].orphans == Removed(count=3, bytes=90)
+    assert house.keys() == set()
+
+
+@pytest.mark.parametrize("what", ["a record", "a result"])
+def test_what_is_spoilt_stops_nobody(house: House, what: str) -> None:
+    """Nobody knows what a spoilt record names: it and its files stay. A result is not read at all."""
+    spoilt, old = house.finished(days=9), house.finished(days=8)
+    if what == "a record":
+        house.redis.hset(Key.JOB + spoilt.id, "usage_input", "many")
+    else:
+        house.redis.hdel(Key.JOB + spoilt.id, "result")
+        house.redis.hset(Key.JOB + spoilt.id, "result_bytes", 100)
+        house.redis.set(Key.RESULT + spoilt.id, b"\x01spoilt")
+    stays = {key(spoilt)} if what == "a record" else set()
+    assert house.clean("orphans")[0].orphans == Removed()
+    assert house.keys() == {key(spoilt), key(old)}
+    done, _ = house.clean("records")
+    assert done.records
+    assert done.records.count == 2 - len(stays)
+    assert house.keys() == stays
+
+
 def test_the_index_of_every_owner_is_trimmed(house: House) -> None:
     jobs = [house.finished(days=8, owner=owner, file=False) for owner in ("ada", "bob", "eve") for _ in range(3)]
     kept = house.finished(days=8, owner="bob")
