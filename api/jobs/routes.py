@@ -23,7 +23,7 @@ from tandem.api.links import JOBS
 from tandem.api.server.errors import Forbidden, Invalid, NotFound, raises
 from tandem.api.server.routing import ApiRoute
 from tandem.shared.config.api_keys import ApiKey, Role
-from tandem.shared.errors import StoreUnavailable
+from tandem.shared.errors import StoreUnavailable, UnreadableRecord
 from tandem.shared.jobs.model import Job, Status
 from tandem.shared.jobs.view import CallersJob, JobPage, Time
 from tandem.shared.store import commands, listing
@@ -134,7 +134,10 @@ async def get_job(
         job = await subscriptions.wait(job, wait)
     if include is None:
         return outgoing.answer(job, caller=caller)
-    stored = await book.run_large(commands.read_input(job_id))
+    try:
+        stored = await book.run_large(commands.read_input(job_id))
+    except UnreadableRecord as error:
+        raise NotFound(str(error)) from error
     return outgoing.answer(job, caller=caller, more={"input": stored or b"null"})
 
 

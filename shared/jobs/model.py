@@ -150,13 +150,13 @@ class Job:
         return None if self.result_json is None else _decode(self.result_json.decode(errors="replace"))
 
     @classmethod
-    def from_values(cls, values: Sequence[bytes | None], result_bytes: int | None = None) -> Self:
+    def from_values(cls, values: Sequence[bytes | None], size: bytes | None = None) -> Self:
         """Read the values of RECORD from the record's Redis hash; None where it has no such field.
 
-        Raises UnreadableRecord.
+        `size` is its result's length, where the result is not read with it. Raises UnreadableRecord.
         """
         try:
-            return cls._read(values, result_bytes)
+            return cls._read(values, int(size) if size else None)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise UnreadableRecord(type(error).__name__, owner=_owner(values)) from error
 

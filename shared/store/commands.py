@@ -40,7 +40,7 @@ def _job(answer: list[bytes | None]) -> Job | None:
         return None
     owner = (values[OWNER] or b"").decode(errors="replace")
     values[RESULT] = _plain(values[RESULT], size, owner)
-    return Job.from_values(values, int(size) if size else None)
+    return Job.from_values(values, size)
 
 
 def look_up(job_id: str) -> Call[Job | None]:

@@ -8,6 +8,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+from redis.exceptions import ResponseError
 from rq import Queue, Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
@@ -16,6 +17,7 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 from rq.worker.base import WorkerStatus
 
+from tandem.shared.errors import UnreadableRecord
 from tandem.shared.jobs.model import Job as Record
 from tandem.shared.jobs.model import Status
 from tandem.shared.store import commands
@@ -51,10 +53,11 @@ class ShownJob(Job):
             self.restore(fields)
         except Exception as error:  # noqa: BLE001 - whatever is in the hash, the others in the list are shown
             self.description = f"(its hash can't be read: {type(error).__name__})"
-        book = Book(self.connection)
-        self.record = book.run(commands.look_up(self.id))
-        if self.record and self.record.result_omitted:
-            self.record = book.run(commands.look_up_result(self.record))
+        with suppress(UnreadableRecord, ResponseError):  # as with the hash; without the result if it is only that
+            book = Book(self.connection)
+            self.record = book.run(commands.look_up(self.id))
+            if self.record and self.record.result_omitted:
+                self.record = book.run(commands.look_up_result(self.record))
         if self.record:
             self.created_at = self.record.created_at
             self.started_at, self.ended_at = self.record.started_at, self.record.finished_at

@@ -224,6 +224,7 @@ async def test_admins_alone_see_where_an_unforeseen_error_was_raised(gateway: Ga
 
 SPOILT: list[tuple[str, str | bytes]] = [
     ("usage_input", "much"),
+    ("result_bytes", "many"),
     ("error", "[1"),
     ("error", '{"type": 7}'),
     ("progress", "7"),
