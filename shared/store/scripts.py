@@ -62,7 +62,7 @@ ADOPTED_AT_ONCE = 5  # jobs of a queue of plain RQ
 PLAIN_RQ = "external "  # and the queue: who takes turns for it
 UNKNOWN_DURATION = timedelta(seconds=1)  # of a run of a sync task, until one has ended
 SEARCH_TIME = timedelta(milliseconds=5)  # of searches through long lists in one call
-ASIDE = 2**50  # added to the tag of a tenant that stands aside: beyond what any lane's time comes to
+ASIDE = 2**50  # added to the tag of a tenant that stands aside: half of it is beyond what any lane's time comes to
 RECOUNT = timedelta(seconds=3)  # until somebody looks whether what is counted as running does run
 # Of the histograms in /metrics, in ms.
 BOUNDS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000)

@@ -1,7 +1,7 @@
 """How many jobs of a task run at once, over all owners: as many as may, and they hold up nothing else."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -9,7 +9,6 @@ import pytest
 from tandem.shared.dispatch import Dispatcher
 from tandem.shared.jobs.model import Usage
 from tandem.shared.jobs.retry import HandBack, RetryIn
-from tandem.shared.jobs.submission import Submission
 from tandem.shared.limits.lanes import Lanes
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store import commands, leases
@@ -17,49 +16,20 @@ from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import Lease
 from tandem.shared.store.limits.explanation import explain
-from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import ANN, CATALOG, FAILURE, NOTHING, PLENTY, TTL
 from tests.support.keyspace.problems import assert_keyspace
-from tests.support.limits.claims import Work, succeeded, take
 from tests.support.limits.fairness import told, told_of_tasks
 from tests.support.limits.limiter_script import SECOND, Clocked
-from tests.support.sync_lane import claimed, job
+from tests.support.limits.tasks import CAPPED, OTHER, POOLS, claim, end, make, put, tasks
 
-POOLS = pytest.mark.parametrize("queue", ["llm", "sync"])
 APART = pytest.mark.parametrize("apart", [True, False], ids=["known at submission", "not known there"])
-CAPPED, OTHER = {"llm": "summarize", "sync": "report"}, {"llm": "chat", "sync": "email"}
 
 
 @pytest.fixture
 def clocked(valkey: str) -> Iterator[Clocked]:
     with client(valkey) as connection:
         yield Clocked(connection)
-
-
-def make(
-    queue: str, task: str, owner: str = "ann", *, apart: bool = False, priority: Priority = Priority.NORMAL
-) -> Submission:
-    made = Work(owner=owner, tokens=100, priority=priority).job() if queue == "llm" else job(owner, priority, task)
-    return replace(made, task=task, apart=apart)
-
-
-def put(clocked: Clocked, jobs: Sequence[Submission]) -> None:
-    clocked.call_all([store_job(one, PLENTY) for one in jobs])
-
-
-def claim(clocked: Clocked, queue: str, places: int) -> list[Lease]:
-    if queue == "llm":
-        return take(clocked, places)
-    return [lease for n in range(places) for lease in claimed(clocked, worker=f"w{n}").leases]
-
-
-def tasks(held: Sequence[Lease]) -> Counter[str]:
-    return Counter(lease.task for lease in held)
-
-
-def end(clocked: Clocked, lease: Lease) -> None:
-    clocked.call(succeeded(lease, 100))
 
 
 @POOLS

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-ASIDE = 2**50  # beyond all tags: of tenants that stand aside
+ASIDE = 2**49  # tags beyond that are of tenants that stand aside
 
 
 def compare(key: str, named: set[str], true: set[str]) -> Iterator[str]:

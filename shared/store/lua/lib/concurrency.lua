@@ -98,9 +98,12 @@ function concurrency.put_off(limit, job)
   stand_by(limit.name, LINE .. job.id)
 end
 
+-- Whether this is the tag of one who stands aside: beyond half of ASIDE, as its own may be less than nothing.
+function concurrency.is_aside(tag) return tonumber(tag) >= ASIDE / 2 end
+
 -- A claim is to look at this lane. The forking pool's are looked at anyway.
 local function show_lane(lane)
-  if string.sub(lane, -#SYNC_LANE) == SYNC_LANE then return end
+  if lane == SYNC_LANE or lane == IDLE_LANE .. SYNC_LANE then return end
   redis.call('ZADD', string.find(lane, IDLE_LANE, 1, true) == 1 and IDLE_LANES or LANES, 'NX', 0, lane)
 end
 
@@ -126,7 +129,7 @@ local function come_back(tenant, lane)
   local task, base = string.match(lane, '^' .. TASK_LANE .. '(%S+) (.*)$')
   base = base or lane
   local tag = tonumber(redis.call('ZSCORE', LANE_TENANTS .. lane, tenant) or nil)
-  if not tag or tag < ASIDE then return end
+  if not tag or not concurrency.is_aside(tag) then return end
   local time = tonumber(redis.call('HGET', LANE_TIME, base) or 0)
   redis.call('ZADD', LANE_TENANTS .. lane, math.max(tag - ASIDE, time), tenant)
   if task then concurrency.show_task(base, task) end

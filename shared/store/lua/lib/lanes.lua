@@ -168,15 +168,12 @@ lanes.orders = {[HIGH] = {HIGH, NORMAL, LOW}, [NORMAL] = {NORMAL, HIGH, LOW}, [L
 
 -- Which priority is looked at first: of 20 turns high has 16, normal 3, low 1. After a turn of another one high goes first
 -- all the same: what comes now and then has its share without being passed over.
-local function next_order(turns)
+function lanes.order(turns)
   local at = spread(math.floor(turns / 2) + 1)
   local order = lanes.orders[at < 0.05 and LOW or at < 0.2 and NORMAL or HIGH]
   if turns % 2 == 0 or order[1] == HIGH then return order end
   return {HIGH, order[1], order[3]}
 end
-
--- In which order the turn of the tenant looks at its jobs that a lane's head has named.
-function lanes.order(lane) return next_order(lane.turns) end
 
 -- A tenant's next job and its key; nil if it waits for nothing.
 local function head_of(tenant, lane)
@@ -184,7 +181,7 @@ local function head_of(tenant, lane)
   local id = redis.call('ZRANGE', key, 0, 0)[1]
   read_turns(lane, tenant)
   if id then return id, key end
-  for _, priority in ipairs(lane.is_idle and {IDLE} or next_order(lane.turns)) do
+  for _, priority in ipairs(lane.is_idle and {IDLE} or lanes.order(lane.turns)) do
     key = jobs_of(priority, tenant, lane.name)
     id = redis.call('ZRANGE', key, 0, 0)[1]
     if id then return id, key end
@@ -202,7 +199,7 @@ local function next_tenant(lane)
   local rank = 0
   while true do
     local tenant, tag = unpack(redis.call('ZRANGE', LANE_TENANTS .. lane.name, rank, rank, 'WITHSCORES'))
-    if not tenant or tonumber(tag) >= ASIDE then
+    if not tenant or concurrency.is_aside(tag) then
       lane.is_over, lane.is_empty, lane.is_aside = true, rank == 0 and not tenant, rank == 0 and tenant
       return nil
     end
@@ -217,7 +214,7 @@ each_call(function() to_drop = STEP / 2 end)
 -- What a tenant has had in the lane itself counts in those of tasks beside it: its tag there, if that is later.
 local function later_tag(lane, tenant, tag)
   local own = lane.base and tonumber(redis.call('ZSCORE', LANE_TENANTS .. lane.base, tenant) or nil)
-  return own and own < ASIDE and own > tag and own
+  return own and not concurrency.is_aside(own) and own > tag and own
 end
 
 -- It waits for nothing, and owes nothing any more.

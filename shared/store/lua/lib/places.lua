@@ -36,7 +36,7 @@ local function passing(left, own)
 end
 
 -- How many take turns in a lane: all but those who stand aside.
-local function tenants_in(name) return redis.call('ZCOUNT', LANE_TENANTS .. name, '-inf', '(' .. whole(ASIDE)) end
+local function tenants_in(name) return redis.call('ZCOUNT', LANE_TENANTS .. name, '-inf', '(' .. whole(ASIDE / 2)) end
 
 -- Of the other tenants of a lane: each gets a turn for each of `own`, and one more who is before the tenant now. `most` of
 -- them are looked at; the others are as those. Who stands aside waits for nobody but its own.

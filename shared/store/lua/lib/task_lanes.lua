@@ -46,10 +46,16 @@ local function turn_of(found, order)
   return 0
 end
 
+-- So many turns has had the tenant of both, which need not wait in the lane itself.
+local function turns_of(found, other, lane)
+  if lane.first == found.tenant then return lane.turns end
+  return 2 * (math.floor(found.place.turns / 2) + math.floor(other.place.turns / 2))
+end
+
 -- Whether a job of a task's lane goes before another one. Of the same tenant it does by priority, and by age.
 local function goes_before(found, other, lane)
   if found.tenant ~= other.tenant then return found.tag < other.tag end
-  local order = lane.is_idle and {} or lanes.order(lane)
+  local order = lane.is_idle and {} or lanes.order(turns_of(found, other, lane))
   local turn, others = turn_of(found, order), turn_of(other, order)
   if turn ~= others then return turn < others end
   return tonumber(redis.call('ZSCORE', found.key, found.id)) <= tonumber(redis.call('ZSCORE', other.key, other.id))
@@ -68,7 +74,10 @@ function task_lanes.head(lane)
       lane.has_tasks = lane.has_tasks or not place.is_over
     end
   end
-  if not best then return nil end
+  if not best then
+    lane.is_over = lane.is_over and not lane.goes_on
+    return nil
+  end
   lane.is_over = false
   return best.id, best.tenant, best.tag, best.key, best.place
 end

@@ -1,0 +1,88 @@
+"""Who stands aside for a limit comes back as it was, and lanes of tasks beside an empty one are looked at."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tandem.shared.runtime.redis_client import client
+from tandem.shared.store.keys import Key
+from tandem.shared.tasks.spec import Priority
+from tests.support.keyspace.problems import assert_keyspace
+from tests.support.limits.claims import Work, put_all, succeeded, take
+from tests.support.limits.fairness import most, told, told_of_tasks
+from tests.support.limits.limiter_script import SECOND, Clocked
+from tests.support.limits.tasks import CAPPED, OTHER, POOLS, claim, end, make, put, tasks
+
+
+@pytest.fixture
+def clocked(valkey: str) -> Iterator[Clocked]:
+    with client(valkey) as connection:
+        yield Clocked(connection)
+
+
+def tag(clocked: Clocked) -> float:
+    score: Any = clocked.client.zscore(Key.LANE_TENANTS + "m", "ann")
+    return float(score)
+
+
+def test_who_has_got_much_back_stands_aside_as_others_do(clocked: Clocked) -> None:
+    """Its tag is less than nothing: what it used before was less than it was charged, and time began anew meanwhile."""
+    put_all(clocked, *[Work(tokens=300)] * 5)
+    held = take(clocked, 5)
+    assert take(clocked, 1) == []
+    put_all(clocked, *[Work(tokens=300)] * 9)
+    for lease in held:
+        clocked.call(succeeded(lease, 10))
+    assert tag(clocked) < -300
+    clocked.call(most(ann=1))
+    for _ in range(5):
+        [lease] = take(clocked, 3)
+        assert take(clocked, 3) == []
+        assert_keyspace(clocked.client)
+        clocked.call(succeeded(lease, 10))
+        assert tag(clocked) < 10_000
+    put_all(clocked, *[Work(owner="bob")] * 5)
+    assert sum(lease.owner == "bob" for lease in take(clocked, 9)) == 5
+    time: Any = clocked.client.hget(Key.LANE_TIME, "m")
+    assert float(time) < 10_000
+
+
+@POOLS
+@pytest.mark.parametrize("priority", [Priority.HIGH, Priority.NORMAL, Priority.IDLE])
+def test_who_has_jobs_of_two_tasks_and_no_others_is_served(clocked: Clocked, queue: str, priority: Priority) -> None:
+    both = (CAPPED[queue], OTHER[queue])
+    clocked.call(told_of_tasks(**dict.fromkeys(both, 9)))
+    put(clocked, [make(queue, task, apart=True, priority=priority) for task in both for _ in range(3)])
+    assert tasks(claim(clocked, queue, 6)) == dict.fromkeys(both, 3)
+    assert_keyspace(clocked.client)
+
+
+@POOLS
+def test_a_flood_of_one_task_s_high_jobs_starves_no_low_ones_of_another(clocked: Clocked, queue: str) -> None:
+    flood, other = CAPPED[queue], OTHER[queue]
+    clocked.call(told_of_tasks(**{flood: 9, other: 9}))
+    put(clocked, [make(queue, flood, apart=True, priority=Priority.HIGH) for _ in range(80)])
+    put(clocked, [make(queue, other, apart=True, priority=Priority.LOW) for _ in range(20)])
+    served = []
+    for _ in range(80):
+        [lease] = claim(clocked, queue, 1)
+        served.append(lease)
+        clocked.now += SECOND
+        end(clocked, lease)
+    assert 2 <= tasks(served)[other] <= 6
+
+
+def test_sync_workers_go_on_where_more_stand_aside_than_one_call_moves(clocked: Clocked) -> None:
+    """In a task's lane, beside a lane in which nobody waits: a worker that has found nothing is woken at once."""
+    owners = [f"t{n}" for n in range(150)]
+    clocked.call(told({name: {"concurrency": {"sync": 1}} for name in owners}, {"report": {"concurrency": 999}}))
+    for name in owners:
+        put(clocked, [make("sync", "email", name)])
+    assert len(claim(clocked, "sync", len(owners) + 5)) == len(owners)
+    put(clocked, [make("sync", "report", name, apart=True) for name in [*owners, "zoe"]])
+    clocked.client.delete(Key.WAKEUP + "sync")
+    assert claim(clocked, "sync", 1) == []
+    assert clocked.client.exists(Key.WAKEUP + "sync")
+    assert [lease.owner for lease in claim(clocked, "sync", 1)] == ["zoe"]
+    assert_keyspace(clocked.client)
