@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from tandem.llm_worker.engine.large_results import kept
 from tandem.llm_worker.generation.context import HANDLERS, LlmContext
 from tandem.llm_worker.generation.reporter import Append, Reporter
 from tandem.llm_worker.providers.hold import ALWAYS, Hold
@@ -17,9 +18,8 @@ from tandem.llm_worker.rate_limit.time_limit import limited
 from tandem.llm_worker.runtime import Runtime
 from tandem.shared.jobs.attempt import check_input, check_output, report, timed_out, unknown_task, unreadable
 from tandem.shared.jobs.events import Kind
-from tandem.shared.jobs.model import Artefact
 from tandem.shared.jobs.retry import Decision, HandBack, decide
-from tandem.shared.storage.artifacts import LARGE, Artifacts
+from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store import commands, events, leases, scripts
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.leases import Lease, Success
@@ -107,7 +107,7 @@ async def _unknown(book: AsyncBook, lease: Lease) -> Decision:
 
 async def _run(spec: AnySpec, lease: Lease, context: LlmContext, files: Artifacts) -> Outcome:
     try:
-        result = await _kept(check_output(spec, await _handle(spec, lease, context)), lease, files)
+        result = await kept(check_output(spec, await _handle(spec, lease, context)), lease, files)
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 - SystemExit in a handler must not end the other jobs
@@ -116,13 +116,6 @@ async def _run(spec: AnySpec, lease: Lease, context: LlmContext, files: Artifact
         return decision
     log.info("succeeded")
     return Success(result, provider=context.asked)
-
-
-async def _kept(result: str, lease: Lease, files: Artifacts) -> str | Artefact:
-    """Store a large result as a file; plain arq's clients look for theirs in Redis."""
-    if lease.native or len(result) <= LARGE // 4:  # a character is four bytes at most
-        return result
-    return await asyncio.to_thread(files.put_result, owner=lease.owner, job=lease.id, run=lease.token, result=result)
 
 
 async def _handle(spec: AnySpec, lease: Lease, context: LlmContext) -> object:
