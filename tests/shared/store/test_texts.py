@@ -11,11 +11,12 @@ from tandem.shared.errors import UnreadableRecord
 from tandem.shared.jobs import texts
 from tandem.shared.jobs.model import Status
 from tandem.shared.jobs.submission import Idempotency, Options, Stored
-from tandem.shared.store import commands, deliveries, events, leases, listing
+from tandem.shared.store import commands, deliveries, events, leases, listing, maintenance
 from tandem.shared.store.deliveries import Outcome, Verdict
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import Key
 from tandem.shared.store.leases import Lease
+from tandem.shared.store.scripts import Call
 from tandem.shared.store.submission import store_job
 from tests.support.jobs import CATALOG, PLENTY, TTL, both, claim_one, fail, finish, get, put
 from tests.support.keyspace.problems import assert_keyspace
@@ -164,6 +165,21 @@ def test_a_result_that_somebody_deleted_is_omitted(book: Book) -> None:
     client.delete(Key.RESULT + job_id)
     job = get(book, job_id)
     assert (job.status, job.result, job.result_omitted) == (Status.SUCCEEDED, None, True)
+
+
+@pytest.mark.parametrize("tidy", [maintenance.trim_indexes(ttl=TTL * 0), listing.trim(None, start=0, dry_run=False)])
+def test_texts_whose_record_is_gone_follow_it(book: Book, tidy: Call[Any]) -> None:
+    """A version that does not know them gives them no TTL, and does not erase them."""
+    client: Any = book.client
+    kept, lost, ended = (submit(book, "llm") for _ in range(3))
+    finish(book, claim_one(book), RESULT)
+    client.persist(Key.PAYLOAD + kept)
+    client.delete(Key.JOB + lost)
+    finish(book, claim_one(book), RESULT)
+    client.delete(Key.JOB + ended)
+    book.run(tidy)
+    texts_left = {key.decode() for pattern in (Key.PAYLOAD, Key.RESULT) for key in client.scan_iter(f"{pattern}*")}
+    assert texts_left == {Key.PAYLOAD + kept, Key.RESULT + kept}
 
 
 def test_an_id_that_plain_rq_uses_again_gets_new_texts(book: Book) -> None:

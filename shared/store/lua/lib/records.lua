@@ -33,6 +33,16 @@ local function each_text(job, command, ...)
   end
 end
 
+-- Remove the texts of jobs whose records are gone. They have gone with them, unless somebody has deleted a record, or a
+-- version that does not know texts of their own has ended its job.
+local function forget_texts(ids)
+  local keys = {}
+  for _, id in ipairs(ids) do
+    for _, key in pairs(TEXTS) do keys[#keys + 1] = key .. id end
+  end
+  redis.call('UNLINK', unpack(keys))
+end
+
 local NOT_IN_BOOK, NEWER = 'not in the book', 'newer'
 
 local function is_count(text) return text and #text < 15 and string.find(text, '^%d+$') end

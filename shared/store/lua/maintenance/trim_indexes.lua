@@ -15,6 +15,7 @@ local function trim(index, status)
   for _, id in ipairs(redis.call('ZRANGE', index, start, start + STEP - 1)) do
     if is_dead(id, status) then dead[#dead + 1] = id end
   end
+  if dead[1] and not status then forget_texts(dead) end
   if dead[1] then trimmed = trimmed + redis.call('ZREM', index, unpack(dead)) end
 end
 
