@@ -1,5 +1,6 @@
 """Who stands aside for a limit comes back as it was, and lanes of tasks beside an empty one are looked at."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,6 +56,29 @@ def test_who_has_jobs_of_two_tasks_and_no_others_is_served(clocked: Clocked, que
     clocked.call(told_of_tasks(**dict.fromkeys(both, 9)))
     put(clocked, [make(queue, task, apart=True, priority=priority) for task in both for _ in range(3)])
     assert tasks(claim(clocked, queue, 6)) == dict.fromkeys(both, 3)
+    assert_keyspace(clocked.client)
+
+
+@POOLS
+def test_who_has_jobs_of_many_tasks_has_no_more_turns(clocked: Clocked, queue: str) -> None:
+    several = [CAPPED[queue], OTHER[queue], "score", "cleanup"]
+    clocked.call(told_of_tasks(**dict.fromkeys(several, 50)))
+    put(clocked, [make(queue, task, apart=True) for task in several for _ in range(40)])
+    put(clocked, [make(queue, several[0], "bob", apart=True) for _ in range(60)])
+    served = Counter[str]()
+    for _ in range(80):
+        [lease] = claim(clocked, queue, 1)
+        served[lease.owner] += 1
+        clocked.now += SECOND
+        end(clocked, lease)
+    assert served["ann"] == pytest.approx(40, abs=4)
+    put(clocked, [make(queue, several[1], "zoe", apart=True)])
+    while held := claim(clocked, queue, 5):
+        for lease in held:
+            end(clocked, lease)
+    claim(clocked, queue, 5)
+    claim(clocked, queue, 5)
+    assert not list(clocked.client.scan_iter(Key.LANE_TURNS + "*"))
     assert_keyspace(clocked.client)
 
 

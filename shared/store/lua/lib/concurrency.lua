@@ -124,6 +124,24 @@ function concurrency.hide_task(place, limit)
   if limit then stand_by(limit.name, TASK .. LINE .. place.base) end
 end
 
+-- What a tenant has had in all lanes of tasks beside one, as a tag: or it would have a turn in each. It stands with its
+-- turns in the lane itself, as long as it waits in one of those.
+local HAD = 'had:'
+
+function concurrency.had(base, tenant) return tonumber(peek('HGET', LANE_TURNS .. base, HAD .. tenant) or '') end
+
+function concurrency.set_had(base, tenant, tag)
+  redis.pcall('HSET', LANE_TURNS .. base, HAD .. tenant, string.format('%.3f', tag))  -- an end must not fail half-way
+end
+
+function concurrency.forget_had(base, tenant) redis.call('HDEL', LANE_TURNS .. base, HAD .. tenant) end
+
+-- It comes to a lane of a task, at this tag: nobody saves up turns while it waits in none that is looked at.
+function concurrency.joins(base, tenant, tag)
+  local had = concurrency.had(base, tenant)
+  if had and had < tag then concurrency.set_had(base, tenant, tag) end
+end
+
 -- Its tag is what it was, but nobody saves up turns by standing aside.
 local function come_back(tenant, lane)
   local task, base = string.match(lane, '^' .. TASK_LANE .. '(%S+) (.*)$')
@@ -132,7 +150,10 @@ local function come_back(tenant, lane)
   if not tag or not concurrency.is_aside(tag) then return end
   local time = tonumber(redis.call('HGET', LANE_TIME, base) or 0)
   redis.call('ZADD', LANE_TENANTS .. lane, math.max(tag - ASIDE, time), tenant)
-  if task then concurrency.show_task(base, task) end
+  if task then
+    concurrency.joins(base, tenant, math.max(tag - ASIDE, time))
+    concurrency.show_task(base, task)
+  end
   show_lane(base)
 end
 

@@ -74,6 +74,7 @@ function lanes.show(job, now)
     local first, tag = unpack(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES'))
     -- Behind nobody who has got something back; but what no worker serves stands where it stood long ago.
     if first ~= tenant and not is_plain(first) then redis.call('ZADD', key, tag, tenant) end
+    if job.apart then concurrency.joins(base, tenant, tonumber(tag)) end
   end
   if job.apart then concurrency.show_task(base, job.task) end
   mark_due(job, base, now)
@@ -130,7 +131,11 @@ function lanes.settle(job, used, was_turn)
   local paid = was_turn and math.max(used, math.min(cost, TURN_COST)) or used
   local key, tenant, weight = LANE_TENANTS .. name, lanes.tenant(job), concurrency.weight(job.weight)
   local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', (paid - charged) / weight, tenant) or nil)
-  if job.apart then redis.call('ZADD', LANE_TENANTS .. base, 'XX', 'INCR', (paid - charged) / weight, tenant) end
+  if job.apart then
+    local had = concurrency.had(base, tenant)
+    if had then concurrency.set_had(base, tenant, had + (paid - charged) / weight) end
+    redis.call('ZADD', LANE_TENANTS .. base, 'XX', 'INCR', (paid - charged) / weight, tenant)
+  end
   if not tag and (job.apart or paid <= charged or redis.call('EXISTS', key) == 0) then return end
   local usual, time = learn(name, tenant, used), tonumber(redis.call('HGET', LANE_TIME, base) or 0)
   if not tag then  -- it waits for nothing, but others do: a debt, until virtual time has come to it
@@ -211,16 +216,20 @@ end
 local to_drop  -- tenants in one script: it must block nobody
 each_call(function() to_drop = STEP / 2 end)
 
--- What a tenant has had in the lane itself counts in those of tasks beside it: its tag there, if that is later.
+-- What a tenant has had in the lane itself, or in another one of a task beside it, counts in each of those: its tag there,
+-- if that is later.
 local function later_tag(lane, tenant, tag)
-  local own = lane.base and tonumber(redis.call('ZSCORE', LANE_TENANTS .. lane.base, tenant) or nil)
-  return own and not concurrency.is_aside(own) and own > tag and own
+  if not lane.base then return nil end
+  local own = tonumber(redis.call('ZSCORE', LANE_TENANTS .. lane.base, tenant) or nil)
+  local later = math.max(own and not concurrency.is_aside(own) and own or tag, concurrency.had(lane.base, tenant) or tag)
+  return later > tag and later
 end
 
 -- It waits for nothing, and owes nothing any more.
 local function drop(lane, tenant, tag)
   redis.call('ZREM', LANE_TENANTS .. lane.name, tenant)
   redis.call('HDEL', LANE_TURNS .. lane.name, tenant, USUAL .. tenant)
+  if lane.base then concurrency.forget_had(lane.base, tenant) end
   lane.time = math.max(lane.time or 0, tag)
 end
 
@@ -259,7 +268,10 @@ function lanes.serve(lane, tenant, tag, cost, priority)
   lane.time = math.max(lane.time or 0, tag)
   local behind = is_plain(tenant) and lane.time - tag or 0
   redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', behind + cost / lane.weight, tenant)
-  if lane.base then redis.call('ZADD', LANE_TENANTS .. lane.base, 'XX', 'INCR', cost / lane.weight, tenant) end
+  if lane.base then
+    concurrency.set_had(lane.base, tenant, (concurrency.had(lane.base, tenant) or tag) + cost / lane.weight)
+    redis.call('ZADD', LANE_TENANTS .. lane.base, 'XX', 'INCR', cost / lane.weight, tenant)
+  end
   lanes.count_turn(lane, tenant, priority)
 end
 
