@@ -8,7 +8,9 @@ import pytest
 
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store.keys import Key
+from tandem.shared.store.maintenance import recover_lost
 from tandem.shared.tasks.spec import Priority
+from tests.support.jobs import TTL
 from tests.support.keyspace.problems import assert_keyspace
 from tests.support.limits.claims import Work, put_all, succeeded, take
 from tests.support.limits.fairness import most, told, told_of_tasks
@@ -109,4 +111,22 @@ def test_sync_workers_go_on_where_more_stand_aside_than_one_call_moves(clocked: 
     assert claim(clocked, "sync", 1) == []
     assert clocked.client.exists(Key.WAKEUP + "sync")
     assert [lease.owner for lease in claim(clocked, "sync", 1)] == ["zoe"]
+    assert_keyspace(clocked.client)
+
+
+@POOLS
+@pytest.mark.parametrize("apart", [False, True])
+def test_who_stands_aside_for_nothing_that_is_known_comes_back(clocked: Clocked, queue: str, *, apart: bool) -> None:
+    """Whom its limit knows, somebody has deleted: the search for lost jobs finds it."""
+    clocked.call(told({"ann": {"concurrency": {queue: 1}}}, {CAPPED[queue]: {"concurrency": 9}}))
+    put(clocked, [make(queue, CAPPED[queue], apart=apart) for _ in range(3)])
+    [held] = claim(clocked, queue, 2)
+    clocked.call(recover_lost(ttl=TTL, looks=50))
+    assert clocked.client.exists(f"{Key.ASIDE_FOR}{queue}:ann"), "it stands aside as it did"
+    assert_keyspace(clocked.client)
+    clocked.client.delete(f"{Key.ASIDE_FOR}{queue}:ann", Key.ASIDE_LIMITS)
+    end(clocked, held)
+    assert claim(clocked, queue, 2) == []
+    clocked.call(recover_lost(ttl=TTL, looks=50))
+    assert len(claim(clocked, queue, 2)) == 1
     assert_keyspace(clocked.client)

@@ -157,6 +157,13 @@ local function come_back(tenant, lane)
   show_lane(base)
 end
 
+-- It stands aside, and its limit does not know: somebody has deleted that, and nobody would call it back.
+function concurrency.call_back(queue, owner, tenant, lane)
+  local tag = redis.call('ZSCORE', LANE_TENANTS .. lane, tenant)
+  if not tag or not concurrency.is_aside(tag) then return end
+  if redis.call('SISMEMBER', ASIDE_FOR .. queue .. ':' .. owner, tenant .. LINE .. lane) == 0 then come_back(tenant, lane) end
+end
+
 -- There may be room: who stands aside comes back.
 function concurrency.open(name)
   local waiting = redis.call('SMEMBERS', ASIDE_FOR .. name)

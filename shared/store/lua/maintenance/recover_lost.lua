@@ -26,7 +26,10 @@ local function recover(job)
     put_back(job)
     return 1
   end
-  if job.status == QUEUED then lanes.show(job, now) end
+  if job.status == QUEUED then
+    lanes.show(job, now)
+    concurrency.call_back(job.queue, job.owner, lanes.tenant(job), (lanes.place_of(job)))
+  end
   if job.status == RUNNING and not has_lease(job) then
     -- Without it nobody would notice that its worker died: let it run out now.
     if job.queue == LLM then
