@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
-from tandem.shared.runtime.redis_client import RAISED, AsyncClient
+from tandem.shared.runtime.redis_client import RAISED, AsyncClient, unavailable
 
 log = logging.getLogger("tandem.redis")
 
@@ -83,12 +83,14 @@ class RedisMemory:
                     await over.wait()
 
     async def _look(self, client: AsyncClient) -> None:
-        """Look; without an answer what was seen last holds."""
+        """Look; without an answer what was seen last holds, unless Redis will not tell any more."""
         answered = self._answered
         try:
             seen = Usage.of(await client.info("memory"))
         except RAISED as error:
             log.debug("nobody can tell how full Redis is: %s", error)
+            if not unavailable(error):  # as its user may not ask: what is unseen would add up, and nothing be taken
+                self._room = None
             return
         self._answered -= answered
         self._unseen -= answered

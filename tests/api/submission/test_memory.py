@@ -99,6 +99,17 @@ async def test_who_asks_again_gets_the_job_and_an_admin_may_make_room(gateway: G
     assert (await gateway.admin.post("/v1/cleanup", json={"older_than": "1h"})).status_code == 202
 
 
+async def test_a_redis_that_does_not_tell_any_more_is_left_to_refuse_itself(gateway: Gateway, full: Book) -> None:
+    """Else what nobody has seen would add up, and nothing be taken until the gateway ends."""
+    await until_taken(gateway)
+    full.client.acl_setuser("default", commands=["-info"])
+    for _ in range(2 * ROOM // SIZE):
+        answer = await gateway.ann.post("/v1/chat", json=LONG)
+        assert answer.status_code == 202
+        full.run(commands.cancel(answer.json()["id"], ttl=TTL))
+        full.run(commands.erase(answer.json()["id"]))
+
+
 async def test_a_redis_that_evicts_is_never_short(gateway: Gateway, full: Book) -> None:
     """It may be full of the application's own cache for good."""
     await fill(gateway)
