@@ -66,6 +66,11 @@ class Artifacts:
         digest = hashlib.sha256(content).hexdigest()
         return Artefact(key=key, name=name, media_type=media_type, bytes=len(content), sha256=digest)
 
+    def may_write(self) -> bool:
+        """Tell whether this process may; of a bucket nobody knows before."""
+        effective = os.access in os.supports_effective_ids
+        return self._folder is None or os.access(self._folder, os.W_OK | os.X_OK, effective_ids=effective)
+
     def put_result(self, *, owner: str, job: str, run: int | str, result: str) -> str | Artefact:
         """Give a result, JSON, back as it is; a large one is stored, and what comes back says where.
 
@@ -114,16 +119,19 @@ class Artifacts:
 
 
 def open_files(settings: Settings) -> Artifacts:
-    """Open the store that the settings name.
+    """Open the store that the settings name, to write to it.
 
     Raises:
         SettingsError: TANDEM_FILES_URL can't be used.
 
     """
     try:
-        return Artifacts(settings.files)
+        files = Artifacts(settings.files)
     except (OSError, ValueError) as error:
         raise SettingsError(f"TANDEM_FILES_URL: {error}") from None
+    if not files.may_write():  # what a provider was paid for would be lost with its attempt
+        raise SettingsError(f"TANDEM_FILES_URL: {settings.files}: this process may not write there")
+    return files
 
 
 async def stream(store: ObjectStore, file: Artefact, *, chunk: int) -> AsyncIterator[bytes]:
