@@ -39,8 +39,9 @@ async def attempt_isolated(runtime: Runtime, supervisor: IsolationSupervisor, le
     if decision:
         await book.insist(leases.give_up(lease, decision, usage=Usage(), ttl=ttl))
     elif run.code is None:
-        # Not its doing, as far as anybody knows: it is lost as with its worker, when its lease is over.
+        # Not its doing, as far as anybody knows: it is lost as with its worker.
         log.warning("the isolation server ended with it", extra={"job": lease.id, "task": lease.task})
+        await book.insist(leases.lose(lease, ttl=ttl))
     elif run.code:
         log.warning("its process ended with %d", run.code, extra={"job": lease.id, "task": lease.task})
         await book.insist(leases.crash(lease, ttl=ttl, delay=PAUSE))

@@ -230,6 +230,11 @@ def crash(lease: Lease, *, ttl: timedelta, delay: timedelta) -> Call[bool]:
     return _end(lease, Ending.CRASH, usage=Usage(), ttl=ttl, delay=delay)
 
 
+def lose(lease: Lease, *, ttl: timedelta) -> Call[bool]:
+    """Write that the attempt went with what it shared with others: as if its lease were over, but now."""
+    return _end(lease, Ending.LOSS, usage=Usage(), ttl=ttl)
+
+
 def _end(
     lease: Lease,
     ending: Status | Ending,

@@ -32,6 +32,7 @@ class Ending(StrEnum):
     TASK_UNKNOWN = "task_unknown"
     THROTTLED = "throttled"
     CRASH = "crash"
+    LOSS = "loss"
 
 
 WEBHOOKS = "webhooks"  # the queue of deliveries

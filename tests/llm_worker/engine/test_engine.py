@@ -123,8 +123,8 @@ def suspects(workers: Pool, number: int, *, seconds: float) -> list[str]:
 
 
 def test_suspects_are_stopped_with_their_worker_and_handed_back(workers: Pool) -> None:
-    number = SUSPECTS + 2
-    ids = suspects(workers, number, seconds=1.5)
+    number, seconds = SUSPECTS + 2, 5  # the last of them begins before the first has ended
+    ids = suspects(workers, number, seconds=seconds)
     worker = workers.start(TANDEM_GRACE="0.1")
     until(lambda: len(workers.runs()) == 2 * number + SUSPECTS, what="the runs of suspects")
     assert worker.stop() == 0
@@ -134,7 +134,7 @@ def test_suspects_are_stopped_with_their_worker_and_handed_back(workers: Pool) -
     assert {(job.status, job.attempt, len(job.attempts)) for job in jobs} == {(Status.SUCCEEDED, 3, 2)}
     isolated = workers.runs()[2 * number :]
     assert len({pid for _, pid in isolated}) == len(isolated) == SUSPECTS + number, "each in a process of its own"
-    assert isolated[2 * SUSPECTS][0] - isolated[SUSPECTS][0] >= 1.5, "so many at a time"
+    assert isolated[2 * SUSPECTS][0] - isolated[SUSPECTS][0] >= seconds, "so many at a time"
 
 
 def test_suspects_die_with_their_worker_and_a_lost_isolation_server_convicts_nobody(workers: Pool) -> None:

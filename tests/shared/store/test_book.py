@@ -341,6 +341,21 @@ def test_a_suspect_that_is_lost_with_each_worker_is_given_up(book: Book) -> None
     is_a_crash_loop(get(book, job_id), scripts.SUSPECT_AFTER + scripts.MAX_LOSSES)
 
 
+def test_a_suspect_that_is_lost_with_what_it_shared_starts_at_once_and_is_no_more_convicted(book: Book) -> None:
+    job_id = put(book)
+    for _ in range(2):
+        crash_worker(book, claim_llm(book, suspects=0))
+    for lost in range(1, scripts.MAX_LOSSES):
+        [suspect] = claim_llm(book, suspects=1)
+        assert book.run(leases.lose(suspect, ttl=TTL))
+        assert book.run(leases.lose(suspect, ttl=TTL)), "told twice"
+        assert (get(book, job_id).status, len(get(book, job_id).attempts)) == (Status.QUEUED, 2 + lost)
+    [suspect] = claim_llm(book, suspects=1)
+    assert book.run(leases.lose(suspect, ttl=TTL))
+    is_a_crash_loop(get(book, job_id), scripts.SUSPECT_AFTER + scripts.MAX_LOSSES)
+    assert counts(book, "llm") == {}
+
+
 @both
 def test_a_retry_waits_and_keeps_its_errors(book: Book, queue: str) -> None:
     put(book, TASKS[queue])

@@ -111,7 +111,7 @@ class Life(RuleBasedStateMachine):
         tick(self.book)
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data(), outcome=st.sampled_from(["succeed", "fail", "retry", "hand_back", "crash", "expire"]))
+    @rule(data=st.data(), outcome=st.sampled_from(["succeed", "fail", "retry", "hand_back", "crash", "lose", "expire"]))
     def act(self, data: st.DataObject, outcome: str) -> None:
         lease = self.leases[data.draw(st.integers(0, len(self.leases) - 1))]
         decisions: dict[str, Decision] = {
@@ -123,6 +123,8 @@ class Life(RuleBasedStateMachine):
             succeed(self.book, lease)
         elif outcome == "crash":
             self.book.run(leases.crash(lease, ttl=TTL, delay=NOTHING))
+        elif outcome == "lose":
+            self.book.run(leases.lose(lease, ttl=TTL))
         elif outcome == "expire":
             expire_lease(self.book, lease)
         else:

@@ -62,7 +62,7 @@ end
 
 -- Somebody knows its task, also where it only waits: the count of those who don't begins anew.
 if ending ~= TASK_UNKNOWN then redis.call('DEL', UNKNOWN .. id) end
-if ending == CRASH and crashed(job, true, now, ttl) then return true end
+if (ending == CRASH or ending == LOSS) and crashed(job, ending == CRASH, now, ttl) then return true end
 if attempt then record_attempt(id, attempt, now) end
 if ends then
   finish_job(job, ending, token, now, ttl, fields)
@@ -74,6 +74,6 @@ else
   if not_begun then unbegin(job) end
   if ending == THROTTLED then increase(key, 'throttled', 1) end
   if ending == RETRY then tally('retries|' .. label_of(job)) end
-  requeue(job, token, now, now + math.min(delay, LONGEST_DELAY_MS), given_back or not_begun)
+  requeue(job, token, now, now + math.min(delay, LONGEST_DELAY_MS), given_back or not_begun or ending == LOSS)
 end
 return true
