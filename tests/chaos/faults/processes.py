@@ -177,6 +177,8 @@ class Faults:
                 enough = len(asking) >= (SUSPECTS if waited < SUSPECT / 2 else 1)
                 if server and enough and children(server):
                     deed = self._chronicle.begin("SIGKILL", Role.ISOLATION.value, target=slot.name, pid=server)
+                    self._signal(server, signal.SIGSTOP)  # it starts no other before it is killed
+                    suspects |= await asyncio.to_thread(self._suspects, slot)
                     self._signal(server, signal.SIGKILL)
                     deed.jobs = frozenset(suspects.values())
                     self._chronicle.end(deed)

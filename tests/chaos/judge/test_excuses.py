@@ -125,6 +125,11 @@ RIGHT: list[tuple[Judge, str, Facts]] = [
     (work.grace, "cancelled", facts(noted(restarted(1.7), cancel=wish(1.6)))),
     (work.grace, "killed as well", facts(restarted(1.7, hits=[hit("SIGTERM", 1.5), hit("SIGKILL", 1.6)]))),
     (work.requests, "after its time", facts(restarted(3.5))),
+    (
+        work.requests,
+        "its answer came as its time was over",
+        facts(restarted(3.4, requests=[request(1, 1, ended=AT + 3.4), request(2, 1, came=AT + 9)])),
+    ),
     (limits.within, "two were stopped", stopped(21, 22)),
     (health.woken, "one of forty", picked(*[1.0] * 39, 150.0)),
 ]

@@ -109,12 +109,14 @@ def _ended_otherwise(facts: Facts, case: Case, hit: Hit, request: Request) -> bo
 
 
 def _to_be_ended(facts: Facts, case: Case, hit: Hit) -> bool:
-    """Say whether the run had an answer at a SIGTERM, or would have had one within the grace time."""
+    """Say whether the run had an answer at a SIGTERM, or would have had one well within the grace time."""
     if hit.deed.kind != "SIGTERM" or facts.away.touch(hit.at, hit.at + facts.grace + WRITTEN):
         return False
     slow = "slow" in str(case.planned.body)
+    end = hit.at + facts.grace
     return any(
-        request.taken or (not slow and request.fault != "late" and request.came + FAST <= hit.at + facts.grace)
+        (request.taken and (request.ended or request.came) + MARGIN <= end)
+        or (not slow and request.fault != "late" and request.came + FAST <= end)
         for own, request in _told(case)
         if own is hit and not _ended_otherwise(facts, case, hit, request)
     )
