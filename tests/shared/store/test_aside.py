@@ -130,3 +130,18 @@ def test_who_stands_aside_for_nothing_that_is_known_comes_back(clocked: Clocked,
     clocked.call(recover_lost(ttl=TTL, looks=50))
     assert len(claim(clocked, queue, 2)) == 1
     assert_keyspace(clocked.client)
+
+
+@POOLS
+def test_workers_of_an_older_version_leave_no_lane_where_everybody_stands_aside(clocked: Clocked, queue: str) -> None:
+    """They serve who stands aside, at its tag: it is the lane's time then."""
+    clocked.call(told({"ann": {"concurrency": {queue: 1}}}))
+    lane = {"llm": "m", "sync": "~sync"}[queue]
+    put(clocked, [make(queue, OTHER[queue]) for _ in range(3)])
+    [held] = claim(clocked, queue, 2)
+    clocked.client.hset(Key.LANE_TIME, lane, "1125899906842924.000")
+    put(clocked, [make(queue, OTHER[queue], "bob") for _ in range(3)])
+    assert [lease.owner for lease in claim(clocked, queue, 2)] == ["bob", "bob"]
+    end(clocked, held)
+    assert sorted(lease.owner for lease in claim(clocked, queue, 5)) == ["ann", "bob"]
+    assert_keyspace(clocked.client)

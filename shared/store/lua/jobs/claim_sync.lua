@@ -84,7 +84,7 @@ end
 
 -- The lease of a lane's next job, or nil and whether nobody waits there for this worker.
 local function take_from(name, is_idle)
-  local time = tonumber(redis.call('HGET', LANE_TIME, name) or 0)
+  local time = concurrency.time_of(name)
   local lane, leased = {name = name, queue = SYNC, is_idle = is_idle, passes = passes, time = time}, nil
   while turns > 0 and not (leased or lane.is_over or lane.goes_on) do
     turns = turns - 1

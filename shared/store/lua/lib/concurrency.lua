@@ -101,6 +101,13 @@ end
 -- Whether this is the tag of one who stands aside: beyond half of ASIDE, as its own may be less than nothing.
 function concurrency.is_aside(tag) return tonumber(tag) >= ASIDE / 2 end
 
+-- A lane's virtual time. Workers of an older version serve who stands aside, and leave it where everybody seems to: it begins
+-- anew then.
+function concurrency.time_of(base)
+  local time = tonumber(peek('HGET', LANE_TIME, base) or '') or 0
+  return concurrency.is_aside(time) and 0 or time
+end
+
 -- A claim is to look at this lane. The forking pool's are looked at anyway.
 local function show_lane(lane)
   if lane == SYNC_LANE or lane == IDLE_LANE .. SYNC_LANE then return end
@@ -148,7 +155,7 @@ local function come_back(tenant, lane)
   base = base or lane
   local tag = tonumber(redis.call('ZSCORE', LANE_TENANTS .. lane, tenant) or nil)
   if not tag or not concurrency.is_aside(tag) then return end
-  local time = tonumber(redis.call('HGET', LANE_TIME, base) or 0)
+  local time = concurrency.time_of(base)
   redis.call('ZADD', LANE_TENANTS .. lane, math.max(tag - ASIDE, time), tenant)
   if task then
     concurrency.joins(base, tenant, math.max(tag - ASIDE, time))

@@ -70,7 +70,7 @@ end
 function lanes.show(job, now)
   local name, base = lanes.place_of(job)
   local key, tenant = LANE_TENANTS .. name, lanes.tenant(job)
-  if redis.call('ZADD', key, 'NX', redis.call('HGET', LANE_TIME, base) or 0, tenant) == 1 then
+  if redis.call('ZADD', key, 'NX', concurrency.time_of(base), tenant) == 1 then
     local first, tag = unpack(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES'))
     -- Behind nobody who has got something back; but what no worker serves stands where it stood long ago.
     if first ~= tenant and not is_plain(first) then redis.call('ZADD', key, tag, tenant) end
@@ -137,7 +137,7 @@ function lanes.settle(job, used, was_turn)
     redis.call('ZADD', LANE_TENANTS .. base, 'XX', 'INCR', (paid - charged) / weight, tenant)
   end
   if not tag and (job.apart or paid <= charged or redis.call('EXISTS', key) == 0) then return end
-  local usual, time = learn(name, tenant, used), tonumber(redis.call('HGET', LANE_TIME, base) or 0)
+  local usual, time = learn(name, tenant, used), concurrency.time_of(base)
   if not tag then  -- it waits for nothing, but others do: a debt, until virtual time has come to it
     redis.call('ZADD', key, time + (paid - charged) / weight, tenant)
     mark_due(job, name, 0)
@@ -284,7 +284,7 @@ end
 function lanes.keep_time(lane)
   if lane.is_empty and not concurrency.is_told() then  -- no tenant has a tag: time may begin anew
     redis.call('HDEL', LANE_TIME, lane.name)
-  elseif lane.time and lane.time > tonumber(redis.call('HGET', LANE_TIME, lane.name) or 0) then
+  elseif lane.time and lane.time > concurrency.time_of(lane.name) then
     redis.call('HSET', LANE_TIME, lane.name, string.format('%.3f', lane.time))
   end
 end
