@@ -1,6 +1,8 @@
 """Large results are files: on a job's own pages all the same, and in nothing else."""
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,8 +10,9 @@ import pytest
 
 from tandem.api.jobs.outgoing import LargeAnswer
 from tandem.api.jobs.view import CHUNK
+from tandem.shared.errors import ServiceError
 from tandem.shared.jobs.model import Artefact
-from tandem.shared.storage.artifacts import LARGE, Artifacts
+from tandem.shared.storage.artifacts import LARGE, Artifacts, stream
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.shared.store.leases import Lease
@@ -77,6 +80,19 @@ async def test_it_goes_out_as_it_is_read(gateway: Gateway, worker: Book, job_id:
 
     await answer({"type": "http", "path": "/", "asgi": {"spec_version": "2.4"}}, receive, send)
     assert max(sent) < 2 * CHUNK < len(RESULT.encode()) < sum(sent)
+
+
+async def test_a_file_that_gets_shorter_meanwhile_ends_what_reads_it(tmp_path: Path) -> None:
+    files = Artifacts(tmp_path.as_uri())
+    kept = files.put_result(owner="ann", job="01J", run="1-a", result=RESULT)
+    assert isinstance(kept, Artefact)
+    pieces = await stream(files.store, kept, chunk=CHUNK)
+    assert len(await anext(pieces)) == CHUNK
+    os.truncate(tmp_path / kept.key, CHUNK + 1)
+    with pytest.raises(ServiceError):
+        await anext(pieces)
+    with pytest.raises(ServiceError):
+        await stream(files.store, kept, chunk=CHUNK)
 
 
 async def test_the_link_of_a_jobs_file_is_put_into_it(gateway: Gateway, worker: Book, files: Artifacts) -> None:
