@@ -1,6 +1,5 @@
 """How many jobs of a task run at once, over all owners: as many as may, and they hold up nothing else."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -21,7 +20,7 @@ from tests.support.jobs import ANN, CATALOG, FAILURE, NOTHING, PLENTY, TTL
 from tests.support.keyspace.problems import assert_keyspace
 from tests.support.limits.fairness import told, told_of_tasks
 from tests.support.limits.limiter_script import SECOND, Clocked
-from tests.support.limits.tasks import CAPPED, OTHER, POOLS, claim, end, make, put, tasks
+from tests.support.limits.tasks import CAPPED, OTHER, POOLS, claim, end, make, put, served, tasks
 
 APART = pytest.mark.parametrize("apart", [True, False], ids=["known at submission", "not known there"])
 
@@ -102,13 +101,7 @@ def test_owners_share_its_places(clocked: Clocked, queue: str) -> None:
     clocked.call(told_of_tasks(**{capped: 1}))
     put(clocked, [make(queue, capped, "flood", apart=True) for _ in range(200)])
     put(clocked, [make(queue, capped, "bob", apart=True) for _ in range(10)])
-    served = Counter[str]()
-    for _ in range(20):
-        [lease] = claim(clocked, queue, 1)
-        served[lease.owner] += 1
-        clocked.now += SECOND
-        end(clocked, lease)
-    assert served == {"flood": 10, "bob": 10}
+    assert served(clocked, queue, 20) == {"flood": 10, "bob": 10}
 
 
 @POOLS
@@ -118,13 +111,7 @@ def test_a_turn_there_is_one_of_the_owner_s(clocked: Clocked, queue: str) -> Non
     clocked.call(told_of_tasks(**{capped: 50}))
     put(clocked, [make(queue, task, "ann", apart=task == capped) for task in (capped, other) for _ in range(100)])
     put(clocked, [make(queue, other, "bob") for _ in range(100)])
-    served = Counter[str]()
-    for _ in range(120):
-        [lease] = claim(clocked, queue, 1)
-        served[lease.owner] += 1
-        clocked.now += SECOND
-        end(clocked, lease)
-    assert served["ann"] == pytest.approx(60, abs=4)
+    assert served(clocked, queue, 120)["ann"] == pytest.approx(60, abs=4)
 
 
 @POOLS

@@ -12,7 +12,7 @@ from tandem.shared.store.submission import store_job
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import PLENTY
 from tests.support.limits.claims import Work, succeeded, take
-from tests.support.limits.limiter_script import Clocked
+from tests.support.limits.limiter_script import SECOND, Clocked
 from tests.support.sync_lane import claimed, job
 
 POOLS = pytest.mark.parametrize("queue", ["llm", "sync"])
@@ -42,3 +42,14 @@ def tasks(held: Sequence[Lease]) -> Counter[str]:
 
 def end(clocked: Clocked, lease: Lease) -> None:
     clocked.call(succeeded(lease, 100))
+
+
+def served(clocked: Clocked, queue: str, turns: int) -> Counter[str]:
+    """Run so many jobs one after the other, a second each; whose they were."""
+    owners = Counter[str]()
+    for _ in range(turns):
+        [lease] = claim(clocked, queue, 1)
+        owners[lease.owner] += 1
+        clocked.now += SECOND
+        end(clocked, lease)
+    return owners
