@@ -11,6 +11,7 @@ from obstore.store import ObjectStore
 
 from tandem.api.server.errors import NotFound, RangeNotSatisfiable
 from tandem.shared.jobs.model import Artefact
+from tandem.shared.storage.artifacts import answering
 
 CHUNK = 256 * 1024
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -22,7 +23,7 @@ def etag(file: Artefact) -> str:
 
 
 async def answer(files: ObjectStore, file: Artefact, *, range_: str | None, if_none_match: str | None) -> Response:
-    """Build the answer: 200, 206, 304 or 416; 404 if the file was cleaned up."""
+    """Build the answer: 200, 206, 304 or 416; 404 if the file was cleaned up, 503 if the store does not answer."""
     headers = {
         "ETag": etag(file),
         "Accept-Ranges": "bytes",
@@ -74,7 +75,9 @@ def disposition(name: str) -> str:
 async def _stream(files: ObjectStore, key: str, start: int, end: int) -> AsyncIterator[bytes]:
     while start < end:
         stop = min(start + CHUNK, end)
-        yield bytes(await obstore.get_range_async(files, key, start=start, end=stop))
+        with answering():
+            piece = bytes(await obstore.get_range_async(files, key, start=start, end=stop))
+        yield piece
         start = stop
 
 

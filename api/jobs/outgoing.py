@@ -8,7 +8,7 @@ many megabytes until it has read the last of them.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, NamedTuple
@@ -92,7 +92,8 @@ class Outgoing:
 
         Raises:
             NotFound: it was erased meanwhile.
-            ServiceError: there is no room, or no Redis.
+            FileNotFoundError: the result's file is gone.
+            ServiceError: there is no room, no Redis, or no store of files.
 
         """
         version = Version(job.id, job.finished_at, job.result_bytes)
@@ -124,7 +125,7 @@ class Outgoing:
         if (job := await self._book.run_large(commands.fetch(job_id))) is None:
             raise NotFound("the job was erased")
         if job.result_file is None:
-            return job
+            return replace(job, result_lost=job.result_omitted)
         pieces = [piece async for piece in await artifacts.stream(self.files, job.result_file, chunk=CHUNK)]
         return replace(job, result_json=b"".join(pieces))
 
@@ -159,13 +160,17 @@ class LargeAnswer(Response):
         self._caller, self._more, self._may_omit = caller, more, may_omit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            async with self._complete() as answer:
-                await self._within(TIME + self._job.result_bytes / SLOWEST, answer, scope, receive, send)
-        except ServiceError:
-            if not self._may_omit:
-                raise
-            await self._rendered(self._job)(scope, receive, send)
+        async with AsyncExitStack() as stack:
+            try:
+                answer = await stack.enter_async_context(self._complete())
+            except FileNotFoundError:
+                log.warning("its result is not in the store of files (TANDEM_FILES_URL)", extra={"job": self._job.id})
+                answer = self._rendered(replace(self._job, result_lost=True))
+            except ServiceError:
+                if not self._may_omit:
+                    raise
+                answer = self._rendered(self._job)
+            await self._within(TIME + self._job.result_bytes / SLOWEST, answer, scope, receive, send)
 
     @asynccontextmanager
     async def _complete(self) -> AsyncIterator[Response]:

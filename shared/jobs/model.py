@@ -103,8 +103,8 @@ class Job:
     A `status` that is none of ours is a newer version's: it is passed on, and neither waiting nor final.
 
     The result stays the JSON that was stored: it may be huge, and most readers pass it on. `result_bytes` is its
-    length, also where it was not read. A large one is a file, `result_file`. `url` is its page in the API, known only
-    where a webhook has to name it.
+    length, also where it was not read. A large one is a file, `result_file`. `result_lost`: who wanted to read it found
+    it gone. `url` is its page in the API, known only where a webhook has to name it.
     """
 
     id: str
@@ -124,6 +124,7 @@ class Job:
     result_json: bytes | None = None
     result_bytes: int = 0
     result_file: Artefact | None = None
+    result_lost: bool = False
     error: dict[str, Any] | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
@@ -143,7 +144,7 @@ class Job:
 
     @property
     def result_omitted(self) -> bool:
-        return self.result_json is None and self.result_bytes > 0
+        return self.result_json is None and self.result_bytes > 0 and not self.result_lost
 
     @cached_property
     def result(self) -> Any:

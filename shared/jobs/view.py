@@ -126,6 +126,11 @@ class JobView(BaseModel, Generic[R]):
     result_omitted: bool = Field(
         default=False, description="The result is too large to be carried here; `links.self` has it."
     )
+    result_lost: bool = Field(
+        default=False,
+        exclude_if=lambda lost: not lost,
+        description="Only here if true: the result is not where it was stored any more, and `result` is null for good.",
+    )
     # The last one: `render` puts it there.
     result: R | None = Field(default=None, description="What its task gave; null until it has succeeded.")
 
@@ -174,6 +179,7 @@ def show(job: Job, links: Links) -> AnyJob:
         deliveries=[DeliveryView(**entry) for entry in job.deliveries],
         links=links,
         result_omitted=job.result_omitted,
+        result_lost=job.result_lost,
     )
 
 

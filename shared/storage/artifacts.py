@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,6 @@ from tandem.shared.errors import ServiceError, TransientError
 from tandem.shared.jobs.model import Artefact
 
 AWAY = "the store of files does not take requests now"
-LOST = "the job's result is not in the store of files"
 LARGE = 256 * 1024  # bytes of a result that the job book keeps; a larger one is a file
 RESULT = "~result.json"  # its name
 ID = r"[0-9A-HJKMNP-TV-Z]{26}|[A-Za-z0-9][A-Za-z0-9_-]{0,63}-[0-9]{8}T[0-9]{6}Z"  # a ULID, or a schedule's and its time
@@ -138,27 +137,36 @@ async def stream(store: ObjectStore, file: Artefact, *, chunk: int) -> AsyncIter
     """Look for a file that the job book names, and give its content in pieces of `chunk` bytes.
 
     Raises:
-        ServiceError: it is not there, not whole, or the store does not answer.
+        FileNotFoundError: it is not there, or not whole. So it may be only once pieces are read.
+        ServiceError: the store does not answer; as above.
 
     """
-    try:
+    with answering():
         found = await obstore.head_async(store, file.key)
-    except FileNotFoundError as error:
-        raise ServiceError(LOST) from error
+    if found["size"] != file.bytes:
+        raise FileNotFoundError(file.key)
+    return _pieces(store, file, chunk)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Raise ServiceError where the store does not answer; that a file is not there is an answer."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
     except BaseError as error:
         raise ServiceError(AWAY) from error
-    if found["size"] != file.bytes:
-        raise ServiceError(LOST)
-    return _pieces(store, file, chunk)
 
 
 async def _pieces(store: ObjectStore, file: Artefact, chunk: int) -> AsyncIterator[bytes]:
     """Read a range at a time: a reader may be slow, and obstore's streams go on for ever where a file gets shorter."""
     for start in range(0, file.bytes, chunk):
         end = min(start + chunk, file.bytes)
-        piece = bytes(await obstore.get_range_async(store, file.key, start=start, end=end))
+        with answering():
+            piece = bytes(await obstore.get_range_async(store, file.key, start=start, end=end))
         if len(piece) != end - start:
-            raise ServiceError(LOST)
+            raise FileNotFoundError(file.key)
         yield piece
 
 
@@ -169,21 +177,15 @@ async def keys_of(store: ObjectStore, *, owner: str, job: str) -> Sequence[str]:
         ServiceError: the store does not answer.
 
     """
-    try:
+    with answering():
         return [item["path"] async for batch in obstore.list(store, prefix=_place(owner, job)) for item in batch]
-    except BaseError as error:
-        raise ServiceError(AWAY) from error
 
 
 async def erase(store: ObjectStore, keys: Sequence[str]) -> None:
     """Remove files; one that is gone already is no error. Raises ServiceError: the store does not answer."""
     for key in keys:
-        try:
+        with suppress(FileNotFoundError), answering():
             await obstore.delete_async(store, key)
-        except FileNotFoundError:
-            continue
-        except BaseError as error:
-            raise ServiceError(AWAY) from error
 
 
 def _not_taken(error: BaseError) -> TransientError:

@@ -1,11 +1,15 @@
 import hashlib
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tandem.shared.storage.artifacts import Artifacts
+from tandem.shared.config.settings import Settings
+from tandem.shared.storage.artifacts import AWAY, Artifacts
 from tandem.shared.store.executor import Book
 from tests.support.gateway import Gateway, is_problem
 from tests.support.jobs import claim_one, finish
+from tests.support.servers.files import out_of_reach
 
 CONTENT = bytes(range(256)) * 2000  # more than one chunk
 
@@ -92,3 +96,10 @@ async def test_no_file_and_a_cleaned_up_file_are_404(gateway: Gateway, url: str,
     files.delete(entry.key)
     problem = is_problem(await gateway.ann.get(url), 404)
     assert "cleaned up" in problem["detail"]
+
+
+async def test_a_store_that_does_not_answer_is_503(gateway: Gateway, url: str, settings: Settings) -> None:
+    with out_of_reach(Path(urlsplit(settings.files).path) / "ann"):
+        problem = is_problem(answer := await gateway.ann.get(url), 503)
+    assert (problem["detail"], answer.headers["retry-after"]) == (AWAY, "1")
+    assert (await gateway.ann.get(url)).content == CONTENT

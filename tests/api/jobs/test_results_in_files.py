@@ -4,21 +4,22 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from tandem.api.jobs.outgoing import LargeAnswer
 from tandem.api.jobs.view import CHUNK
-from tandem.shared.errors import ServiceError
+from tandem.shared.config.settings import Settings
 from tandem.shared.jobs.model import Artefact
-from tandem.shared.storage.artifacts import LARGE, Artifacts, stream
+from tandem.shared.storage.artifacts import AWAY, LARGE, Artifacts, stream
 from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.shared.store.leases import Lease
 from tests.support.event_source import parse
 from tests.support.gateway import CHAT, Gateway, is_problem
 from tests.support.jobs import claim_one, finish, get
+from tests.support.servers.files import out_of_reach
 
 RESULT = json.dumps({"text": "ü" * (2 * LARGE)}, ensure_ascii=False)
 
@@ -89,9 +90,9 @@ async def test_a_file_that_gets_shorter_meanwhile_ends_what_reads_it(tmp_path: P
     pieces = await stream(files.store, kept, chunk=CHUNK)
     assert len(await anext(pieces)) == CHUNK
     os.truncate(tmp_path / kept.key, CHUNK + 1)
-    with pytest.raises(ServiceError):
+    with pytest.raises(FileNotFoundError):
         await anext(pieces)
-    with pytest.raises(ServiceError):
+    with pytest.raises(FileNotFoundError):
         await stream(files.store, kept, chunk=CHUNK)
 
 
@@ -113,16 +114,45 @@ async def test_a_job_is_erased_with_it(gateway: Gateway, files: Artifacts, job_i
     assert list(files.list()) == []
 
 
-async def test_without_it_the_answer_is_an_error_and_a_repeat_names_the_job(
-    gateway: Gateway, worker: Book, files: Artifacts
-) -> None:
+async def test_the_page_of_a_job_whose_result_is_gone_says_so(gateway: Gateway, worker: Book, files: Artifacts) -> None:
     """As where gateway and worker don't share a store of files."""
     key = {"Idempotency-Key": "k"}
     job_id = (await gateway.ann.post("/v1/chat", json=CHAT, headers=key)).json()["id"]
     lease = claim_one(worker)
     finish(worker, lease, kept := keep(files, lease))
     files.delete(kept.key)
-    answer: httpx.Response = await gateway.ann.get(f"/v1/jobs/{job_id}")
-    assert is_problem(answer, 503)["detail"] == "the job's result is not in the store of files"
-    repeated = (await gateway.ann.post("/v1/chat", json=CHAT, headers=key)).json()
-    assert (repeated["id"], repeated["result"], repeated["result_omitted"]) == (job_id, None, True)
+    for answer in (
+        await gateway.ann.get(f"/v1/jobs/{job_id}"),
+        await gateway.ann.get(f"/v1/chat/{job_id}"),
+        await gateway.ann.post("/v1/chat", json=CHAT, headers=key),
+    ):
+        job = answer.json()
+        assert (answer.status_code, job["id"], job["status"]) == (200, job_id, "succeeded")
+        assert job["finished_at"]
+        assert (job["result"], job["result_lost"], job["result_omitted"]) == (None, True, False)
+
+
+async def test_so_does_that_of_one_whose_result_has_to_be_read_whole(
+    gateway: Gateway, worker: Book, files: Artifacts
+) -> None:
+    """As the link of its file has to be put into it; that file is there."""
+    job_id = await gateway.submit("report", {"markdown": "x"})
+    lease = claim_one(worker, "sync")
+    place: dict[str, Any] = {"owner": lease.owner, "job": lease.id, "run": lease.token, "media_type": "text/plain"}
+    file = files.put(**place, name="a.txt", content=b"a")
+    finish(worker, lease, kept := keep(files, lease), file)
+    files.delete(kept.key)
+    job = (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()
+    assert (job["status"], job["result"], job["result_lost"]) == ("succeeded", None, True)
+    assert job["links"]["file"] == f"/v1/jobs/{job_id}/file"
+
+
+async def test_while_the_store_does_not_answer_the_page_is_503(
+    gateway: Gateway, settings: Settings, job_id: str
+) -> None:
+    with out_of_reach(Path(urlsplit(settings.files).path) / "ann"):
+        problem = is_problem(answer := await gateway.ann.get(f"/v1/jobs/{job_id}"), 503)
+    assert (problem["detail"], answer.headers["retry-after"]) == (AWAY, "1")
+    job = (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()
+    assert job["result"] == json.loads(RESULT)
+    assert "result_lost" not in job

@@ -36,4 +36,4 @@ async def test_a_spoilt_result_leaves_the_listing_as_it_is(gateway: Gateway, wor
     assert "can't be read" in is_problem(await gateway.ann.get(f"/v1/jobs/{job_id}"), 404)["detail"]
     client.delete(Key.RESULT + job_id)
     job = (await gateway.ann.get(f"/v1/jobs/{job_id}")).json()
-    assert (job["status"], job["result"], job["result_omitted"]) == ("succeeded", None, True)
+    assert (job["status"], job["result"], job["result_omitted"], job["result_lost"]) == ("succeeded", None, False, True)
