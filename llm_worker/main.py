@@ -19,10 +19,12 @@ from arq.connections import ArqRedis
 from tandem.llm_worker.compat_arq import wire_format
 from tandem.llm_worker.compat_arq.redis_settings import redis_settings
 from tandem.llm_worker.engine.worker import LlmWorker
+from tandem.llm_worker.isolation import processes
 from tandem.llm_worker.isolation.attempt import attempt_isolated
+from tandem.llm_worker.isolation.processes import ServerProcess
 from tandem.llm_worker.isolation.supervisor import IsolationSupervisor
 from tandem.llm_worker.runtime import CATALOG, Runtime, check
-from tandem.shared.config.settings import BAD_SETTING, SettingsError, load_or_exit
+from tandem.shared.config.settings import BAD_SETTING, Settings, SettingsError, load_or_exit
 from tandem.shared.maintenance.fairness import tell_fairness
 from tandem.shared.maintenance.scripts import load_scripts
 from tandem.shared.runtime.bootstrap import leave, prepare
@@ -56,7 +58,7 @@ class TandemWorker(LlmWorker):
             check(settings)
         except (BindingError, SettingsError) as error:
             leave(str(error), BAD_SETTING)
-        _choose_loop()
+        self._ahead = _fork_and_choose_loop(settings)
         tasks = [arq.worker.func(_never, name=spec.name) for spec in CATALOG.of(Queue.LLM)]
         options.setdefault("max_jobs", settings.llm_concurrency)
         options.setdefault("health_check_interval", HEALTH_EVERY)
@@ -69,7 +71,7 @@ class TandemWorker(LlmWorker):
         self.wakeups = self._blocking_client(stack)
         deliverer = Deliverer(self._settings, book=self.book, wakeup=self._blocking_client(stack))
         await stack.enter_async_context(deliverer)
-        self._isolation = IsolationSupervisor()
+        self._isolation = IsolationSupervisor(self._ahead)
         stack.push_async_callback(self._isolation.aclose)
 
     def _arq_pool(self, stack: AsyncExitStack) -> ArqRedis:
@@ -87,12 +89,15 @@ class TandemWorker(LlmWorker):
         await attempt_isolated(self.runtime, self._isolation, lease)
 
 
-def _choose_loop() -> None:
-    """uvloop, unless a loop runs already (`arq --watch`)."""
+def _fork_and_choose_loop(settings: Settings) -> ServerProcess | None:
+    """Fork the isolation server, then choose uvloop; neither if a loop runs already (`arq --watch`)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        ahead = processes.fork(settings)
         asyncio.set_event_loop(uvloop.new_event_loop())
+        return ahead
+    return None
 
 
 def _take_over_logs() -> None:

@@ -1,5 +1,6 @@
-"""`python -m tandem.llm_worker.isolation.server PARENT`: forks a process for each suspect's attempt.
+"""Forks a process for each suspect's attempt.
 
+A worker forks it as it starts, or runs `python -m tandem.llm_worker.isolation.server PID` once that one is lost.
 It has imported everything and read the settings, so that such a process starts in milliseconds. Its worker writes
 commands (`ipc.py`) to its standard input. The outcome of an attempt goes to the job book; the code is 0 then.
 """
@@ -23,7 +24,6 @@ from tandem.shared.store.leases import Lease
 if TYPE_CHECKING:
     from tandem.shared.config.settings import Settings
 
-IDLE = 60.0  # seconds without a suspect after which it ends
 CHUNK = 65_536
 BEAT = 1.0  # seconds
 
@@ -72,16 +72,16 @@ class IsolationServer:
         self._read, self._woken = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(self._read, False)
+        for number in (signal.SIGTERM, signal.SIGINT):  # its worker is told too, and says what becomes of the suspects
+            signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
 
     def serve(self) -> None:
-        """Do what the worker says, until it says no more or has had nothing to say for long."""
+        """Do what the worker says, until it says no more."""
         rest = b""
         while True:
-            ready, _, _ = select.select([0, self._read], [], [], BEAT if self._runs else IDLE)
-            if not ready and not self._runs:
-                return
+            ready, _, _ = select.select([0, self._read], [], [], BEAT if self._runs else None)
             if self._read in ready:
                 os.read(self._read, CHUNK)
             self._tell()
@@ -112,7 +112,8 @@ class IsolationServer:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
             os.setsid()
             parent_death.die_with(parent, signal.SIGKILL)
             os.dup2(2, 1)  # what it prints is no answer to the worker
@@ -153,8 +154,9 @@ def _say(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
-async def _warm_up(settings: "Settings") -> None:
+async def warm_up(settings: "Settings") -> None:
     """Open once what each attempt opens: what is imported then is shared, and half of its start saved."""
+    from tandem.llm_worker.engine import attempt as _  # noqa: F401, PLC0415 - imported once, before the first fork
     from tandem.llm_worker.runtime import Runtime  # noqa: PLC0415 - as in `main`
 
     async with Runtime.open(settings):
@@ -164,12 +166,11 @@ async def _warm_up(settings: "Settings") -> None:
 def main() -> None:
     parent_death.die_with(int(sys.argv[1]), signal.SIGKILL)
     from tandem.llm_worker import runtime  # noqa: PLC0415 - after it is sure to end with its parent
-    from tandem.llm_worker.engine import attempt as _  # noqa: F401, PLC0415 - imported once, before the first fork
     from tandem.shared.runtime.bootstrap import prepare  # noqa: PLC0415 - as above
 
     settings = prepare()
     runtime.check(settings)
-    asyncio.run(_warm_up(settings))
+    asyncio.run(warm_up(settings))
     IsolationServer(settings).serve()
 
 

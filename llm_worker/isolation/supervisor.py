@@ -1,14 +1,14 @@
-"""A worker's side of isolation: starts the server with the first suspect, and knows what became of each."""
+"""A worker's side of isolation: talks to the server from the first suspect on, and knows what became of each."""
 
 import asyncio
 import json
 import logging
 import os
-import sys
 from typing import Any
 
-from tandem.llm_worker.isolation import server
+from tandem.llm_worker.isolation import processes
 from tandem.llm_worker.isolation.ipc import lease_to_json
+from tandem.llm_worker.isolation.processes import ServerProcess
 from tandem.shared.store.leases import Lease
 
 log = logging.getLogger("tandem.llm_worker")
@@ -29,13 +29,14 @@ class Run:
 
 
 class IsolationSupervisor:
-    """The isolated attempts of one worker."""
+    """The isolated attempts of one worker. `ahead` is the server that it has forked; if it is lost, another follows."""
 
-    def __init__(self) -> None:
+    def __init__(self, ahead: ServerProcess | None = None) -> None:
+        self._ahead = ahead
         self._number = 0
         self._runs: dict[int, Run] = {}
         self._unsent: list[bytes] = []
-        self._stdin: asyncio.StreamWriter | None = None
+        self._commands: asyncio.WriteTransport | None = None
         self._serving: asyncio.Task[None] | None = None
 
     def start(self, lease: Lease) -> Run:
@@ -54,11 +55,14 @@ class IsolationSupervisor:
         if self._serving:
             self._serving.cancel()
             await asyncio.wait([self._serving])
+        if self._ahead:
+            self._ahead.close()
+            await self._ahead.end()
 
     def _tell(self, command: dict[str, Any]) -> None:
         line = json.dumps(command).encode() + b"\n"
-        if self._stdin:
-            self._stdin.write(line)
+        if self._commands:
+            self._commands.write(line)
             return
         self._unsent.append(line)
         if self._serving is None or self._serving.done():
@@ -71,30 +75,24 @@ class IsolationSupervisor:
         except OSError as error:
             log.warning("isolated attempts have to wait: %s", error)
         finally:
-            self._stdin = None
+            self._commands = None
             self._unsent.clear()
             for run in self._runs.values():
                 run.over.set()
             self._runs.clear()
 
     async def _talk(self) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", server.__name__, str(os.getpid())),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert process.stdin and process.stdout  # noqa: S101, PT018 - pipes were asked for
+        process, self._ahead = self._ahead or processes.spawn(), None
         try:
-            self._stdin = process.stdin
-            self._stdin.writelines(self._unsent)
+            answers, self._commands = await _connect(process)
+            self._commands.writelines(self._unsent)
             self._unsent.clear()
-            while line := await process.stdout.readline():
+            while line := await answers.readline():
                 self._note(line.decode().split())
         finally:
-            if process.returncode is None:
-                process.kill()  # its children go with it
-            await process.wait()
+            if self._commands:
+                self._commands.close()
+            await process.end()
 
     def _note(self, words: list[str]) -> None:
         match words:
@@ -106,3 +104,11 @@ class IsolationSupervisor:
                 run = self._runs.pop(int(number))
                 run.code = int(code)
                 run.over.set()
+
+
+async def _connect(process: ServerProcess) -> tuple[asyncio.StreamReader, asyncio.WriteTransport]:
+    loop, answers = asyncio.get_running_loop(), asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(answers)
+    await loop.connect_read_pipe(lambda: protocol, os.fdopen(process.answers, "rb", 0))
+    commands, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(process.commands, "wb", 0))
+    return answers, commands

@@ -11,8 +11,9 @@ import pytest
 
 from tandem.llm_worker.engine.worker import SUSPECTS
 from tandem.shared.jobs.model import Status
-from tandem.shared.store import commands
+from tandem.shared.store import commands, queues
 from tandem.shared.store.executor import Book
+from tandem.shared.store.queues import QueueName
 from tests.support.jobs import TTL
 from tests.support.processes import until
 from tests.support.tasks import SHORT_LEASES
@@ -135,6 +136,26 @@ def test_suspects_are_stopped_with_their_worker_and_handed_back(workers: Pool) -
     isolated = workers.runs()[2 * number :]
     assert len({pid for _, pid in isolated}) == len(isolated) == SUSPECTS + number, "each in a process of its own"
     assert isolated[2 * SUSPECTS][0] - isolated[SUSPECTS][0] >= seconds, "so many at a time"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_isolation_server_is_there_before_a_suspect_and_another_follows_if_it_is_lost(
+    workers: Pool, *, lost: bool
+) -> None:
+    [job_id] = suspects(workers, 1, seconds=0.5)
+    workers.book.run(queues.pause(QueueName.LLM, paused=True))
+    worker = workers.start()
+    [server] = psutil.Process(worker.popen.pid).children()
+    server.send_signal(signal.SIGTERM)  # as a service manager tells all of a unit; its worker says when it ends
+    if lost:
+        server.kill()
+    workers.book.run(queues.pause(QueueName.LLM, paused=False))
+    until(lambda: len(workers.runs()) == 3, what="the suspect's run")
+    [now] = psutil.Process(worker.popen.pid).children()
+    assert (now == server) is not lost
+    assert workers.finished([job_id])[0].status is Status.SUCCEEDED
+    assert worker.stop() == 0
+    assert not alive(now)
 
 
 def test_suspects_die_with_their_worker_and_a_lost_isolation_server_convicts_nobody(workers: Pool) -> None:
