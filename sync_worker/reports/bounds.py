@@ -29,13 +29,17 @@ def bounded_time(seconds: float) -> Iterator[None]:
     """
 
     def interrupt(_signum: int, _frame: FrameType | None) -> None:
+        # Again and again: Python drops what is raised while it finalizes an object.
+        signal.setitimer(signal.ITIMER_VIRTUAL, AGAIN)
         raise _TooLong
 
     before = signal.signal(signal.SIGVTALRM, interrupt)
-    # Again and again: Python drops what is raised while it finalizes an object.
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, AGAIN)
     try:
-        yield
+        try:
+            signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)  # it may come once more here
     except _TooLong:
         raise Unbounded(f"it did not come to an end within {seconds:g} s of computing") from None
     finally:

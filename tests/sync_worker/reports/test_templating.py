@@ -1,5 +1,6 @@
 """Templates: sandboxed, strict, escaped; the operator's folder goes first."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def test_a_template_can_not_leave_the_sandbox(folder: Folder, escape: str) -> No
     assert not error.retryable
 
 
+# What is raised while Python finalizes an object is dropped, and raised again.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "endless",
     [
@@ -79,6 +82,22 @@ def test_a_template_that_loops_for_ever_ends(folder: Folder, endless: str, monke
     error = folder.fail(endless)
     assert error.type == "template_error"
     assert error.message == "report template 'mine': it did not come to an end within 0.2 s of computing"
+
+
+def test_what_is_interrupted_once_more_as_it_ends_ends_as_well(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a busy machine, where the time of computing is counted late and much at once."""
+    set_timer = signal.setitimer
+
+    def interrupt_at_the_end(which: int, seconds: float, *again: float) -> object:
+        if seconds == 0:
+            monkeypatch.setattr(signal, "setitimer", set_timer)
+            signal.raise_signal(signal.SIGVTALRM)
+        return set_timer(which, seconds, *again)
+
+    monkeypatch.setattr(signal, "setitimer", interrupt_at_the_end)
+    monkeypatch.setattr(bounds, "MAX_SECONDS", 0.05)
+    error = folder.fail("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")
+    assert error.message == "report template 'mine': it did not come to an end within 0.05 s of computing"
 
 
 def test_a_template_that_writes_without_end_ends(folder: Folder) -> None:
