@@ -46,7 +46,7 @@ function concurrency.of_task(task, origin)
 end
 
 function concurrency.is_full(limit)
-  return limit.most ~= nil and redis.call('ZCARD', RUNNING_OF .. limit.name) >= limit.most
+  return limit.most ~= nil and insist('ZCARD', RUNNING_OF .. limit.name) >= limit.most
 end
 
 -- A limit by its name alone; nil `most`: there is none any more.
@@ -73,7 +73,7 @@ function concurrency.begin(job, now)
   local weight, names = concurrency.of_owner(job.queue, job.owner).weight, {}
   job.weight = weight ~= 1 and weight or nil
   for _, limit in ipairs(of_job(job)) do
-    redis.call('ZADD', RUNNING_OF .. limit.name, now, job.id)
+    insist('ZADD', RUNNING_OF .. limit.name, now, job.id)
     names[#names + 1] = limit.name
   end
   job.counted = names[1] and table.concat(names, LINE)
@@ -83,7 +83,7 @@ local function is_counted(counted, name) return string.find(LINE .. (counted or 
 
 -- What stands aside for a limit, until there is room; and when to look whether its count is right.
 local function stand_by(name, who)
-  redis.call('SADD', ASIDE_FOR .. name, who)
+  insist('SADD', ASIDE_FOR .. name, who)
   redis.call('ZADD', ASIDE_LIMITS, 'NX', now_ms() + RECOUNT_MS, name)
 end
 
@@ -141,7 +141,7 @@ function concurrency.set_had(base, tenant, tag)
   redis.pcall('HSET', LANE_TURNS .. base, HAD .. tenant, string.format('%.3f', tag))  -- an end must not fail half-way
 end
 
-function concurrency.forget_had(base, tenant) redis.call('HDEL', LANE_TURNS .. base, HAD .. tenant) end
+function concurrency.forget_had(base, tenant) insist('HDEL', LANE_TURNS .. base, HAD .. tenant) end
 
 -- It comes to a lane of a task, at this tag: nobody saves up turns while it waits in none that is looked at.
 function concurrency.joins(base, tenant, tag)
@@ -168,12 +168,12 @@ end
 function concurrency.call_back(queue, owner, tenant, lane)
   local tag = redis.call('ZSCORE', LANE_TENANTS .. lane, tenant)
   if not tag or not concurrency.is_aside(tag) then return end
-  if redis.call('SISMEMBER', ASIDE_FOR .. queue .. ':' .. owner, tenant .. LINE .. lane) == 0 then come_back(tenant, lane) end
+  if insist('SISMEMBER', ASIDE_FOR .. queue .. ':' .. owner, tenant .. LINE .. lane) == 0 then come_back(tenant, lane) end
 end
 
 -- There may be room: who stands aside comes back.
 function concurrency.open(name)
-  local waiting = redis.call('SMEMBERS', ASIDE_FOR .. name)
+  local waiting = insist('SMEMBERS', ASIDE_FOR .. name)
   if not waiting[1] or concurrency.is_full(of_name(name)) then return end
   for _, who in ipairs(waiting) do
     local tenant, place = string.match(who, '^([^\n]*)\n(.*)$')
@@ -195,7 +195,7 @@ end
 -- A run is over.
 function concurrency.release(job)
   for name in string.gmatch(job.counted or '', '[^\n]+') do
-    redis.call('ZREM', RUNNING_OF .. name, job.id)
+    insist('ZREM', RUNNING_OF .. name, job.id)
     concurrency.open(name)
   end
   job.counted = nil
@@ -207,7 +207,7 @@ function concurrency.is_of_task(job) return is_counted(job.counted, TASK .. job.
 -- Look at those of a limit whose turn it is longest since, whether they run. Answers how many do not.
 local function drop_ended(name, most, now)
   local ended = 0
-  for _, id in ipairs(redis.call('ZRANGE', RUNNING_OF .. name, 0, most - 1)) do
+  for _, id in ipairs(insist('ZRANGE', RUNNING_OF .. name, 0, most - 1)) do
     local f = redis.pcall('HMGET', job_key(id), 'status', 'counted')
     if f[1] == RUNNING and is_counted(f[2], name) then
       redis.call('ZADD', RUNNING_OF .. name, now, id)
@@ -240,7 +240,7 @@ function concurrency.count_in(id, now)
     if not is_counted(job.counted, limit.name) then
       missing, job.counted = true, job.counted and job.counted .. LINE .. limit.name or limit.name
     end
-    redis.call('ZADD', RUNNING_OF .. limit.name, 'NX', now, id)
+    insist('ZADD', RUNNING_OF .. limit.name, 'NX', now, id)
   end
   if missing then redis.call('HSET', job_key(id), 'counted', job.counted) end
   return missing

@@ -57,10 +57,10 @@ end
 function lanes.put(job, ready, now)
   local name = lanes.place_of(job)
   if job.front then
-    redis.call('ZADD', lanes.front_of(lanes.tenant(job), name), job.created_at, job.id)
+    insist('ZADD', lanes.front_of(lanes.tenant(job), name), job.created_at, job.id)
   else
     local key = jobs_of(job.priority, lanes.tenant(job), name)
-    local last = tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2] or 0)
+    local last = tonumber(insist('ZRANGE', key, -1, -1, 'WITHSCORES')[2] or 0)
     redis.call('ZADD', key, last > now and last or ready, job.id)  -- Redis's clock went back: it comes after those
   end
   lanes.show(job, now)
@@ -70,7 +70,7 @@ end
 function lanes.show(job, now)
   local name, base = lanes.place_of(job)
   local key, tenant = LANE_TENANTS .. name, lanes.tenant(job)
-  if redis.call('ZADD', key, 'NX', concurrency.time_of(base), tenant) == 1 then
+  if insist('ZADD', key, 'NX', concurrency.time_of(base), tenant) == 1 then
     local first, tag = unpack(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES'))
     -- Behind nobody who has got something back; but what no worker serves stands where it stood long ago.
     if first ~= tenant and not is_plain(first) then redis.call('ZADD', key, tag, tenant) end
@@ -82,15 +82,15 @@ end
 
 function lanes.remove(job)
   local name = lanes.place_of(job)
-  if redis.call('ZREM', jobs_of(job.priority, lanes.tenant(job), name), job.id) == 0 then
-    redis.call('ZREM', lanes.front_of(lanes.tenant(job), name), job.id)
+  if insist('ZREM', jobs_of(job.priority, lanes.tenant(job), name), job.id) == 0 then
+    insist('ZREM', lanes.front_of(lanes.tenant(job), name), job.id)
   end
 end
 
 function lanes.holds(job)
   local name = lanes.place_of(job)
-  return redis.call('ZSCORE', jobs_of(job.priority, lanes.tenant(job), name), job.id)
-    or redis.call('ZSCORE', lanes.front_of(lanes.tenant(job), name), job.id)
+  return insist('ZSCORE', jobs_of(job.priority, lanes.tenant(job), name), job.id)
+    or insist('ZSCORE', lanes.front_of(lanes.tenant(job), name), job.id)
 end
 
 -- A tenant's turns and not a lane's are counted: who has each 89th of those would have the same priority's for long. The
@@ -130,7 +130,7 @@ function lanes.settle(job, used, was_turn)
   used = math.min(used, MOST_PAID)
   local paid = was_turn and math.max(used, math.min(cost, TURN_COST)) or used
   local key, tenant, weight = LANE_TENANTS .. name, lanes.tenant(job), concurrency.weight(job.weight)
-  local tag = tonumber(redis.call('ZADD', key, 'XX', 'INCR', (paid - charged) / weight, tenant) or nil)
+  local tag = tonumber(insist('ZADD', key, 'XX', 'INCR', (paid - charged) / weight, tenant) or nil)
   if job.apart then
     local had = concurrency.had(base, tenant)
     if had then concurrency.set_had(base, tenant, had + (paid - charged) / weight) end
@@ -183,12 +183,12 @@ end
 -- A tenant's next job and its key; nil if it waits for nothing.
 local function head_of(tenant, lane)
   local key = lanes.front_of(tenant, lane.name)
-  local id = redis.call('ZRANGE', key, 0, 0)[1]
+  local id = insist('ZRANGE', key, 0, 0)[1]
   read_turns(lane, tenant)
   if id then return id, key end
   for _, priority in ipairs(lane.is_idle and {IDLE} or lanes.order(lane.turns)) do
     key = jobs_of(priority, tenant, lane.name)
-    id = redis.call('ZRANGE', key, 0, 0)[1]
+    id = insist('ZRANGE', key, 0, 0)[1]
     if id then return id, key end
   end
 end
@@ -203,7 +203,7 @@ end
 local function next_tenant(lane)
   local rank = 0
   while true do
-    local tenant, tag = unpack(redis.call('ZRANGE', LANE_TENANTS .. lane.name, rank, rank, 'WITHSCORES'))
+    local tenant, tag = unpack(insist('ZRANGE', LANE_TENANTS .. lane.name, rank, rank, 'WITHSCORES'))
     if not tenant or concurrency.is_aside(tag) then
       lane.is_over, lane.is_empty, lane.is_aside = true, rank == 0 and not tenant, rank == 0 and tenant
       return nil
@@ -228,7 +228,7 @@ end
 -- It waits for nothing, and owes nothing any more.
 local function drop(lane, tenant, tag)
   redis.call('ZREM', LANE_TENANTS .. lane.name, tenant)
-  redis.call('HDEL', LANE_TURNS .. lane.name, tenant, USUAL .. tenant)
+  insist('HDEL', LANE_TURNS .. lane.name, tenant, USUAL .. tenant)
   if lane.base then concurrency.forget_had(lane.base, tenant) end
   lane.time = math.max(lane.time or 0, tag)
 end
