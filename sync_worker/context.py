@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from tandem.shared.config.settings import Settings
@@ -27,10 +28,14 @@ class SyncContext:
 
     lease: Lease
     settings: Settings
-    files: Artifacts
     book: Book
     file: Artefact | None = None
     _pace: Pace = field(default_factory=Pace, init=False, repr=False)
+
+    @cached_property
+    def files(self) -> Artifacts:
+        """The store of artefacts: opened by those who use it, as it costs a short job more than its work."""
+        return Artifacts(self.settings.files)
 
     @property
     def job_id(self) -> str:

@@ -15,7 +15,8 @@ from tandem.shared.runtime.bootstrap import OUTAGE, leave, prepare
 from tandem.shared.runtime.parent_death import adopt
 from tandem.shared.tasks.handlers import BindingError
 from tandem.sync_worker.context import HANDLERS
-from tandem.sync_worker.engine.lease_end import LeaseEnd
+from tandem.sync_worker.engine.horses import huge_pages
+from tandem.sync_worker.engine.leases.lease_end import LeaseEnds
 from tandem.sync_worker.engine.plan import CATALOG
 from tandem.sync_worker.engine.worker import SyncWorker
 from tandem.sync_worker.reports import pdf
@@ -27,8 +28,8 @@ log = logging.getLogger("tandem.sync_worker")
 BROKEN = 1
 
 
-def main(pid: int, lease_end: LeaseEnd) -> None:
-    """Run the worker; `pid` is the process that whoever started it knows, and reads `lease_end`."""
+def main(pid: int, lease_ends: LeaseEnds) -> None:
+    """Run the worker; `pid` is the process that whoever started it knows, and reads `lease_ends`."""
     options = _options()
     if options.verbose:
         os.environ["TANDEM_LOG_LEVEL"] = "debug"
@@ -36,7 +37,7 @@ def main(pid: int, lease_end: LeaseEnd) -> None:
     load_scripts(settings.redis)
     tell_fairness(settings)
     try:
-        # Imports WeasyPrint, Alembic and the rest once, before the first fork.
+        # Imports WeasyPrint and the rest once, before the first fork.
         HANDLERS.load("tandem.sync_worker.handlers", CATALOG)
         check(settings)
         preload(settings.rq_imports or ())
@@ -46,10 +47,11 @@ def main(pid: int, lease_end: LeaseEnd) -> None:
     # What is here now is shared with every horse: keep the collector's hands off its pages.
     gc.collect()
     gc.freeze()
+    huge_pages.collapse()
     adopt()  # what a job's process leaves behind
     worker = SyncWorker(
         settings,
-        lease_end=lease_end,
+        lease_ends=lease_ends,
         name=options.name,
         rq_queues=options.queues or (settings.rq_queues if settings.rq_imports else ()),
     )

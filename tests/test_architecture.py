@@ -84,8 +84,9 @@ def test_preloaded_handlers_bring_no_other_pool_s_library() -> None:
     """What the parent of all horses has loaded before the first fork."""
     code = "from tandem.sync_worker.context import HANDLERS\nfrom tandem.sync_worker.engine.attempt import CATALOG\n"
     loaded = modules(code + "HANDLERS.load('tandem.sync_worker.handlers', CATALOG)")
-    assert {"weasyprint", "alembic", "smtplib"} <= loaded
-    assert loaded & {"openai", "arq", "aiohttp", "tandem.api", "tandem.llm_worker", *WEB} == set()
+    assert {"weasyprint", "smtplib"} <= loaded
+    rare = {"alembic", "sqlalchemy"}  # the horse of a migration imports them: every other one would carry them
+    assert loaded & {"openai", "arq", "aiohttp", "tandem.api", "tandem.llm_worker", *rare, *WEB} == set()
 
 
 # --- what is written

@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     allow_private_webhooks: bool = Field(default=False, validation_alias="TANDEM_ALLOW_PRIVATE_WEBHOOKS")
     grace: Duration = Field(default=timedelta(seconds=25), validation_alias="TANDEM_GRACE")
     max_body: ByteSize = Field(default=ByteSize(1024 * 1024), ge=1024, le=2**30, validation_alias="TANDEM_MAX_BODY")
+    sync_concurrency: int = Field(default=1, ge=1, le=64, validation_alias="TANDEM_SYNC_CONCURRENCY")
     sync_memory: Memory = Field(default=ByteSize(1024**3), ge=128 * 1024**2, validation_alias="TANDEM_SYNC_MEMORY")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", validation_alias="TANDEM_LOG_LEVEL")
     log_format: Literal["auto", "console", "json"] = Field(default="auto", validation_alias="TANDEM_LOG_FORMAT")

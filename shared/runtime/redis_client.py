@@ -57,6 +57,9 @@ def _options(url: str, retry: Any, timeout: float | None, retries: int) -> dict[
         "health_check_interval": 0,
         "retry": retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
         "retry_on_error": [redis.ConnectionError, redis.TimeoutError],
+        # Not told to Redis: it is two commands a connection, and each process of a sync job opens one.
+        "lib_name": None,
+        "lib_version": None,
     }
     if url.startswith("unix"):
         return common

@@ -6,8 +6,6 @@ Its steps are those of `shared/jobs/attempt.py`. The time limit is kept by the p
 import logging
 import random
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 
 import structlog
 from pydantic import ByteSize
@@ -17,8 +15,6 @@ from tandem.shared.errors import FinalError
 from tandem.shared.jobs.attempt import check_input, check_output, report
 from tandem.shared.jobs.model import Artefact, Usage
 from tandem.shared.jobs.retry import decide
-from tandem.shared.runtime.redis_client import client
-from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.leases import Lease, Success
@@ -32,16 +28,8 @@ from tandem.sync_worker.engine.plan import CATALOG, plan_of
 log = logging.getLogger("tandem.sync_worker")
 
 
-def ready(settings: Settings, redis: str, *, done: Callable[[], None]) -> Callable[[Lease], None]:
-    """Make what every attempt needs, in the horse that waits; gives what runs its lease (`attempt`)."""
-    book = Book(client(redis))  # a connection can't be shared with the parent
-    with suppress(Exception):  # for the memory that it takes to itself; what is wrong fails the attempt that needs it
-        Artifacts(settings.files)
-    return partial(attempt, settings, book, done=done)
-
-
 def attempt(settings: Settings, book: Book, lease: Lease, *, done: Callable[[], None]) -> None:
-    """Run `lease` and write what became of it.
+    """Run `lease` and write what became of it. `book` has not been used yet: no two processes share a connection.
 
     `done` is called between the two: the time limit is for the work, and Redis may be away.
     """
@@ -58,7 +46,7 @@ def attempt(settings: Settings, book: Book, lease: Lease, *, done: Callable[[], 
 def _outcome(lease: Lease, settings: Settings, book: Book) -> Call[bool]:
     ttl = settings.job_ttl
     try:
-        context = SyncContext(lease=lease, settings=settings, files=Artifacts(settings.files), book=book)
+        context = SyncContext(lease=lease, settings=settings, book=book)
         success = Success(_kept(_run(lease, context), context), file=context.file)
         log.info("succeeded")
         return leases.succeed(lease, success, usage=Usage(), ttl=ttl)

@@ -6,7 +6,6 @@ from tandem.shared.config.settings import Settings
 from tandem.shared.errors import FinalError
 from tandem.shared.tasks.catalog.maintenance import MIGRATE, MigrateInput, MigrateOutput
 from tandem.sync_worker.context import SyncContext, handles
-from tandem.sync_worker.migrations import runner
 
 
 @handles(MIGRATE)
@@ -19,6 +18,9 @@ def migrate(ctx: SyncContext, job: MigrateInput) -> MigrateOutput:
         TransientError: `database_unavailable`.
 
     """
+    # Here, as Alembic and SQLAlchemy are 20 MB, which every fork would pay for and few jobs need.
+    from tandem.sync_worker.migrations import runner  # noqa: PLC0415
+
     alembic, database = _target(ctx.settings)
     ctx.hold("migrate")
     outcome = runner.run(alembic, database, job.revision)

@@ -20,7 +20,7 @@ def test_nothing_that_a_job_started_outlives_it(troubled: Platform, marks: Path)
     assert next_one["status"] == "succeeded"
     left = [int(mark.suffix[1:]) for mark in marks.glob("left.*")]
     assert len(left) == 2
-    assert not any(map(psutil.pid_exists, left))
+    until(lambda: not any(map(psutil.pid_exists, left)), what="the end of what it left behind")
     [worker] = troubled.parts()["sync-worker"].children()
     until(lambda: len(worker.children()) == 1, what="one process alone, which waits for a job")
 

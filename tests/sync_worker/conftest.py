@@ -10,7 +10,6 @@ import pytest
 from tandem.shared.config.settings import Settings
 from tandem.shared.dispatch import submission
 from tandem.shared.runtime.redis_client import client
-from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store import leases
 from tandem.shared.store.executor import Book
 from tandem.shared.store.submission import store_job
@@ -40,7 +39,7 @@ def start(book: Book, valkey: str, tmp_path: Path) -> Start:
         job = submission(spec, spec.input.model_validate(payload), owner=owner, request_id="test")
         book.run(store_job(job, PLENTY))
         [lease] = book.run(leases.claim_sync(worker="test", ttl=chosen.job_ttl)).leases
-        return SyncContext(lease=lease, settings=chosen, files=Artifacts(chosen.files), book=book)
+        return SyncContext(lease=lease, settings=chosen, book=book)
 
     return begin
 

@@ -9,35 +9,31 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import timedelta
 from types import FrameType
 
 from tandem.shared.jobs.errors import log_threads, trace
-from tandem.shared.runtime.parent_death import die_with
+from tandem.shared.runtime.parent_death import adopt, die_with
 from tandem.shared.store.leases import Lease
-from tandem.sync_worker.engine import memory, supervisor
+from tandem.sync_worker.engine import memory
 from tandem.sync_worker.engine.horses.orders import Orders
 from tandem.sync_worker.engine.horses.output import Output
 
 IGNORED = (signal.SIGTERM, signal.SIGINT)
-BLINK = 0.01  # seconds between two looks where the kernel can't tell us of a process's end
 
-Ready = Callable[[], Callable[[Lease], None]]
+Work = Callable[[Lease, int], None]
 
 
 class Horse:
-    """A forked process that makes ready, waits for a lease and runs it, with `memory` bytes at most.
+    """A forked process that waits for a lease and runs it, with `memory` bytes at most.
 
-    It is the leader of a process group of its own. `ready` gives what runs a lease; `siblings` are children of this
-    process that are no job's doing.
+    It is the leader of a process group of its own. `work` runs a lease, in its place (`LeaseEnd`).
     """
 
-    def __init__(self, ready: Ready, *, memory: int, siblings: Callable[[], Collection[int]]) -> None:
-        self._memory, self._siblings = memory, siblings
+    def __init__(self, work: Work, *, memory: int) -> None:
+        self._memory = memory
         self._orders, self._output = Orders(), Output()
-        self._elder_children: frozenset[int] | None = None  # when its job began
         self._status: int | None = None
         parent = os.getpid()
         sys.stdout.flush()
@@ -46,7 +42,7 @@ class Horse:
         try:
             self.pid = os.fork()
             if self.pid == 0:
-                _run(lambda: self._live(ready, parent, mask))
+                _run(lambda: self._live(work, parent, mask))
         except OSError:
             self._output.discard()
             raise
@@ -57,28 +53,19 @@ class Horse:
         os.close(self._output.writer)
         self._end = _end_of(self.pid)
 
-    def begin(self, lease: Lease) -> None:
+    def begin(self, lease: Lease, place: int) -> None:
         """Have it run this lease. Only when it has `begun` has anything been done for it."""
         self._output.name = f"{lease.task} {lease.id}"
-        self._elder_children = frozenset(_children())
-        self._orders.send(lease)
+        self._orders.send(lease, place)
 
     @property
     def begun(self) -> bool:
         return self._orders.begun
 
-    def wait(self, timeout: timedelta) -> bool:
-        """Wait for the horse's end; what it started ends with it.
-
-        False if it still runs after `timeout`, or has begun just now.
-        """
-        deadline, begun = time.monotonic() + timeout.total_seconds(), self.begun
-        while not self.ended:
-            if (left := deadline - time.monotonic()) <= 0 or self.begun != begun:
-                return False
-            self._listen(left)
-        self.kill()
-        return True
+    @property
+    def written(self) -> bool:
+        """Whether its outcome is written, and nothing is left to it but to end."""
+        return self._orders.written
 
     @property
     def exit(self) -> str:
@@ -90,10 +77,10 @@ class Horse:
 
     def excess(self) -> int:
         """Say how many bytes it and its descendants hold, if that is more than its limit; else 0."""
-        return memory.excess([self.pid, *self._strays()], self._memory)
+        return memory.excess([self.pid], self._memory)
 
     def kill(self) -> None:
-        """End the horse and everything it started, also what left its group."""
+        """End the horse and its group, and hear its last word. What left the group is its worker's child then."""
         if self._status is not None:
             return
         # Before the horse is waited for: until then nobody else can get its number.
@@ -101,11 +88,13 @@ class Horse:
             os.killpg(self.pid, signal.SIGKILL)
         os.kill(self.pid, signal.SIGKILL)  # it may not have become a group leader yet
         _, self._status = os.waitpid(self.pid, 0)
-        self._orders.go_on()  # hear its last word
+        self._orders.go_on()
         self._orders.close()
         if self._end is not None:
             os.close(self._end)
-        supervisor.end(self._strays)
+
+    def close_output(self) -> None:
+        """Show the rest of what it printed, when nobody is left who prints."""
         self._output.close()
 
     @property
@@ -115,29 +104,22 @@ class Horse:
             return True
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def _listen(self, seconds: float) -> None:
-        """Sleep until it ends, prints or can be told more."""
-        poll = select.poll()
+    def watch(self, poll: select.poll) -> bool:
+        """Wait with others for its end, its output and its word; False if the kernel can't tell of its end."""
         self._orders.watch(poll)
         if self._output.open:
             poll.register(self._output.reader, select.POLLIN)
         if self._end is not None:
             poll.register(self._end, select.POLLIN)
-        else:
-            seconds = min(seconds, BLINK)
-        ready = poll.poll(seconds * 1000)
-        if any(fd == self._output.reader for fd, _ in ready):
+        return self._end is not None
+
+    def hear(self, ready: Iterable[int]) -> None:
+        """Pass on what it printed, if that is among the files with something to read; hear its word, tell it more."""
+        if self._output.reader in ready:
             self._output.pass_on()
         self._orders.go_on()
 
-    def _strays(self) -> list[int]:
-        """List the orphans among its descendants: this process has adopted them (see `parent_death.adopt`)."""
-        if self._elder_children is None:
-            return []
-        others = {self.pid, *self._elder_children, *self._siblings()}
-        return [pid for pid in _children() if pid not in others]
-
-    def _live(self, ready: Ready, parent: int, mask: Iterable[int]) -> None:
+    def _live(self, work: Work, parent: int, mask: Iterable[int]) -> None:
         """Wait for the lease and run it, in the new process."""
         _prepare(parent, mask)
         self._orders.keep_horses_end()
@@ -146,10 +128,11 @@ class Horse:
         log_threads()
         faulthandler.enable()  # a segmentation fault says where
         memory.bound(self._memory)
-        work = ready()
-        if lease := self._orders.receive():
+        if order := self._orders.receive():
             self._orders.say_begun()
-            work(lease)
+            work(*order)
+            _flush()
+            self._orders.say_written()
 
 
 def _end_of(pid: int) -> int | None:
@@ -158,10 +141,6 @@ def _end_of(pid: int) -> int | None:
         with suppress(OSError):
             return os.pidfd_open(pid)
     return None
-
-
-def _children() -> list[int]:
-    return memory.children(os.getpid())
 
 
 def _run(work: Callable[[], None]) -> None:
@@ -173,10 +152,14 @@ def _run(work: Callable[[], None]) -> None:
     except BaseException as error:  # noqa: BLE001 - nothing may go back into the parent's loop
         sys.stderr.write(f"{trace(error)}\n")
     finally:
-        with suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        _flush()
         os._exit(code)
+
+
+def _flush() -> None:
+    with suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
 
 
 def _prepare(parent: int, mask: Iterable[int]) -> None:
@@ -185,6 +168,7 @@ def _prepare(parent: int, mask: Iterable[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     # A horse without its parent would run beside the retry of its job.
     die_with(parent, signal.SIGKILL)
+    adopt()  # the orphans among its descendants are its own as long as it lives, and its worker's afterwards
 
 
 def _ignore_signals() -> None:

@@ -1,13 +1,18 @@
-"""What a horse is told, the lease of its job as JSON, and what it answers: that it has begun. A pair of sockets."""
+"""What a horse is told and what it answers, over a pair of sockets.
+
+It is told the lease of its job, as JSON, with its place (engine/leases/lease_end.py). It says that it has begun, and
+that the outcome is written.
+"""
 
 import json
 import select
 import socket
+from contextlib import suppress
 from datetime import datetime
 
 from tandem.shared.store.leases import Lease
 
-BEGUN = b"!"
+BEGUN, WRITTEN = b"!", b"."
 CHUNK = 64 * 1024  # bytes
 
 
@@ -19,6 +24,7 @@ class Orders:
         self._unsent = memoryview(b"")
         self._listens = True
         self.begun = False  # the horse has said so
+        self.written = False  # as well
 
     # --- the worker's side
 
@@ -26,9 +32,9 @@ class Orders:
         self._horses.close()
         self._workers.settimeout(0)
 
-    def send(self, lease: Lease) -> None:
+    def send(self, lease: Lease, place: int) -> None:
         """Begin to send: a large lease, or one for a suspended process, is not taken at once. See `go_on`."""
-        self._unsent = memoryview(_written(lease))
+        self._unsent = memoryview(_text(lease, place))
         self._push()
 
     def watch(self, poll: select.poll) -> None:
@@ -43,13 +49,14 @@ class Orders:
         if not self._listens:
             return
         try:
-            said = self._workers.recv(len(BEGUN))
+            said = self._workers.recv(CHUNK)
         except BlockingIOError:
             return
         except OSError:
             said = b""
-        self.begun = said == BEGUN
-        self._listens = False
+        self.begun = self.begun or BEGUN in said
+        self.written = self.written or WRITTEN in said
+        self._listens = bool(said)
 
     def close(self) -> None:
         self._workers.close()
@@ -70,23 +77,27 @@ class Orders:
         self._workers.close()
         self._horses.settimeout(None)  # whatever an imported module has made the default
 
-    def receive(self) -> Lease | None:
-        """Wait for the lease; None if there will be none."""
+    def receive(self) -> tuple[Lease, int] | None:
+        """Wait for the lease and its place; None if there will be none."""
         read = bytearray()
         while chunk := self._horses.recv(CHUNK):
             read += chunk
         return _read(read) if read else None
 
     def say_begun(self) -> None:
-        """Say that from now on it is an attempt. The job gets no open file of ours."""
+        """Say that from now on it is an attempt."""
         self._horses.sendall(BEGUN)
-        self._horses.close()
+
+    def say_written(self) -> None:
+        """Say that no more is to be done. Its job may have closed this file with all others: then its end says so."""
+        with suppress(OSError):
+            self._horses.sendall(WRITTEN)
 
 
-def _written(lease: Lease) -> bytes:
-    return json.dumps({**vars(lease), "created_at": lease.created_at.isoformat()}).encode()
+def _text(lease: Lease, place: int) -> bytes:
+    return json.dumps([{**vars(lease), "created_at": lease.created_at.isoformat()}, place]).encode()
 
 
-def _read(text: bytearray) -> Lease:
-    fields = json.loads(text)
-    return Lease(**{**fields, "created_at": datetime.fromisoformat(fields["created_at"])})
+def _read(text: bytearray) -> tuple[Lease, int]:
+    fields, place = json.loads(text)
+    return Lease(**{**fields, "created_at": datetime.fromisoformat(fields["created_at"])}), place

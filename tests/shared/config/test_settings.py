@@ -74,6 +74,8 @@ BAD = [
     ("TANDEM_LLM_MAX_JOBS", "9" * 20, "less than or equal to"),
     ("TANDEM_QUEUE_MAX", "9" * 20, "less than or equal to"),
     ("TANDEM_CONTEXT_WINDOW", "9" * 20, "less than or equal to"),
+    ("TANDEM_SYNC_CONCURRENCY", "0", "greater than or equal to 1"),
+    ("TANDEM_SYNC_CONCURRENCY", "65", "less than or equal to 64"),
     ("TANDEM_SYNC_MEMORY", "9" * 20, "less than or equal to"),
     ("TANDEM_LLM_MAX_MEMORY", "9" * 20, "less than or equal to"),
     ("TANDEM_MAX_BODY", "2 GiB", "less than or equal to"),
@@ -349,7 +351,7 @@ CONTRACT = {  # the table of the contract, section 2
 CONTRACT_LATER = {
     *("TANDEM_LLM_RPM", "TANDEM_LLM_TPM", "TANDEM_CONFIG", "TANDEM_KEY_RPM", "TANDEM_KEY_SHARE"),
     *("TANDEM_IDEMPOTENCY_TTL", "TANDEM_SYNC_MEMORY", "TANDEM_RQ_IMPORTS", "TANDEM_WEBHOOK_SECRET"),
-    *("TANDEM_METRICS_PUBLIC", "TANDEM_ALLOW_PRIVATE_WEBHOOKS", "TANDEM_MAX_AGE"),
+    *("TANDEM_SYNC_CONCURRENCY", "TANDEM_METRICS_PUBLIC", "TANDEM_ALLOW_PRIVATE_WEBHOOKS", "TANDEM_MAX_AGE"),
 }
 
 

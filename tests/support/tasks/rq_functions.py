@@ -28,3 +28,10 @@ def tick(times: int, journal: str) -> None:
 def leave_behind_and_stay(marks: str) -> None:
     left_behind.leave_behind(marks)
     left_behind.stay()
+
+
+def hold(mebibytes: int, seconds: float) -> int:
+    """Hold so much memory for so long."""
+    held = b"x" * mebibytes * 2**20
+    time.sleep(seconds)
+    return len(held)

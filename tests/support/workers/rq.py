@@ -1,5 +1,6 @@
 """Real sync workers that run `rq_functions`, enqueued with plain RQ."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tests.support.processes import Process, until
 
+AT_ONCE = "SYNC_CONCURRENCY_OF_TESTS"  # how many jobs a worker runs at once, where a test does not say it
 FUNCTIONS = "tests.support.tasks.rq_functions"
 
 
@@ -76,6 +78,8 @@ def worker_of(process: Process) -> psutil.Process:
 def pool(redis_url: str, folder: Path, **settings: str) -> Iterator[Pool]:
     """A place for workers."""
     env = {"REDIS_URL": redis_url, "RUN_DIR": str(folder), "TANDEM_RQ_IMPORTS": FUNCTIONS}
+    if at_once := os.environ.get(AT_ONCE):
+        env["TANDEM_SYNC_CONCURRENCY"] = at_once
     with client(redis_url) as connection:
         made = Pool(Book(connection), folder, env | settings)
         try:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -17,6 +17,7 @@ from tandem.shared.store.executor import Book
 from tandem.shared.store.leases import Lease
 from tandem.sync_worker.engine.horses import stable
 from tandem.sync_worker.engine.horses.horse import Horse
+from tandem.sync_worker.engine.horses.listening import listen
 from tandem.sync_worker.engine.horses.stable import Stable
 from tests.support.jobs import claim_one, put
 from tests.support.processes import Process, until
@@ -37,9 +38,14 @@ def _leads(pid: int) -> bool:
     return False
 
 
-def waiting(worker: Process) -> int:
-    """The one that waits while its worker is idle."""
-    [pid] = until(lambda: len(found := horses(worker)) == 1 and found, what="one process that waits") or [0]
+def waiting(worker: Process, *, ran: Collection[int] = ()) -> int:
+    """The one that waits while its worker is idle; those that `ran` a job may be about to end."""
+
+    def one() -> list[int] | None:
+        found = horses(worker)
+        return found if len(found) == 1 and found[0] not in ran else None
+
+    [pid] = until(one, what="one process that waits") or [0]
     return pid
 
 
@@ -67,7 +73,7 @@ def test_a_jobs_process_was_there_before_it_and_runs_no_other(toys: Pool, worker
     for _ in range(3):
         pids.append(ran(toys))
         assert pids[-1] == known
-        known = waiting(worker)
+        known = waiting(worker, ran=pids)
     assert len({*pids, known}) == 4
     assert not any(map(psutil.pid_exists, pids))
 
@@ -165,28 +171,31 @@ def lease(book: Book) -> Lease:
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Stable]:
     """Its horses write down what they got."""
-    box = Stable(lambda: partial(live, tmp_path), memory=MEMORY)
+    box = Stable(partial(live, tmp_path), memory=MEMORY)
     yield box
     box.close()
 
 
-def live(folder: Path, lease: Lease) -> None:
-    (folder / "got").write_text(ascii(lease))
+def live(folder: Path, lease: Lease, place: int) -> None:
+    (folder / "got").write_text(ascii((lease, place)))
 
 
 def ended(horse: Horse) -> bool:
-    return horse.wait(timedelta(seconds=0.1))
+    listen([horse], 0.1)
+    if horse.ended:
+        horse.kill()
+    return horse.ended
 
 
 def test_a_lease_arrives_as_it_was(box: Stable, lease: Lease, tmp_path: Path) -> None:
     """Also one that no socket holds at once, and with texts that are no UTF-8."""
     long = replace(lease, payload="{\n" + "é\U0001f389\x00\ud800" * 2**20, delay=1.5, suspect=True)
     horse = box.take()
-    horse.begin(long)
+    horse.begin(long, 7)
     assert not horse.begun
     until(lambda: ended(horse), what="its end")
-    assert (horse.begun, horse.exit) == (True, "exited with 0")
-    assert (tmp_path / "got").read_text() == ascii(long)
+    assert (horse.begun, horse.written, horse.exit) == (True, True, "exited with 0")
+    assert (tmp_path / "got").read_text() == ascii((long, 7))
 
 
 def test_an_old_one_is_replaced(box: Stable, lease: Lease, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +210,7 @@ def test_an_old_one_is_replaced(box: Stable, lease: Lease, monkeypatch: pytest.M
     assert not psutil.pid_exists(old)
     horse = box.take()
     assert horse.pid == new
-    horse.begin(lease)
+    horse.begin(lease, 0)
     until(lambda: ended(horse), what="its end")
     assert horse.exit == "exited with 0"
 
@@ -211,6 +220,6 @@ def test_no_signal_ends_one_that_was_just_forked(box: Stable, lease: Lease) -> N
     for _ in range(10):
         horse = box.take()
         os.kill(horse.pid, signal.SIGTERM)
-        horse.begin(lease)
+        horse.begin(lease, 0)
         until(lambda: ended(horse), what="its end")  # noqa: B023 - waited for at once
         assert (horse.begun, horse.exit) == (True, "exited with 0")

@@ -1,0 +1,1 @@
+"""What a worker holds: claimed, renewed, ended in time, given back."""
