@@ -65,6 +65,11 @@ class Runs:
     def has_room(self) -> bool:
         return len(self) < len(self._places)
 
+    @property
+    def can_wait(self) -> bool:
+        """Whether an answer of Redis may be waited for: no lease ends meanwhile."""
+        return self._renewal.can_wait
+
     def begin(self, lease: Lease, *, claimed: float) -> None:
         """Run a lease, or have written why not. `claimed` is when its claim was sent."""
         if ended := self._begin(lease, claimed):
@@ -126,7 +131,8 @@ class Runs:
         for run in list(self._runs):
             self._look_at(run)
         renewed = self._renewal.due and self._renewal.renew()
-        self.unwritten.write()
+        if self.can_wait:
+            self.unwritten.write()
         self.stable.see_off()
         return renewed
 

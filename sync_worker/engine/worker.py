@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import FrameType
@@ -57,7 +57,7 @@ class SyncWorker(RqWorker):
         self._leases = Book(client(settings.redis, timeout=LEASE_TIMEOUT, retries=0))
         with suppress(StoreUnavailable):
             self._show()  # the connection is there before a lease depends on it
-        self._wakeup = Wakeup(client(settings.redis))
+        self._wakeup = Wakeup(client(settings.redis, timeout=LEASE_TIMEOUT, retries=0))
         self._claims = Claims(settings, worker=self.name, rq_queues=served[len(OUR_QUEUES) :])
         self._runs = Runs(
             settings, self._leases, worker=self.name, lease_ends=lease_ends, out_of_grace=self._out_of_grace
@@ -98,7 +98,7 @@ class SyncWorker(RqWorker):
                 self._await_room_or_wakeup()
                 outage.over()
             except (StoreUnavailable, RedisError) as error:
-                self._attend(outage.pause(error))
+                self._pause(outage.pause(error))
         return None
 
     @contextmanager
@@ -111,7 +111,7 @@ class SyncWorker(RqWorker):
 
     def _claim(self) -> Lease | None:
         """Claim, if there is room and a process for the job."""
-        if not self._runs.has_room:
+        if not (self._runs.has_room and self._runs.can_wait):
             return None
         if not self._runs:
             self._runs.stable.keep()
@@ -122,24 +122,30 @@ class SyncWorker(RqWorker):
 
     def _await_room_or_wakeup(self) -> None:
         """Wait until it is worth while to claim again."""
-        if self._runs.has_room:
-            self._wakeup.listen()
         if not self._runs:
             self.set_state(WorkerStatus.IDLE)
             self.heartbeat()
             self._show()
         running, until = len(self._runs), time.monotonic() + WAIT
         while not self._stop_requested and (left := until - time.monotonic()) > 0:
-            self._attend(left)
+            if self._runs.has_room and self._runs.can_wait:
+                self._wakeup.listen()
+            self._attend(left, files=self._wakeup.files)
             woken = self._wakeup.heard()
             if woken and not self._runs.has_room:
                 self._leases.run(queues.wake("sync"))  # another worker
             elif woken or len(self._runs) < running:
                 return
 
-    def _attend(self, seconds: float) -> None:
-        """See to what runs for some time: `seconds` at most, less if something happens."""
-        if self._runs.attend(seconds, files=self._wakeup.files):
+    def _pause(self, seconds: float) -> None:
+        """Ask Redis for no job meanwhile, and see to what runs."""
+        until = time.monotonic() + seconds
+        while not self._stop_requested and (left := until - time.monotonic()) > 0:
+            self._attend(left)
+
+    def _attend(self, seconds: float, *, files: Iterable[int] = ()) -> None:
+        """See to what runs for some time: `seconds` at most, less if something happens or `files` can be read."""
+        if self._runs.attend(seconds, files=files):
             self.heartbeat()
         if not self._stop_requested:
             self._runs.fork_ahead()
@@ -162,6 +168,7 @@ class SyncWorker(RqWorker):
             self._attend(WAIT)
         self._runs.stable.close()
         super().teardown()  # type: ignore[no-untyped-call]  # RQ has no types here
+        signal.setitimer(signal.ITIMER_REAL, 0)  # an end that goes on as it should is not to be cut short
 
     def _out_of_grace(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline

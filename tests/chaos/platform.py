@@ -13,6 +13,7 @@ from pathlib import Path
 import redis
 
 from tandem.deploy.local.ports import free_port
+from tandem.sync_worker.engine.horses.horse import AT_WORK
 from tandem.sync_worker.engine.memory import children, family
 from tests.chaos.faults.disk import Disk
 from tests.chaos.faults.network import Network
@@ -55,6 +56,7 @@ class Slot:
     hit: bool = False  # it was killed, or what it stands on
     pause: float = 0.2  # before it is filled again
     ended: float | None = None
+    _seen: tuple[int | None, float] | None = None  # the process of a job, and when it was seen first
 
     @property
     def outer(self) -> int:
@@ -70,15 +72,17 @@ class Slot:
 
     @property
     def horse(self) -> int | None:
-        """The process of a sync worker's job: the elder of two, of which the other waits for the next job."""
+        """The process of a sync worker's job: others wait for theirs, or are on their way out, which are elder."""
         found = children(self.pid or 0) if self.role is Role.SYNC else []
-        return found[0] if len(found) > 1 else None
+        at_work = [pid for pid in found if _name(pid) == AT_WORK]
+        return at_work[-1] if at_work else None
 
-    @property
     def job_age(self) -> float:
-        """The seconds for which a sync worker's job has run, or fewer: the next process is forked as it begins."""
-        found = children(self.pid or 0)
-        return _age(found[1]) if len(found) > 1 else 0.0
+        """Give the seconds for which a sync worker's job has run, or fewer: since one of these looks saw it first."""
+        horse, now = self.horse, time.monotonic()
+        if self._seen is None or self._seen[0] != horse:
+            self._seen = horse, now
+        return now - self._seen[1]
 
     @property
     def works(self) -> bool:
@@ -93,11 +97,11 @@ class Slot:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _age(pid: int) -> float:
-    """Give the seconds since a process began; 0 if it is gone."""
+def _name(pid: int) -> bytes:
+    """Give what the process is called; nothing if it is gone."""
     with suppress(OSError):
-        return time.time() - Path(f"/proc/{pid}").stat().st_ctime
-    return 0.0
+        return Path(f"/proc/{pid}/comm").read_bytes().strip()
+    return b""
 
 
 @dataclass

@@ -14,13 +14,15 @@ from contextlib import suppress
 from types import FrameType
 
 from tandem.shared.jobs.errors import log_threads, trace
-from tandem.shared.runtime.parent_death import adopt, die_with
+from tandem.shared.runtime.parent_death import LIBC, adopt, die_with
 from tandem.shared.store.leases import Lease
 from tandem.sync_worker.engine import memory
 from tandem.sync_worker.engine.horses.orders import Orders
 from tandem.sync_worker.engine.horses.output import Output
 
 IGNORED = (signal.SIGTERM, signal.SIGINT)
+PR_SET_NAME = 15  # of prctl(2)
+AT_WORK = b"tandem-job"  # its name then; one that waits is called as its worker
 
 Work = Callable[[Lease, int], None]
 
@@ -129,6 +131,7 @@ class Horse:
         faulthandler.enable()  # a segmentation fault says where
         memory.bound(self._memory)
         if order := self._orders.receive():
+            _be_called(AT_WORK)
             self._orders.say_begun()
             work(*order)
             _flush()
@@ -169,6 +172,12 @@ def _prepare(parent: int, mask: Iterable[int]) -> None:
     # A horse without its parent would run beside the retry of its job.
     die_with(parent, signal.SIGKILL)
     adopt()  # the orphans among its descendants are its own as long as it lives, and its worker's afterwards
+
+
+def _be_called(name: bytes) -> None:
+    """Have tools such as `top` show this process by that name. Linux only."""
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_NAME, name)
 
 
 def _ignore_signals() -> None:

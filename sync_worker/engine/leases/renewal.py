@@ -67,18 +67,23 @@ class Renewal:
         kept.place.clear()
 
     @property
+    def can_wait(self) -> bool:
+        """Whether Redis may be asked something: were it silent, no work would have to be stopped meanwhile."""
+        ends = [kept.end for kept in self._kept if not kept.place.done]
+        return not ends or time.monotonic() + LEASE_TIMEOUT < min(ends) - STOP_BEFORE
+
+    @property
     def due(self) -> bool:
-        """Whether it is time for `renew`; not where it might be silent for longer than a lease lasts."""
-        if not self._kept:
+        """Whether it is time for `renew`."""
+        if not self._kept or time.monotonic() <= self._due:
             return False
-        now, end = time.monotonic(), min(kept.end for kept in self._kept)
-        return now > self._due and (self._away_since is not None or now + LEASE_TIMEOUT < end - STOP_BEFORE)
+        return self._away_since is not None or self.can_wait
 
     def renew(self) -> bool:
         """Renew; says whether Redis answered. Without an answer it is due again at once, on a new connection."""
-        sent = time.monotonic()
+        sent, held = time.monotonic(), [kept for kept in self._kept if not kept.lost]
         try:
-            lost = self._book.run(leases.renew("sync", [kept.lease for kept in self._kept], worker=self._worker))
+            lost = self._book.run(leases.renew("sync", [kept.lease for kept in held], worker=self._worker))
         except StoreUnavailable as error:
             self._heed_outage(sent, error)
             self._due = time.monotonic() + min(self._outage.pause(error), AGAIN_WITHIN)
@@ -87,7 +92,7 @@ class Renewal:
         self._away_since = None
         for job_id in lost:
             # Of two runs of one job it is the older one's; the other's loss, if it is lost as well, is said next time.
-            next(kept for kept in self._kept if kept.lease.id == job_id and not kept.lost).lost = True
+            next(kept for kept in held if kept.lease.id == job_id and not kept.lost).lost = True
         self._hold_until(sent + scripts.LEASE.total_seconds())
         self._due = time.monotonic() + scripts.RENEW_EVERY.total_seconds()
         return True

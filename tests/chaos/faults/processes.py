@@ -161,7 +161,7 @@ class Faults:
             if (horse := slot.horse) is None:
                 return False
             if fault.act is Act.KILL:
-                return self._at_work.lasts(horse, age=slot.job_age)
+                return self._at_work.lasts(horse, age=slot.job_age())
             return self._at_work.left(horse) > (ENDS if fault.act is Act.RESTART else min(fault.seconds, LEASE) + 0.5)
         return slot.role is not Role.LLM or len(self._at_work.requests(slot.name)) >= REQUESTS
 

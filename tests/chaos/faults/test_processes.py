@@ -1,6 +1,7 @@
 """Faults of real processes."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from tandem.shared.jobs.submission import Options
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store.executor import Book
 from tandem.shared.store.submission import store_job
+from tandem.sync_worker.engine.memory import children
 from tests.chaos.faults.chronicle import Chronicle
 from tests.chaos.faults.disk import Disk
 from tests.chaos.faults.network import Network
@@ -48,12 +50,31 @@ def platform(own_valkey: Valkey, tmp_path: Path) -> Iterator[Platform]:
     storage.close()
 
 
-def long_job(url: str) -> str:
-    payload = JournalInput(marker=MARKER, seconds=SECONDS)
+def put(url: str, *, marker: str = MARKER, seconds: float = SECONDS) -> str:
+    payload = JournalInput(marker=marker, seconds=seconds)
     job = submission(JOURNAL, payload, owner="ann", request_id="r", options=Options())
     with client(url) as connection:
         Book(connection).run(store_job(job, PLENTY))
     return job.id
+
+
+def at(journal: Path, marker: str) -> int:
+    """Say in which process a job began; 0 if it has not."""
+    entries = map(json.loads, journal.read_text().splitlines() if journal.exists() else [])
+    return next((int(entry["pid"]) for entry in entries if entry.get("marker") == marker), 0)
+
+
+def test_a_jobs_process_is_told_from_those_that_wait(platform: Platform) -> None:
+    slot = platform.slots[0]
+    assert slot.horse is None
+    for marker, seconds in [("job-1-2.", 0.0), ("job-1-3.", 0.0), ("job-1-4.", 3.0)]:
+        put(platform.network.url, marker=marker, seconds=seconds)
+    until(lambda: at(platform.journal, "job-1-4."), what="the last one's beginning")
+    horse = at(platform.journal, "job-1-4.")
+    until(lambda: len(children(slot.pid or 0)) > 1, what="one that waits")
+    assert slot.horse == horse
+    assert slot.job_age() < slot.job_age() < SECONDS
+    until(lambda: slot.horse is None, what="its end")
 
 
 def has_successor(platform: Platform, first: str) -> bool:
@@ -76,7 +97,7 @@ async def suspended(faults: Faults, platform: Platform) -> None:
 
 def test_a_suspended_worker_that_its_supervisor_ends_is_one_deed(platform: Platform) -> None:
     """It is over when the successor works; and the successor is not taken for the one that was suspended."""
-    job = long_job(platform.network.url)
+    job = put(platform.network.url)
     body = {"marker": MARKER, "seconds": SECONDS}
     plan = Plan(1, [Submission(0.0, MARKER, "journal", body, {})], [Fault(0.0, Role.SYNC, 0, Act.STOP, STOPPED)])
     chronicle, first = Chronicle(), platform.slots[0].name

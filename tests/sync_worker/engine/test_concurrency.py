@@ -4,8 +4,11 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from subprocess import TimeoutExpired
+from typing import Any
 
 import psutil
 import pytest
@@ -48,11 +51,14 @@ def clock(toys: Pool) -> Iterator[Process]:
 
 def begin(toys: Pool, number: int, seconds: float) -> dict[str, int]:
     """Have so many jobs run; gives the process of each."""
-    found: dict[str, int] = {}
-    for _ in range(number):
-        job_id = toys.enqueue("slow", seconds, str(toys.folder))
-        [found[job_id]] = until(lambda: set(toys.marks("ran")) - {*found.values()}, what="the run")
-    return found
+    return dict(begin_one(toys, seconds) for _ in range(number))
+
+
+def begin_one(toys: Pool, seconds: float, **options: Any) -> tuple[str, int]:
+    before = set(toys.marks("ran"))
+    job_id = toys.enqueue("slow", seconds, str(toys.folder), **options)
+    [pid] = until(lambda: set(toys.marks("ran")) - before, what="the run") or [0]
+    return job_id, pid
 
 
 def unharmed(job: Job) -> bool:
@@ -118,8 +124,7 @@ def test_a_process_that_is_killed_is_one_crash(toys: Pool) -> None:
 @pytest.mark.usefixtures("worker")
 def test_a_process_that_hangs_ends_at_its_own_time_limit(toys: Pool) -> None:
     others = begin(toys, AT_ONCE - 1, 5)
-    hangs = toys.enqueue("slow", LONG, str(toys.folder), job_timeout=2)
-    [pid] = until(lambda: set(toys.marks("ran")) - {*others.values()}, what="the run")
+    hangs, pid = begin_one(toys, LONG, job_timeout=2)
     os.kill(pid, signal.SIGSTOP)
     assert (toys.ended(hangs).error or {})["type"] == "timeout"
     assert all(now(toys, job_id).status is Status.RUNNING for job_id in others)
@@ -166,6 +171,30 @@ def test_what_ends_within_the_grace_time_is_written(toys: Pool, worker: Process)
     assert worker.stop() == 0
     assert all(unharmed(toys.ended(job_id)) for job_id in short)
     assert [now(toys, job_id).status for job_id in long] == [Status.QUEUED]
+
+
+def test_a_worker_that_waits_for_its_last_jobs_sleeps(valkey: str, tmp_path: Path) -> None:
+    """It has room and was listening for wake-ups, of which it needs none any more."""
+    grace = 4
+    with pool(valkey, tmp_path, TANDEM_SYNC_CONCURRENCY=str(AT_ONCE), TANDEM_GRACE=str(grace)) as toys:
+        process = toys.start("default")
+        begin(toys, 1, LONG)
+        worker = worker_of(process)
+        used = before = cpu_seconds(worker)
+        process.popen.send_signal(signal.SIGTERM)
+        while process.popen.poll() is None:
+            used = max(used, cpu_seconds(worker))
+            with suppress(TimeoutExpired):
+                process.popen.wait(0.1)
+    assert used - before < grace / 4
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """What it has used; 0 if it is gone."""
+    with suppress(psutil.Error):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
 
 
 @pytest.mark.usefixtures("clock")

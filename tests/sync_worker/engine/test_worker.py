@@ -145,7 +145,8 @@ def test_what_redis_does_not_take_at_first_is_handed_back(own_valkey: Valkey, tm
         server = cast("Any", toys.book.client)
         server.config_set("min-replicas-to-write", "1")
         worker.popen.send_signal(signal.SIGTERM)
-        worker.until_says("finish waits for Redis")
+        worker.until_says("handing back")
+        worker.until_says("waits for Redis")
         server.config_set("min-replicas-to-write", "0")
         assert worker.popen.wait(30) == 0
         job = toys.job(job_id)
