@@ -13,7 +13,7 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError, Re
 from tandem.shared.errors import StoreUnavailable
 from tandem.shared.runtime.outage import Outage
 from tandem.shared.runtime.redis_client import RAISED, AsyncClient, Client, unavailable
-from tandem.shared.store.scripts import SCRIPTS, Call
+from tandem.shared.store.scripts import SCRIPTS, Call, answers_of, command_of, groups_of
 
 T = TypeVar("T")
 log = logging.getLogger("tandem.book")
@@ -92,9 +92,9 @@ class AsyncBook:
             return [error for _ in calls]
 
     async def _attempt_all(self, calls: Sequence[Call[T]]) -> list[T | Exception]:
-        pipeline = self.client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command(*_command(call))
+        pipeline, groups = self.client.pipeline(transaction=False), groups_of(calls)
+        for group in groups:
+            pipeline.execute_command(*command_of(group))
         try:
             answers = await pipeline.execute(raise_on_error=False)
         except RAISED as error:
@@ -102,7 +102,7 @@ class AsyncBook:
         except UnicodeEncodeError as error:  # an argument that no connection can send: nothing was sent
             return [error for _ in calls]
         outcomes: list[T | Exception] = []
-        for call, answer in zip(calls, answers, strict=True):
+        for call, answer in _pairs(groups, answers):
             outcome: T | Exception = await self._read(call, answer)
             outcomes.append(outcome)
         return outcomes
@@ -173,15 +173,15 @@ class Book:
 
     def attempt_all(self, calls: Sequence[Call[T]]) -> list[T | Exception]:
         """Run several calls in one round trip; each has its answer or its error."""
-        pipeline = self.client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command(*_command(call))  # type: ignore[no-untyped-call]  # as above
+        pipeline, groups = self.client.pipeline(transaction=False), groups_of(calls)
+        for group in groups:
+            pipeline.execute_command(*command_of(group))  # type: ignore[no-untyped-call]  # as above
         try:
             answers = pipeline.execute(raise_on_error=False)
         except RedisError as error:
             return [_outage(error) for _ in calls]
         outcomes: list[T | Exception] = []
-        for call, answer in zip(calls, answers, strict=True):
+        for call, answer in _pairs(groups, answers):
             outcome: T | Exception = self._read(call, answer)
             outcomes.append(outcome)
         return outcomes
@@ -222,10 +222,13 @@ def _all_or_raise(outcomes: list[T | Exception]) -> list[T]:
     return cast("list[T]", outcomes)
 
 
+def _pairs(groups: Sequence[Sequence[Call[Any]]], answers: Sequence[Any]) -> Iterator[tuple[Call[Any], Any]]:
+    for group, answer in zip(groups, answers, strict=True):
+        yield from zip(group, answers_of(group, answer), strict=True)
+
+
 def _command(call: Call[Any]) -> list[Any]:
-    if call.command:
-        return [call.name, *call.args]
-    return ["FCALL", SCRIPTS[call.name].function, 0, *call.args]
+    return command_of([call])
 
 
 def _library(call: Call[Any]) -> list[Any]:

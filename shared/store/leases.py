@@ -267,7 +267,7 @@ def _end(
     )
 
 
-@script("jobs/finish")
+@script("jobs/finish", in_groups=True)
 def _finish(
     *,
     id: str,

@@ -58,6 +58,8 @@ LONGEST_DELAY = timedelta(days=366)  # of an attempt; plain RQ may ask for a yea
 RARE = frozenset(Status) - {Status.QUEUED, Status.SUCCEEDED}
 STEP = 200  # entries that a duty of the clock, or of another round, handles at most: it must block nobody
 MOVED_AT_ONCE = 20  # jobs that go elsewhere or end in one script, some 20 to 40 commands each
+GROUP_CALLS = 10  # calls at most that are one request: it must block nobody
+GROUP_BYTES = 200_000  # of the arguments of calls that are one request, which Redis copies; a longer call goes alone
 CLAIMED_BYTES = 4_000_000  # of inputs, as they are read, in one claim, and what the last one has beyond
 ADOPTED_AT_ONCE = 5  # jobs of a queue of plain RQ
 PLAIN_RQ = "external "  # and the queue: who takes turns for it
@@ -140,7 +142,7 @@ LIMITS = (*RECORDS, "rates", "parks", "lines", "reservations")
 LANE_LIMITS = ("rates", "parks", "lines", "reservations", "admittance")
 CLAIM_SYNC = (*TRANSITION, "task_lanes")
 CLAIM_LLM = (*CLAIM_SYNC, *LANE_LIMITS)
-ESTIMATES = (*ENGINES, "places", *LANE_LIMITS, "estimates")
+ESTIMATES = (*ENGINES, "lookups", "places", *LANE_LIMITS, "estimates")
 ADMISSION = (*ESTIMATES, "admission")
 
 
@@ -159,12 +161,13 @@ class Script:
     """A script as a Redis function: its name, which tells versions apart, and the library that makes it, of that name.
 
     A function stays in Redis: the library is run once and not at each call, which would cost more than most calls do.
-    `whole` is all of it for EVAL.
+    `whole` is all of it for EVAL. `group` is a second function of the library, which takes several calls as one.
     """
 
     function: str
     source: str
     whole: str
+    group: str | None = None
 
 
 FUNCTIONS = "tandem_"  # what all their names begin with
@@ -175,20 +178,28 @@ SCRIPTS: dict[str, Script] = {}
 
 
 def script(
-    path: str, *, library: Sequence[str] = TRANSITION, flag: Flag = Flag.ALLOW_OOM, adds_up: bool = False
+    path: str,
+    *,
+    library: Sequence[str] = TRANSITION,
+    flag: Flag = Flag.ALLOW_OOM,
+    adds_up: bool = False,
+    in_groups: bool = False,
 ) -> Callable[[Callable[P, T]], Callable[P, Call[T]]]:
     """Make a function the signature of `lua/<path>.lua`: calling it gives the call. See signature.py.
 
     `library` names the parts of `lua/lib` that come before it. `adds_up`: what it counts is written once, in the end.
+    `in_groups`: calls that are sent together become one, and what all of them count is written once.
     """
+    parts = (*library, "groups") if in_groups else library
 
     def declare(function: Callable[P, T]) -> Callable[P, Call[T]]:
         name = path.rpartition("/")[2]
         arguments, answer = Arguments(function), Answer(get_type_hints(function)["return"])
-        shared = [answer.lua(), *(_read(f"lib/{part}") for part in library)]
-        begin = ["begin_call()"] * bool(library) + ["begin_sums()"] * adds_up
+        shared = [answer.lua(), *(_read(f"lib/{part}") for part in parts)]
+        begin = _begin(library, adds_up=adds_up, in_groups=in_groups)
         body = [*begin, arguments.lua(), _read(path)]
-        SCRIPTS[name] = _function(name, "\n".join(shared), "\n".join(body), flag, adds_up=adds_up)
+        wrapped = adds_up or in_groups
+        SCRIPTS[name] = _function(name, "\n".join(shared), "\n".join(body), flag, adds_up=wrapped, in_groups=in_groups)
         read = answer.read
 
         @wraps(function)
@@ -200,15 +211,28 @@ def script(
     return declare
 
 
-def _function(name: str, shared: str, body: str, flag: Flag, *, adds_up: bool) -> Script:
-    """Make a library of one function. Its callback is what a call runs; the rest is run once."""
-    callback = f"local function call(KEYS, ARGV)\n{body}\nend" + "\ncall = add_up(call)" * adds_up
+def _begin(library: Sequence[str], *, adds_up: bool, in_groups: bool) -> list[str]:
+    """Write how a call begins; one in a group finds all of that begun."""
+    if in_groups:
+        return ["if KEYS ~= GROUPED then", "begin_call()", "begin_sums()", "end"]
+    return ["begin_call()"] * bool(library) + ["begin_sums()"] * adds_up
+
+
+def _function(name: str, shared: str, body: str, flag: Flag, *, adds_up: bool, in_groups: bool) -> Script:
+    """Make a library of one function, or two. Its callback is what a call runs; the rest is run once."""
+    callback = f"local function call(KEYS, ARGV)\n{body}\nend"
+    callback += "\nlocal grouped = in_groups(call)" * in_groups + "\ncall = add_up(call)" * adds_up
     lua = _with_constants(f"{shared}\n{callback}")
     function = f"{FUNCTIONS}{name}_{hashlib.sha256(f'{flag} {lua}'.encode()).hexdigest()[:12]}"
     flags = f"{{'{flag}'}}" if flag else "{}"
-    register = f"redis.register_function{{function_name = '{function}', callback = call, flags = {flags}}}"
+    callbacks = {function: "call"} | ({f"{function}_group": "grouped"} if in_groups else {})
+    register = "\n".join(
+        f"redis.register_function{{function_name = '{name}', callback = {callback}, flags = {flags}}}"
+        for name, callback in callbacks.items()
+    )
     whole = f"#!lua flags={flag}\n{lua}\nreturn call(KEYS, ARGV)"
-    return Script(function, f"#!lua name={function}\n{lua}\n{register}", whole)
+    source = f"#!lua name={function}\n{lua}\n{register}"
+    return Script(function, source, whole, group=f"{function}_group" if in_groups else None)
 
 
 def _with_constants(lua: str) -> str:
@@ -232,3 +256,41 @@ def _with_constants(lua: str) -> str:
 
 def _read(path: str) -> str:
     return (files(__package__) / "lua" / f"{path}.lua").read_text()
+
+
+def groups_of(calls: Sequence[Call[Any]]) -> list[list[Call[Any]]]:
+    """Put neighbours of one script together, in their order: a group is one request to Redis (lua/lib/groups.lua)."""
+    groups: list[list[Call[Any]]] = []
+    total = 0
+    for call in calls:
+        size = sum(len(arg) for arg in call.args if isinstance(arg, str | bytes))
+        if groups and _goes_with(groups[-1], call) and total + size <= GROUP_BYTES:
+            groups[-1].append(call)
+            total += size
+        else:
+            groups.append([call])
+            total = size
+    return groups
+
+
+def _goes_with(group: Sequence[Call[Any]], call: Call[Any]) -> bool:
+    name = call.name
+    return group[0].name == name and len(group) < GROUP_CALLS and name in SCRIPTS and SCRIPTS[name].group is not None
+
+
+def command_of(group: Sequence[Call[Any]]) -> list[Any]:
+    """Write the command of a group of one or more."""
+    call = group[0]
+    if call.command:
+        return [call.name, *call.args]
+    script = SCRIPTS[call.name]
+    if len(group) == 1:
+        return ["FCALL", script.function, 0, *call.args]
+    return ["FCALL", script.group, 0, *(part for call in group for part in (len(call.args), *call.args))]
+
+
+def answers_of(group: Sequence[Call[Any]], answer: Any) -> Sequence[Any]:
+    """Give each call of a group its answer: an error of the request is one of each."""
+    if len(group) == 1:
+        return [answer]
+    return answer if isinstance(answer, list) else [answer for _ in group]

@@ -43,7 +43,7 @@ def store_job(
     )
 
 
-@script("jobs/store_job", library=ADMISSION, flag=Flag.NOTHING)
+@script("jobs/store_job", library=ADMISSION, flag=Flag.NOTHING, in_groups=True)
 def _store_job(
     *,
     id: str,

@@ -1,5 +1,6 @@
 """What one script does at most: everybody waits for it. Counted in commands and entries, some 3 µs each."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -19,8 +20,18 @@ from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import ArqKey, Key, LimitKey, RqKey
 from tandem.shared.store.leases import Claimed
 from tandem.shared.store.queues import QueueName
-from tandem.shared.store.scripts import CLAIMED_BYTES, LEASE, MOVED_AT_ONCE, REPRIEVE, STEP, Call
+from tandem.shared.store.scripts import (
+    CLAIMED_BYTES,
+    GROUP_CALLS,
+    LEASE,
+    MOVED_AT_ONCE,
+    REPRIEVE,
+    STEP,
+    Call,
+    groups_of,
+)
 from tandem.shared.store.submission import store_job
+from tandem.shared.tasks.spec import Priority
 from tests.support import sync_lane
 from tests.support.jobs import PLENTY, TTL, tick
 from tests.support.jobs import put as put_in_book
@@ -121,6 +132,18 @@ def test_a_claim_leases_no_more_than_some_megabytes_of_input(book: Book) -> None
     assert claimed.next_due == timedelta(0)
     assert book.client.exists(Key.WAKEUP + "llm"), "others may come for the rest"
     assert [len(book.run(claim_llm()).leases) for _ in range(2)] == [4, 2]
+
+
+@pytest.mark.parametrize("priority", [Priority.NORMAL, Priority.IDLE])
+def test_submissions_that_are_one_request_are_few_enough_to_be_short(clocked: Clocked, priority: Priority) -> None:
+    """Where there is most to look at: all ask a model with limits of each kind, and many owners wait for it."""
+    limits = Limits(rpm=10**7, tpm=10**9, concurrency=10**6)
+    clocked.client.set(LimitKey.LIMIT_MODELS, json.dumps(models(limits, m=ModelConfig(provider="p", **vars(limits)))))
+    clocked.client.zadd(Key.WORKERS + "llm", {"w": clocked.now // 1000})
+    put_all(clocked, *(Work(owner=f"o{n}") for n in range(100)))
+    calls = [store_job(Work(owner=f"o{n}", priority=priority).job(), PLENTY) for n in range(GROUP_CALLS)]
+    assert len(groups_of(calls)) == 1
+    assert commands_of(clocked, lambda: clocked.call_all(calls)) < MOST // 2
 
 
 @pytest.mark.parametrize("ask", ["again", "disclaim"])

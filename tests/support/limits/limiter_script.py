@@ -1,6 +1,7 @@
 """The scripts of the limits with the clock in the test's hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import redis
@@ -8,7 +9,7 @@ import redis
 from tandem.shared.limits.model import Limits, Scope
 from tandem.shared.store.keys import Key
 from tandem.shared.store.limits.operations import Granted, Parked, Said, TooLarge, Waiting, operate
-from tandem.shared.store.scripts import SCRIPTS, Call
+from tandem.shared.store.scripts import SCRIPTS, Call, answers_of, command_of, groups_of
 
 SECOND = 1_000_000
 START = 1_800_000_000 * SECOND
@@ -31,17 +32,22 @@ class Clocked:
 
     def call(self, call: Call[Any]) -> Any:
         """Run one call at this time."""
-        return call.parse(self._ask(self.client, call))
+        return call.parse(self._ask(self.client, [call]))
 
     def call_all(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run several calls at this time, in one round trip."""
+        groups = groups_of(calls)
         with self.client.pipeline(transaction=False) as pipe:
-            for call in calls:
-                self._ask(pipe, call)
-            return [call.parse(answer) for call, answer in zip(calls, pipe.execute(), strict=True)]
+            for group in groups:
+                self._ask(pipe, group)
+            answers = zip(groups, pipe.execute(), strict=True)
+        parts = [part for group, answer in answers for part in answers_of(group, answer)]
+        return [call.parse(part) for call, part in zip(calls, parts, strict=True)]
 
-    def _ask(self, client: Any, call: Call[Any]) -> Any:
-        return client.fcall(self._function(call), 0, *call.args, self.now)
+    def _ask(self, client: Any, group: Sequence[Call[Any]]) -> Any:
+        name = self._function(group[0])
+        fcall, function, *rest = command_of([replace(call, args=[*call.args, self.now]) for call in group])
+        return client.execute_command(fcall, function.replace(SCRIPTS[group[0].name].function, name), *rest)
 
     def _function(self, call: Call[Any]) -> str:
         if call.name not in self._loaded:

@@ -9,8 +9,7 @@ if no_room then return Refused{kind = 'memory'} end
 
 local job = {id = id, queue = queue, task = task, owner = owner, priority = priority, created_at = now, lane = lane,
   attempt = 0, seq = 0, events = 'record', apart = apart and '1'}
-local counts = redis.call('HMGET', COUNTS .. queue, QUEUED, SCHEDULED)
-local waiting = (tonumber(counts[1]) or 0) + (tonumber(counts[2]) or 0)
+local waiting = count_of(COUNTS .. queue, QUEUED) + count_of(COUNTS .. queue, SCHEDULED)
 local refused = refuse_if_full(job, waiting, now, queue_max, share)
 if refused then return refused end
 local left, wait, full_in = nil, 0, 0
@@ -42,7 +41,7 @@ if expires_in then redis.call('ZADD', EXPIRING, now + expires_in, id) end
 remember(id, idempotency, fingerprint, idempotency_ttl)
 redis.call('ZADD', INDEX, now, id)
 redis.call('ZADD', INDEX .. ':' .. owner, now, id)
-redis.call('SADD', OWNERS, owner)
+once('known ' .. owner, redis.call, 'SADD', OWNERS, owner)
 engine[queue].describe(job, now, rq_fields)
 engine[queue].enqueue(job, due, now)
 count(job, nil, job.status)

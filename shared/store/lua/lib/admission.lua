@@ -35,7 +35,7 @@ end
 local function refuse_if_full(job, waiting, now, queue_max, share)
   local function rate() return is_paused(job.queue) and 0 or drain_rate(job.queue, now) end
   if waiting >= queue_max then return refuse('full', waiting, queue_max, rate()) end
-  local own = tonumber(redis.call('HGET', SHARES .. job.queue, job.owner) or '') or 0
+  local own = count_of(SHARES .. job.queue, job.owner)
   -- Of the jobs that end, an owner's are as many as of those that wait.
   if own >= share then return refuse('share', own, share, rate() * own / math.max(own, waiting)) end
   return nil

@@ -21,7 +21,7 @@ function arq.show(job, due)
 end
 
 function arq.enqueue(job, due, now, front)
-  redis.call('DEL', ARQ_IN_PROGRESS .. job.id)
+  if job.token or job.native then redis.call('DEL', ARQ_IN_PROGRESS .. job.id) end
   arq.show(job, due)
   if is_suspect(job) then
     redis.call('ZADD', SUSPECTS, front and due <= now and math.min(job.created_at, due) or due, job.id)

@@ -4,10 +4,10 @@ local estimates = {}
 
 local function in_ms(us, now) return math.ceil(now + (us - limits.now()) / 1000) end
 
--- The models as the workers know them; nil: no worker has said so lately.
+-- The models as the workers know them; false: no worker has said so lately.
 local function read_models()
   local models = decode(peek('GET', LIMIT_MODELS) or '')
-  return models and models.known and models.levels and models
+  return models and models.known and models.levels and models or false
 end
 
 -- What its lane waits for, if that is a park: fills the answer.
@@ -65,7 +65,7 @@ end
 -- Of the lane's models: fills the answer, but for a job that nothing limits. Returns when it may start, in us; nil: nobody
 -- can say, also where another program has spoilt what is known of them.
 function estimates.look_at_lane(answer, job, ahead, now)
-  admittance.models = read_models()
+  admittance.models = once('models', read_models)
   if not admittance.models then return nil end
   local is_readable, start = pcall(look_at_models, answer, job, ahead, now)
   return is_readable and start or nil
@@ -75,7 +75,7 @@ local function has_worker(queue, now) return redis.call('ZCOUNT', WORKERS .. que
 
 -- When the workers come to it, by how fast the queue drained in the last minute.
 local function drained(queue, ahead, now)
-  local rate = drain_rate(queue, now)
+  local rate = once('drain rate of ' .. queue, drain_rate, queue, now)
   return rate > 0 and math.ceil(now + ahead / rate) or nil
 end
 
@@ -91,9 +91,9 @@ end
 -- task has as many running as may.
 function estimates.look(answer, job, ahead, now, limit)
   answer.ahead = ahead
-  if is_paused(job.queue) then
+  if once('paused ' .. job.queue, is_paused, job.queue) then
     answer.because = 'paused'
-  elseif not has_worker(job.queue, now) then
+  elseif not once('worker of ' .. job.queue, has_worker, job.queue, now) then
     answer.because = 'no_worker'
   elseif limit then
     answer.because = limit.because

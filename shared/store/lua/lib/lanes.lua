@@ -53,6 +53,14 @@ local function mark_due(job, name, now)
   if job.queue == LLM then redis.call('ZADD', job.priority == IDLE and IDLE_LANES or LANES, 'NX', now, name) end
 end
 
+-- What this call knows of its own: when the last of some jobs was ready, by their key, and who stands in a lane; nil: it
+-- takes some out, and has to look.
+local latest, stands
+each_call(function() latest, stands = {}, nil end)
+
+-- Nobody leaves a lane in this call.
+function lanes.nobody_leaves() stands = {} end
+
 -- A job waits, ready since then; `front`: it was handed back.
 function lanes.put(job, ready, now)
   local name = lanes.place_of(job)
@@ -60,8 +68,10 @@ function lanes.put(job, ready, now)
     insist('ZADD', lanes.front_of(lanes.tenant(job), name), job.created_at, job.id)
   else
     local key = jobs_of(job.priority, lanes.tenant(job), name)
-    local last = tonumber(insist('ZRANGE', key, -1, -1, 'WITHSCORES')[2] or 0)
-    redis.call('ZADD', key, last > now and last or ready, job.id)  -- Redis's clock went back: it comes after those
+    local last = latest[key] or tonumber(insist('ZRANGE', key, -1, -1, 'WITHSCORES')[2] or 0)
+    local score = last > now and last or ready  -- Redis's clock went back: it comes after those
+    redis.call('ZADD', key, score, job.id)
+    latest[key] = math.max(last, score)
   end
   lanes.show(job, now)
 end
@@ -70,6 +80,8 @@ end
 function lanes.show(job, now)
   local name, base = lanes.place_of(job)
   local key, tenant = LANE_TENANTS .. name, lanes.tenant(job)
+  local place = tenant .. ' ' .. key
+  if stands and stands[place] then return end
   if insist('ZADD', key, 'NX', concurrency.time_of(base), tenant) == 1 then
     local first, tag = unpack(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES'))
     -- Behind nobody who has got something back; but what no worker serves stands where it stood long ago.
@@ -78,6 +90,7 @@ function lanes.show(job, now)
   end
   if job.apart then concurrency.show_task(base, job.task) end
   mark_due(job, base, now)
+  if stands then stands[place] = true end
 end
 
 function lanes.remove(job)

@@ -48,9 +48,11 @@ local function of_others(job, name, own, most)
   if rank >= all then return 0, true end
   local tenants, owners = redis.call('ZRANGE', key, 0, math.min(most, all) - 1), {}
   for i, tenant in ipairs(tenants) do owners[i] = lanes.owner_of(tenant) end
-  for i, waiting in ipairs(redis.call('HMGET', SHARES .. job.queue, unpack(owners))) do
+  local shares = SHARES .. job.queue
+  for i, written in ipairs(redis.call('HMGET', shares, unpack(owners))) do
     if tenants[i] ~= lanes.tenant(job) then
-      before = before + math.min(tonumber(waiting or 0) or 0, own + (i <= rank and 1 or 0))
+      local waiting = (tonumber(written or '') or 0) + unwritten(shares, owners[i])
+      before = before + math.min(waiting, own + (i <= rank and 1 or 0))
     end
   end
   return math.floor(before * math.max(1, all / #owners))
@@ -77,8 +79,7 @@ local function of_tenant(job, name)
   if rank then return rank end
   local place = redis.call('ZRANK', lanes.jobs_of(job.priority, tenant, name), job.id)
   if not place then return nil end
-  local share = redis.call('HGET', SHARES .. job.queue, job.owner)
-  if tonumber(share or '') == place + 1 then return place end  -- no other job of its owner waits
+  if count_of(SHARES .. job.queue, job.owner) == place + 1 then return place end  -- no other job of its owner waits
   local own = redis.call('ZCARD', front) + place
   if job.priority == IDLE then return own end
   local left = {}
@@ -94,7 +95,7 @@ function places.in_lane(job, most)
   local before = job.priority == IDLE and waiting_in(lanes.beside(base)) or 0
   local own = of_tenant(job, name)
   if not own then return nil end
-  local waiting = tonumber(redis.call('HGET', COUNTS .. job.queue, QUEUED) or '') or 1
+  local waiting = math.max(1, count_of(COUNTS .. job.queue, QUEUED))
   local others, is_aside = of_others(job, name, own, most or MOST_TENANTS)
   return math.max(0, math.min(before + own + others, waiting - 1)), is_aside
 end

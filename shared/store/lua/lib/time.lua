@@ -9,9 +9,15 @@ end
 
 -- Redis's clock, and what texts are made of it.
 
+local moment  -- in a call time stands still
+each_call(function() moment = nil end)
+
 local function now_ms()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+  if not moment then
+    local t = redis.call('TIME')
+    moment = t[1] * 1000 + math.floor(t[2] / 1000)
+  end
+  return moment
 end
 
 local function whole(number) return string.format('%.0f', number) end
