@@ -19,7 +19,6 @@ from tandem.llm_worker.runtime import Runtime
 from tandem.shared.jobs.attempt import check_input, check_output, report, timed_out, unknown_task, unreadable
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.retry import Decision, HandBack, decide
-from tandem.shared.storage.artifacts import Artifacts
 from tandem.shared.store import commands, events, leases, scripts
 from tandem.shared.store.executor import AsyncBook
 from tandem.shared.store.leases import Lease, Success
@@ -90,7 +89,7 @@ async def _outcome(runtime: Runtime, lease: Lease, context: LlmContext) -> Outco
             return unreadable(lease.problem)
         if lease.task not in runtime.catalog:
             return await _unknown(runtime.book, lease)
-        return await _run(runtime.catalog[lease.task], lease, context, runtime.files)
+        return await _run(runtime.catalog[lease.task], lease, context, runtime)
     except asyncio.CancelledError:
         # Only the worker cancels an attempt: it shuts down, or the lease is lost and this writes nothing.
         log.info("stopped; handed back if it is still ours")
@@ -105,9 +104,10 @@ async def _unknown(book: AsyncBook, lease: Lease) -> Decision:
     return decision
 
 
-async def _run(spec: AnySpec, lease: Lease, context: LlmContext, files: Artifacts) -> Outcome:
+async def _run(spec: AnySpec, lease: Lease, context: LlmContext, runtime: Runtime) -> Outcome:
     try:
-        result = await kept(check_output(spec, await _handle(spec, lease, context)), lease, files)
+        output = check_output(spec, await _handle(spec, lease, context))
+        result = await kept(output, lease, runtime.files, runtime.book.client)
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 - SystemExit in a handler must not end the other jobs

@@ -52,9 +52,17 @@ def test_a_large_result_is_a_file(workers: Pool, queue: str) -> None:
     assert job.result_bytes == len(content)
 
 
-@both
-def test_a_store_that_does_not_take_it_fails_the_attempt(workers: Pool, queue: str) -> None:
-    start(workers, queue)
+def test_a_store_that_does_not_take_it_loses_no_answer_that_was_paid(workers: Pool) -> None:
+    start(workers, "llm")
     (workers.folder / "files" / "ann").touch()  # where her folder would be
-    [job] = workers.finished([put(workers.book, queue)])
+    [job] = workers.finished([put(workers.book, "llm")])
+    assert (job.status, job.attempts, job.result_file) == (Status.SUCCEEDED, [], None)
+    assert job.result == {"done": "x" * LARGE}
+    assert "goes into Redis" in (workers.folder / "0.log").read_text()
+
+
+def test_a_store_that_does_not_take_it_fails_the_attempt(workers: Pool) -> None:
+    start(workers, "sync")
+    (workers.folder / "files" / "ann").touch()  # where her folder would be
+    [job] = workers.finished([put(workers.book, "sync")])
     assert (job.status, [attempt["type"] for attempt in job.attempts]) == (Status.FAILED, ["storage_unavailable"] * 2)

@@ -1,19 +1,27 @@
-"""Large results on their way to a store of files that hangs."""
+"""Large results on their way to a store of files that hangs, or takes none."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tandem.llm_worker.engine.large_results import kept
+from tandem.llm_worker.engine import large_results
+from tandem.llm_worker.engine.large_results import LARGEST_IN_REDIS, WRITERS, kept
 from tandem.shared.errors import TransientError
+from tandem.shared.jobs.model import Artefact
+from tandem.shared.runtime.redis_client import AsyncClient, async_client
 from tandem.shared.storage.artifacts import LARGE, Artifacts
 from tandem.shared.store.leases import Lease
 from tandem.shared.store.signature import Foreign
+from tests.support.processes import until
+from tests.support.servers.files import out_of_reach
+from tests.support.servers.valkey import Valkey
 
 MANY = 50  # more than an event loop has threads
+ORDINARY, VERY_LARGE = f'"{"x" * LARGE}"', f'"{"x" * LARGEST_IN_REDIS}"'
 NO = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -51,10 +59,28 @@ def lease(number: int) -> Lease:
     return Lease(id=Foreign(f"01J{number}"), attempt=1, max_attempts=3, created_at=datetime.now(UTC), **made)
 
 
-async def test_a_store_that_hangs_takes_no_thread_that_others_need(bucket: Hanging) -> None:
+@pytest.fixture
+async def redis(own_valkey: Valkey) -> AsyncIterator[AsyncClient]:
+    client = async_client(own_valkey.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def hung(bucket: Hanging) -> AsyncIterator[Artifacts]:
+    """A store that hangs for as long as the test lasts."""
+    yield Artifacts("s3://bucket")
+    bucket.ends.set()
+    await asyncio.to_thread(lambda: WRITERS.submit(int).result())
+
+
+async def test_a_store_that_hangs_takes_no_thread_that_others_need(
+    bucket: Hanging, redis: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As who looks up a provider's host, and would find that provider down."""
-    files, result = Artifacts("s3://bucket"), f'"{"x" * LARGE}"'
-    storing = [asyncio.create_task(kept(result, lease(number), files)) for number in range(MANY)]
+    monkeypatch.setattr(large_results, "TRIED_FOR", timedelta(0))
+    files = Artifacts("s3://bucket")
+    storing = [asyncio.create_task(kept(VERY_LARGE, lease(number), files, redis)) for number in range(MANY)]
     try:
         async with asyncio.timeout(20):
             await bucket.asked.wait()
@@ -64,3 +90,47 @@ async def test_a_store_that_hangs_takes_no_thread_that_others_need(bucket: Hangi
         bucket.ends.set()
         outcomes = await asyncio.gather(*storing, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {TransientError}
+
+
+async def test_what_a_store_does_not_take_goes_into_redis_unless_that_is_full_or_it_is_very_large(
+    redis: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_results, "TRIED_FOR", timedelta(0))
+    files = Artifacts(tmp_path.as_uri())
+    with out_of_reach(tmp_path / "ann"):
+        assert await kept(ORDINARY, lease(1), files, redis) == ORDINARY
+        with pytest.raises(TransientError):
+            await kept(VERY_LARGE, lease(1), files, redis)
+        await redis.config_set("maxmemory", "1mb")
+        with pytest.raises(TransientError):
+            await kept(ORDINARY, lease(1), files, redis)
+
+
+async def test_a_very_large_one_is_there_once_the_store_takes_it(
+    redis: AsyncClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = Artifacts(tmp_path.as_uri())
+    with out_of_reach(tmp_path / "ann"):
+        storing = asyncio.create_task(kept(VERY_LARGE, lease(1), files, redis))
+        await asyncio.to_thread(until, lambda: "asked again" in caplog.text, what="a refusal")
+    stored = await storing
+    assert isinstance(stored, Artefact)
+    assert files.get(stored.key) == VERY_LARGE.encode()
+
+
+async def test_one_goes_into_redis_if_the_store_hangs(
+    hung: Artifacts, redis: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_results, "PATIENCE", timedelta(milliseconds=100))
+    async with asyncio.timeout(20):
+        assert await kept(ORDINARY, lease(1), hung, redis) == ORDINARY
+
+
+async def test_one_goes_into_redis_if_its_worker_has_to_end(
+    bucket: Hanging, hung: Artifacts, redis: AsyncClient
+) -> None:
+    storing = asyncio.create_task(kept(ORDINARY, lease(1), hung, redis))
+    async with asyncio.timeout(20):
+        await bucket.asked.wait()
+        storing.cancel()
+        assert await storing == ORDINARY
