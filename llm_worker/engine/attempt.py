@@ -9,14 +9,14 @@ from typing import Any
 
 import structlog
 
-from tandem.llm_worker.engine.large_results import kept
+from tandem.llm_worker.engine.large_results import checked, kept
 from tandem.llm_worker.generation.context import HANDLERS, LlmContext
 from tandem.llm_worker.generation.reporter import Append, Reporter
 from tandem.llm_worker.providers.hold import ALWAYS, Hold
 from tandem.llm_worker.rate_limit.tickets import Tickets
 from tandem.llm_worker.rate_limit.time_limit import limited
 from tandem.llm_worker.runtime import Runtime
-from tandem.shared.jobs.attempt import check_input, check_output, report, timed_out, unknown_task, unreadable
+from tandem.shared.jobs.attempt import check_input, report, timed_out, unknown_task, unreadable
 from tandem.shared.jobs.events import Kind
 from tandem.shared.jobs.retry import Decision, HandBack, decide
 from tandem.shared.store import commands, events, leases, scripts
@@ -106,7 +106,7 @@ async def _unknown(book: AsyncBook, lease: Lease) -> Decision:
 
 async def _run(spec: AnySpec, lease: Lease, context: LlmContext, runtime: Runtime) -> Outcome:
     try:
-        output = check_output(spec, await _handle(spec, lease, context))
+        output = await checked(spec, await _handle(spec, lease, context))
         result = await kept(output, lease, runtime.files, runtime.book.client)
     except asyncio.CancelledError:
         raise

@@ -14,11 +14,14 @@ from datetime import timedelta
 from functools import partial
 
 from tandem.shared.errors import TransientError
+from tandem.shared.jobs.attempt import check_output
+from tandem.shared.jobs.encoding import long_list
 from tandem.shared.jobs.model import Artefact
 from tandem.shared.runtime.redis_client import AsyncClient
 from tandem.shared.runtime.redis_memory import has_room
 from tandem.shared.storage.artifacts import LARGE, Artifacts
 from tandem.shared.store.leases import Lease
+from tandem.shared.tasks.spec import AnySpec
 
 log = logging.getLogger("tandem.llm_worker")
 
@@ -27,6 +30,13 @@ LARGEST_IN_REDIS = 1024 * 1024  # bytes of a result
 PATIENCE = timedelta(seconds=10)  # with the store, before such a result goes there
 TRIED_FOR = timedelta(seconds=60)  # what Redis does not take
 PAUSE = timedelta(seconds=1)
+
+
+async def checked(spec: AnySpec, output: object) -> str:
+    """Check an output as `check_output` does; in a thread if it may take long, so that the other jobs go on."""
+    if long_list(output):
+        return await asyncio.to_thread(check_output, spec, output)
+    return check_output(spec, output)
 
 
 async def kept(result: str, lease: Lease, files: Artifacts, redis: AsyncClient) -> str | Artefact:
@@ -45,7 +55,7 @@ async def kept(result: str, lease: Lease, files: Artifacts, redis: AsyncClient) 
     if size > LARGEST_IN_REDIS:
         return await _insist(put)
     try:
-        return await _in_time(put, PATIENCE)
+        return await _in_time(put, PATIENCE.total_seconds())
     except TransientError as error:
         if not await has_room(redis, size):
             return await _insist(put)
@@ -69,9 +79,9 @@ async def _insist(put: partial[str | Artefact]) -> str | Artefact:
         await asyncio.sleep(PAUSE.total_seconds())
 
 
-async def _in_time(put: partial[str | Artefact], patience: timedelta | None) -> str | Artefact:
+async def _in_time(put: partial[str | Artefact], patience: float | None) -> str | Artefact:
     try:
-        async with asyncio.timeout(patience and patience.total_seconds()):
+        async with asyncio.timeout(patience):
             return await asyncio.get_running_loop().run_in_executor(WRITERS, put)
     except TimeoutError:
         raise TransientError("the store of files does not answer", type="storage_unavailable") from None

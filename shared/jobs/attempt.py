@@ -10,11 +10,12 @@ type and a neutral message, and the worker's log has the traceback without the e
 import logging
 from datetime import timedelta
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError, from_json
 
 from tandem.shared.errors import AttemptTimeout, FinalError, Snooze, StoreUnavailable, TandemError, Unreachable
 from tandem.shared.jobs import errors
+from tandem.shared.jobs.encoding import encode
 from tandem.shared.jobs.retry import Decision, Fail, Failure, HandBack
 from tandem.shared.tasks.spec import AnySpec, Input
 
@@ -62,11 +63,15 @@ def check_output(spec: AnySpec, output: object) -> str:
         message = f"{spec.name} returned {type(output).__name__}, not {spec.output.__name__}"
         raise FinalError(message, type="invalid_result")
     try:
-        result: str = output.model_dump_json(by_alias=True, warnings="error")
-        check_json(result)
+        return encode(output, _encode_one)
     except (PydanticSerializationError, ValueError, RecursionError):
         message = f"{spec.name} returned a {spec.output.__name__} that is not JSON, or not of its fields' types"
         raise FinalError(message, type="invalid_result") from None
+
+
+def _encode_one(output: BaseModel) -> str:
+    result = output.model_dump_json(by_alias=True, warnings="error")
+    check_json(result)
     return result
 
 

@@ -1,7 +1,7 @@
 """Large results on their way to a store of files that hangs, or takes none."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from tandem.llm_worker.engine import large_results
-from tandem.llm_worker.engine.large_results import LARGEST_IN_REDIS, WRITERS, kept
+from tandem.llm_worker.engine.large_results import LARGEST_IN_REDIS, WRITERS, checked, kept
 from tandem.shared.errors import TransientError
+from tandem.shared.jobs.attempt import check_output
 from tandem.shared.jobs.model import Artefact
 from tandem.shared.runtime.redis_client import AsyncClient, async_client
 from tandem.shared.storage.artifacts import LARGE, Artifacts
 from tandem.shared.store.leases import Lease
 from tandem.shared.store.signature import Foreign
+from tandem.shared.tasks.catalog.llm import EMBED, EmbedOutput
 from tests.support.processes import until
 from tests.support.servers.files import out_of_reach
 from tests.support.servers.valkey import Valkey
@@ -134,3 +136,26 @@ async def test_one_goes_into_redis_if_its_worker_has_to_end(
         await bucket.asked.wait()
         storing.cancel()
         assert await storing == ORDINARY
+
+
+async def longest_pause(work: Callable[[], Awaitable[str]]) -> float:
+    """Seconds that the event loop stood still at most, in the best of some tries: others use the machine, too."""
+    loop, pauses = asyncio.get_running_loop(), []
+    for _ in range(3):
+        task, longest, before = asyncio.ensure_future(work()), 0.0, loop.time()
+        while not task.done():
+            await asyncio.sleep(0)
+            longest, before = max(longest, loop.time() - before), loop.time()
+        pauses.append(longest)
+    return min(pauses)
+
+
+async def test_the_loop_goes_on_while_many_vectors_are_encoded() -> None:
+    vectors = [[number / 1536 for number in range(1536)] for _ in range(1024)]
+    output = EmbedOutput.model_construct(embeddings=vectors, dimensions=1536)
+
+    async def at_once() -> str:
+        return check_output(EMBED, output)
+
+    assert await longest_pause(lambda: checked(EMBED, output)) < await longest_pause(at_once) / 2
+    assert await checked(EMBED, output) == output.model_dump_json()
