@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from tandem.shared.limits.fairness import TASK
 from tandem.shared.runtime.redis_client import client
 from tandem.shared.store.keys import Key
+from tandem.shared.store.limits.fairness import Row, set_fairness
 from tandem.shared.store.maintenance import recover_lost
 from tandem.shared.tasks.spec import Priority
 from tests.support.jobs import TTL
@@ -138,3 +140,20 @@ def test_workers_of_an_older_version_leave_no_lane_where_everybody_stands_aside(
     end(clocked, held)
     assert sorted(lease.owner for lease in claim(clocked, queue, 5)) == ["ann", "bob"]
     assert_keyspace(clocked.client)
+
+
+@POOLS
+def test_of_more_tasks_than_a_claim_looks_at_none_waits_for_ever(clocked: Clocked, queue: str) -> None:
+    names = [f"task{n}" for n in range(150)]
+    limits = [Row(TASK + name, 2) for name in names]
+    clocked.call(set_fairness(digest="many", process_began=None, rows=limits))
+    for name in names * 4:
+        put(clocked, [make(queue, name, apart=True)])
+        clocked.now += SECOND // 1000
+    begun = set[str]()
+    for _ in range(300):
+        [lease] = claim(clocked, queue, 1)
+        begun.add(lease.task)
+        clocked.now += SECOND // 100
+        end(clocked, lease)
+    assert begun == set(names)

@@ -117,11 +117,18 @@ end
 -- Tasks that have a lane of their own beside this one, in which somebody waits.
 function concurrency.show_task(lane, task) redis.call('ZADD', LANE_TASKS, 0, lane .. LINE .. task) end
 
+-- Where those are more than `most`, some of them, which a later call begins elsewhere with: none waits for ever.
 function concurrency.shown_tasks(lane, most)
   local tasks, first = {}, lane .. LINE
-  for _, shown in ipairs(redis.call('ZRANGEBYLEX', LANE_TASKS, '[' .. first, '(' .. lane .. '\011', 'LIMIT', 0, most)) do
-    tasks[#tasks + 1] = string.sub(shown, #first + 1)
+  local from, to = '[' .. first, '(' .. lane .. '\011'
+  local shown = redis.call('ZRANGEBYLEX', LANE_TASKS, from, to, 'LIMIT', 0, most + 1)
+  if #shown > most then
+    local start = now_ms() % redis.call('ZLEXCOUNT', LANE_TASKS, from, to)
+    local later = redis.call('ZRANGEBYLEX', LANE_TASKS, from, to, 'LIMIT', start, most)
+    for i = 1, most - #later do later[#later + 1] = shown[i] end
+    shown = later
   end
+  for _, task in ipairs(shown) do tasks[#tasks + 1] = string.sub(task, #first + 1) end
   return tasks
 end
 
