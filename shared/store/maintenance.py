@@ -52,7 +52,10 @@ def index_statuses() -> int:
 
 @script("maintenance/recount_running", library=ENGINES)
 def recount_running() -> int:
-    """Set right how many jobs of tenants run; looks at limits for 5 ms, 200 jobs of each, and at 200 that run."""
+    """Set right how many jobs of tenants run; looks at limits for 5 ms, 200 jobs of each, and at 200 that run.
+
+    Answers how many were wrong, and of other limits that had room.
+    """
 
 
 @script("maintenance/trim_registries", library=ENGINES)

@@ -36,6 +36,7 @@ from tests.support import sync_lane
 from tests.support.jobs import PLENTY, TTL, tick
 from tests.support.jobs import put as put_in_book
 from tests.support.limits.claims import Work, models, put_all
+from tests.support.limits.fairness import most
 from tests.support.limits.limiter_script import SECOND, Clocked
 
 MOST = 2000  # commands
@@ -271,3 +272,15 @@ def test_runs_of_all_workers_are_told_without_taking_each_apart(book: Book) -> N
     book.client.hset(Key.WORKER + "w", "running", " ".join(running))
     [worker] = book.run(queues.look(QueueName.LLM)).workers
     assert worker.running == running
+
+
+def test_many_limits_that_are_raised_at_once_are_looked_at_in_one_step_of_the_clock(clocked: Clocked) -> None:
+    owners = [f"t{n}" for n in range(600)]
+    clocked.call(most(**dict.fromkeys(owners, 1)))
+    put_all(clocked, *[Work(owner=owner) for owner in owners for _ in range(2)])
+    while len(members(clocked, Key.ASIDE_LIMITS)) < len(owners):
+        clocked.call(claim_llm())
+    clocked.call(most(**dict.fromkeys(owners, 2)))
+    while clocked.call(maintenance.recount_running()) >= MOVED_AT_ONCE:
+        pass
+    assert clocked.client.zcard(Key.ASIDE_LIMITS) == 0

@@ -178,10 +178,10 @@ function concurrency.call_back(queue, owner, tenant, lane)
   if insist('SISMEMBER', ASIDE_FOR .. queue .. ':' .. owner, tenant .. LINE .. lane) == 0 then come_back(tenant, lane) end
 end
 
--- There may be room: who stands aside comes back.
+-- There may be room: who stands aside comes back. Answers whether somebody does.
 function concurrency.open(name)
   local waiting = insist('SMEMBERS', ASIDE_FOR .. name)
-  if not waiting[1] or concurrency.is_full(of_name(name)) then return end
+  if not waiting[1] or concurrency.is_full(of_name(name)) then return false end
   for _, who in ipairs(waiting) do
     local tenant, place = string.match(who, '^([^\n]*)\n(.*)$')
     if tenant == '' then
@@ -197,6 +197,7 @@ function concurrency.open(name)
   redis.call('ZREM', ASIDE_LIMITS, name)
   if string.sub(name, 1, #LLM) ~= LLM then wake(SYNC) end
   if string.sub(name, 1, #SYNC) ~= SYNC then wake(LLM) end
+  return true
 end
 
 -- A run is over.
@@ -225,14 +226,16 @@ local function drop_ended(name, most, now)
   return ended
 end
 
--- Limits for which somebody waits, and that are due: what is counted and does not run is not counted any more.
+-- Limits for which somebody waits, and that are due: what is counted and does not run is not counted any more. Answers how
+-- many of such there were, and of other limits that had room.
 function concurrency.check(now)
   local found = 0
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', ASIDE_LIMITS, '-inf', now, 'LIMIT', 0, STEP)) do
     if out_of_time() then break end
-    found = found + drop_ended(name, STEP, now)
+    local ended = drop_ended(name, STEP, now)
     redis.call('ZADD', ASIDE_LIMITS, now + RECOUNT_MS, name)
-    concurrency.open(name)
+    local had_room = concurrency.open(name)
+    found = found + (ended == 0 and had_room and 1 or ended)
     if redis.call('EXISTS', ASIDE_FOR .. name) == 0 then redis.call('ZREM', ASIDE_LIMITS, name) end
   end
   return found

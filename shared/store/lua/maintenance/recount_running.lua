@@ -1,6 +1,6 @@
 -- Set right how many jobs of a tenant run: what does not run is not counted, where somebody waits for it; what began before
 -- its limit was set, or under an older version, is. Looks at a stretch of all that run, another one each time. Answers how
--- many were wrong.
+-- many were wrong, and of other limits that had room.
 local now = now_ms()
 local found = concurrency.check(now)
 if redis.call('EXISTS', FAIRNESS) == 0 then return found end
