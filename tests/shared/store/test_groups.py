@@ -189,3 +189,14 @@ def test_submissions_of_a_group_are_told_what_they_are_told_one_by_one(
     assert told(together=True) == told(together=False)
     answers, _ = told(together=True)
     assert len({answer.estimated_start for answer in answers if isinstance(answer, Stored)}) > 1
+
+
+def test_one_spoilt_key_keeps_nothing_from_being_written_to_the_others(book: Book) -> None:
+    ids = [put(book) for _ in range(3)]
+    held = claim(book)
+    book.client.delete(Key.BY_STATUS + "running")
+    book.client.set(Key.BY_STATUS + "running", "no set")
+    outcomes = book.attempt_all([outcome(lease) for lease in held])
+    assert [type(answer) for answer in outcomes] == [ResponseError] * 3, "none is told that all is well"
+    assert book.client.zcard(Key.LEASES) == 0
+    assert [get(book, job_id).status for job_id in ids] == [Status.SUCCEEDED] * 3

@@ -33,13 +33,13 @@ function arq.enqueue(job, due, now, front)
 end
 
 function arq.lease(job, token, now, lease)
-  redis.call('ZADD', LEASES, now + lease, job.id)
+  write_member(LEASES, job.id, now + lease)
   redis.call('SET', ARQ_IN_PROGRESS .. job.id, token, 'PX', lease)
 end
 
 -- It waits no more. arq's own client takes a job for lost that stands in no set of arq's before it has a result.
 local function arq_leave(job)
-  if job.native ~= 'arq' then redis.call('ZREM', arq_queue(job), job.id) end
+  if job.native ~= 'arq' then write_member(arq_queue(job), job.id, false) end
   lanes.remove(job)
 end
 
@@ -54,7 +54,7 @@ end
 
 function arq.unschedule(job) redis.call('ZREM', LATER, job.id) end
 
-function arq.release(job) redis.call('ZREM', LEASES, job.id) end
+function arq.release(job) write_member(LEASES, job.id, false) end
 
 -- `arq.jobs.Job.result()` of a job that came through plain arq: its own record and what became of it.
 -- JSON readers take the last of two equal names, so what arq wrote is kept as it was.

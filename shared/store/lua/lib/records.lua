@@ -10,6 +10,9 @@ local COUNTS_OR_NOTHING = {'started_at', 'ready_at', 'expires_at', 'give_up_at',
 -- With what a claim, and the end of a run, have to know besides.
 local TO_CLAIM, TO_FINISH = {'payload', 'request_id', 'max_attempts', 'stream', 'throttled'}, {'done', 'stopped', 'spent'}
 for i = 1, #FIELDS do TO_CLAIM[#TO_CLAIM + 1], TO_FINISH[#TO_FINISH + 1] = FIELDS[i], FIELDS[i] end
+-- They are read from all that a record says: by name, too.
+for i = 1, #TO_CLAIM do TO_CLAIM[TO_CLAIM[i]] = true end
+for i = 1, #TO_FINISH do TO_FINISH[TO_FINISH[i]] = true end
 
 -- Texts of a job that may be long. A short one stands in the record, a longer one in a key of its own: with a value of over
 -- SHORT_TEXT bytes a record is a hash table, which takes 1 KB more. The record then says how long it is, as `<name>_bytes`.
@@ -87,12 +90,18 @@ end
 
 -- What the transitions need to know of a job, or other `fields`, one read for all; nil if there is no record, or one that
 -- is none of ours. What should be a number is one, or is not there; `spoilt` says that one is missing without which the
--- job can't run.
+-- job can't run. Where most of a record is wanted it is read as a whole: a compact one is searched for each field.
 local function load_job(id, fields)
-  fields = fields or FIELDS
-  local values = redis.pcall('HMGET', job_key(id), unpack(fields))
   local job = {id = id}
-  for i = 1, #fields do job[fields[i]] = values[i] or nil end
+  if fields then
+    local record = redis.pcall('HGETALL', job_key(id))
+    for i = 1, #record, 2 do
+      if fields[record[i]] then job[record[i]] = record[i + 1] end
+    end
+  else
+    local values = redis.pcall('HMGET', job_key(id), unpack(FIELDS))
+    for i = 1, #FIELDS do job[FIELDS[i]] = values[i] or nil end
+  end
   if not job.status then return nil end
   local is_ours = (job.queue == LLM or job.queue == SYNC) and job.task and job.owner and job.attempt and job.created_at
     and (job.priority == NORMAL or job.priority == HIGH or job.priority == LOW or job.priority == IDLE) and LEGAL[job.status]
@@ -115,9 +124,21 @@ local function why_not_loaded(id)
   return status and not LEGAL[status] and NEWER or NOT_IN_BOOK
 end
 
--- What a call counts for many jobs it may add up, by key and field: `add_up` writes it at once in the end.
-local sums
-each_call(function() sums = nil end)
+-- What a call writes for many jobs it may put together, and write at once in the end: what it counts, by key and field,
+-- and members of sorted sets that it does not look at meanwhile, by key, with their scores; false: the member goes.
+local sums, members
+each_call(function() sums, members = nil, nil end)
+
+local function write_member(key, member, score)
+  if members then
+    members[key] = members[key] or {}
+    members[key][member] = score
+  elseif score then
+    redis.call('ZADD', key, score, member)
+  else
+    redis.call('ZREM', key, member)
+  end
+end
 
 local function write_sum(key, field, by)
   if increase(key, field, by) <= 0 and string.sub(key, 1, #SHARES) == SHARES then redis.call('HDEL', key, field) end
@@ -129,12 +150,27 @@ local function add(key, field, by)
   sums[key][field] = (sums[key][field] or 0) + by
 end
 
-local function begin_sums() sums = {} end
+local function begin_sums() sums, members = {}, {} end
 
+-- One key that somebody has spoilt is to keep nothing from being written to the others.
 local function write_sums()
   for key, fields in pairs(sums or {}) do
     for field, by in pairs(fields) do write_sum(key, field, by) end
   end
+  local problem
+  local function write(command, key, list)
+    local answer = list[1] and redis.pcall(command, key, unpack(list))
+    if type(answer) == 'table' then problem = answer end
+  end
+  for key, scores in pairs(members or {}) do
+    local there, gone = {}, {}
+    for member, score in pairs(scores) do
+      if score then there[#there + 1], there[#there + 2] = score, member else gone[#gone + 1] = member end
+    end
+    write('ZADD', key, there)
+    write('ZREM', key, gone)
+  end
+  if problem then error(problem, 0) end
 end
 
 -- The same call, whose sums are written also where it fails half-way: what it has changed until then stays.
@@ -151,8 +187,8 @@ end
 local function count(job, from, to)
   if from and UNFINISHED[from] then add(COUNTS .. job.queue, from, -1) end
   if to and UNFINISHED[to] then add(COUNTS .. job.queue, to, 1) end
-  if RARE[from] then redis.call('ZREM', BY_STATUS .. from, job.id) end
-  if RARE[to] then redis.call('ZADD', BY_STATUS .. to, job.created_at, job.id) end
+  if RARE[from] then write_member(BY_STATUS .. from, job.id, false) end
+  if RARE[to] then write_member(BY_STATUS .. to, job.id, job.created_at) end
   local change = (WAITING[to] and 1 or 0) - (WAITING[from] and 1 or 0)
   if change ~= 0 then add(SHARES .. job.queue, job.owner, change) end
 end
