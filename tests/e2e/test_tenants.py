@@ -39,7 +39,7 @@ def test_a_tenant_s_concurrency_holds_over_all_workers_and_another_file_is_follo
     ids = [workers.put("wait", seconds=SECONDS) for _ in range(8)]
     workers.finished(ids)
     assert most_at_once(workers, ids) == 2
-    ids = [workers.put("wait", seconds=SECONDS) for _ in range(16)]
+    ids = [workers.put("wait", seconds=SECONDS) for _ in range(40)]  # the clock needs some seconds to start
     workers.start(*CLOCK, TANDEM_CONFIG=str(more))
     workers.finished(ids)
     assert most_at_once(workers, ids) == 5
