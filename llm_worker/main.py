@@ -34,6 +34,8 @@ from tandem.shared.tasks.handlers import BindingError
 from tandem.shared.tasks.spec import Queue
 from tandem.shared.webhooks.deliverer import Deliverer
 
+log = logging.getLogger("tandem.llm_worker")
+
 HEALTH_EVERY = 5  # seconds; the key that `arq --check` reads lives one more
 ArqWorker = arq.worker.Worker
 job_serializer, job_deserializer = wire_format.job_serializer, wire_format.job_deserializer
@@ -94,10 +96,18 @@ def _fork_and_choose_loop(settings: Settings) -> ServerProcess | None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        ahead = processes.fork(settings)
+        ahead = _fork(settings)
         asyncio.set_event_loop(uvloop.new_event_loop())
         return ahead
     return None
+
+
+def _fork(settings: Settings) -> ServerProcess | None:
+    try:
+        return processes.fork(settings)
+    except OSError as error:  # it is tried again for the first suspect
+        log.warning("there is no room for the process of suspects: %s", error)
+        return None
 
 
 def _take_over_logs() -> None:

@@ -13,6 +13,7 @@ from tandem.shared.store import commands
 from tandem.shared.store.executor import Book
 from tandem.shared.store.keys import RqKey
 from tandem.shared.store.leases import Claimed, Unknown
+from tandem.shared.store.scripts import Call
 from tandem.shared.tasks.spec import Priority, Queue
 from tandem.sync_worker.compat_rq.jobs import Refused, RqCall, rq_result
 
@@ -41,8 +42,7 @@ def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
     try:
         if not entry.is_text:
             raise Refused("its id is no text")
-        fields = cast("Mapping[bytes, bytes]", book.client.hgetall(RqKey.RQ_JOB + entry.id))
-        call = RqCall.read(fields, settings.rq_imports or ())
+        call = RqCall.read(book.run(_record(entry.id)), settings.rq_imports or ())
         payload = call.model_dump_json()
         RqCall.model_validate_json(payload)  # what is nested too deeply can be written, but not be read
     except (ValueError, RecursionError, ResponseError) as error:  # a hash that is none is no outage
@@ -63,6 +63,11 @@ def adopt(book: Book, settings: Settings, entry: Unknown) -> bool:
             max_age=settings.max_age or None,
         )
     )
+
+
+def _record(job_id: str) -> Call[Mapping[bytes, bytes]]:
+    """Read RQ's record: by the book, so that an outage is one of its own."""
+    return Call("HGETALL", [RqKey.RQ_JOB + job_id], lambda fields: cast("Mapping[bytes, bytes]", fields), command=True)
 
 
 def show_result(book: Book, job_id: str, *, ttl: timedelta) -> None:

@@ -118,7 +118,7 @@ class SyncWorker(RqWorker):
             return self._claims.claim(self._book)
         self._runs.stable.keep_beside()
         # An answer must not be waited for so long that the leases of others end.
-        return self._claims.claim(self._leases) if self._runs.stable.has_one else None
+        return self._claims.claim(self._leases, once=True) if self._runs.stable.has_one else None
 
     def _await_room_or_wakeup(self) -> None:
         """Wait until it is worth while to claim again."""

@@ -19,12 +19,16 @@ class Claims:
         self._unanswered: Claim | None = None  # the last claim
         self.sent = 0.0  # when that was
 
-    def claim(self, book: Book) -> Lease | None:
-        """Claim the next job that waits. Raises StoreUnavailable: the answer is still to come."""
+    def claim(self, book: Book, *, once: bool = False) -> Lease | None:
+        """Claim the next job that waits. Raises StoreUnavailable: the answer is still to come.
+
+        What plain RQ's queues hold is adopted, or refused, on the way. `once`: this must not take long, and there may
+        be more.
+        """
         while True:
             claimed = self._claim_once(book)
             adopt_all(book, self._settings, claimed)
-            if claimed.leases or not claimed.unknown:
+            if once or claimed.leases or not claimed.unknown:
                 return claimed.leases[0] if claimed.leases else None
 
     def _claim_once(self, book: Book) -> Claimed:
