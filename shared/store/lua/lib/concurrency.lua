@@ -160,7 +160,7 @@ end
 local function come_back(tenant, lane)
   local task, base = string.match(lane, '^' .. TASK_LANE .. '(%S+) (.*)$')
   base = base or lane
-  local tag = tonumber(redis.call('ZSCORE', LANE_TENANTS .. lane, tenant) or nil)
+  local tag = tonumber(insist('ZSCORE', LANE_TENANTS .. lane, tenant) or nil)
   if not tag or not concurrency.is_aside(tag) then return end
   local time = concurrency.time_of(base)
   redis.call('ZADD', LANE_TENANTS .. lane, math.max(tag - ASIDE, time), tenant)
@@ -173,7 +173,7 @@ end
 
 -- It stands aside, and its limit does not know: somebody has deleted that, and nobody would call it back.
 function concurrency.call_back(queue, owner, tenant, lane)
-  local tag = redis.call('ZSCORE', LANE_TENANTS .. lane, tenant)
+  local tag = insist('ZSCORE', LANE_TENANTS .. lane, tenant)
   if not tag or not concurrency.is_aside(tag) then return end
   if insist('SISMEMBER', ASIDE_FOR .. queue .. ':' .. owner, tenant .. LINE .. lane) == 0 then come_back(tenant, lane) end
 end

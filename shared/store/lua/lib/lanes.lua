@@ -147,7 +147,7 @@ function lanes.settle(job, used, was_turn)
   if job.apart then
     local had = concurrency.had(base, tenant)
     if had then concurrency.set_had(base, tenant, had + (paid - charged) / weight) end
-    redis.call('ZADD', LANE_TENANTS .. base, 'XX', 'INCR', (paid - charged) / weight, tenant)
+    insist('ZADD', LANE_TENANTS .. base, 'XX', 'INCR', (paid - charged) / weight, tenant)
   end
   if not tag and (job.apart or paid <= charged or redis.call('EXISTS', key) == 0) then return end
   local usual, time = learn(name, tenant, used), concurrency.time_of(base)
@@ -233,7 +233,7 @@ each_call(function() to_drop = STEP / 2 end)
 -- if that is later.
 local function later_tag(lane, tenant, tag)
   if not lane.base then return nil end
-  local own = tonumber(redis.call('ZSCORE', LANE_TENANTS .. lane.base, tenant) or nil)
+  local own = tonumber(insist('ZSCORE', LANE_TENANTS .. lane.base, tenant) or nil)
   local later = math.max(own and not concurrency.is_aside(own) and own or tag, concurrency.had(lane.base, tenant) or tag)
   return later > tag and later
 end
@@ -280,10 +280,10 @@ end
 function lanes.serve(lane, tenant, tag, cost, priority)
   lane.time = math.max(lane.time or 0, tag)
   local behind = is_plain(tenant) and lane.time - tag or 0
-  redis.call('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', behind + cost / lane.weight, tenant)
+  insist('ZADD', LANE_TENANTS .. lane.name, 'XX', 'INCR', behind + cost / lane.weight, tenant)
   if lane.base then
     concurrency.set_had(lane.base, tenant, (concurrency.had(lane.base, tenant) or tag) + cost / lane.weight)
-    redis.call('ZADD', LANE_TENANTS .. lane.base, 'XX', 'INCR', cost / lane.weight, tenant)
+    insist('ZADD', LANE_TENANTS .. lane.base, 'XX', 'INCR', cost / lane.weight, tenant)
   end
   lanes.count_turn(lane, tenant, priority)
 end
