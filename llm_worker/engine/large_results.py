@@ -55,14 +55,20 @@ async def kept(result: str, lease: Lease, files: Artifacts, redis: AsyncClient) 
     if size > LARGEST_IN_REDIS:
         return await _insist(put)
     try:
+        return await _stored(put, size, redis) or result
+    except asyncio.CancelledError:  # the worker has to end: another one would ask, and pay, again
+        return result
+
+
+async def _stored(put: partial[str | Artefact], size: int, redis: AsyncClient) -> str | Artefact | None:
+    """Store a result that Redis could keep; None if it is to."""
+    try:
         return await _in_time(put, PATIENCE.total_seconds())
     except TransientError as error:
         if not await has_room(redis, size):
             return await _insist(put)
         log.warning("%s; the result, %d bytes, goes into Redis", error.message, size)
-        return result
-    except asyncio.CancelledError:  # the worker has to end: another one would ask, and pay, again
-        return result
+        return None
 
 
 async def _insist(put: partial[str | Artefact]) -> str | Artefact:
@@ -71,7 +77,7 @@ async def _insist(put: partial[str | Artefact]) -> str | Artefact:
     end = loop.time() + TRIED_FOR.total_seconds()
     while True:
         try:
-            return await _in_time(put, None)
+            return await _in_time(put, max(end - loop.time(), PATIENCE.total_seconds()))
         except TransientError as error:
             if loop.time() >= end:
                 raise
@@ -79,7 +85,7 @@ async def _insist(put: partial[str | Artefact]) -> str | Artefact:
         await asyncio.sleep(PAUSE.total_seconds())
 
 
-async def _in_time(put: partial[str | Artefact], patience: float | None) -> str | Artefact:
+async def _in_time(put: partial[str | Artefact], patience: float) -> str | Artefact:
     try:
         async with asyncio.timeout(patience):
             return await asyncio.get_running_loop().run_in_executor(WRITERS, put)

@@ -138,6 +138,29 @@ async def test_one_goes_into_redis_if_its_worker_has_to_end(
         assert await storing == ORDINARY
 
 
+async def test_so_it_does_if_that_comes_while_neither_takes_it(
+    redis: AsyncClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis keeps nothing back from what ends work: its outcome may be written all the same."""
+    await redis.config_set("maxmemory", "1mb")
+    files = Artifacts(tmp_path.as_uri())
+    with out_of_reach(tmp_path / "ann"):
+        storing = asyncio.create_task(kept(ORDINARY, lease(1), files, redis))
+        await asyncio.to_thread(until, lambda: "asked again" in caplog.text, what="a refusal")
+        storing.cancel()
+        assert await storing == ORDINARY
+
+
+async def test_a_very_large_one_is_given_up_if_the_store_hangs(
+    hung: Artifacts, redis: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_results, "TRIED_FOR", timedelta(milliseconds=100))
+    monkeypatch.setattr(large_results, "PATIENCE", timedelta(milliseconds=100))
+    async with asyncio.timeout(20):
+        with pytest.raises(TransientError):
+            await kept(VERY_LARGE, lease(1), hung, redis)
+
+
 async def longest_pause(work: Callable[[], Awaitable[str]]) -> float:
     """Seconds that the event loop stood still at most, in the best of some tries: others use the machine, too."""
     loop, pauses = asyncio.get_running_loop(), []
