@@ -38,6 +38,7 @@ log = logging.getLogger("tandem.sync_worker")
 
 OUR_QUEUES = tuple(RQ_NAMES.values())
 LAST_WRITES = timedelta(seconds=5)  # after the grace time
+ERROR_PAUSE = 0.1  # seconds
 
 
 class SyncWorker(RqWorker):
@@ -165,7 +166,11 @@ class SyncWorker(RqWorker):
         if unheard := self._claims.take_back():
             self._runs.unwritten.add(unheard)
         while self._runs:
-            self._attend(WAIT)
+            try:
+                self._attend(WAIT)
+            except RedisError as error:  # of one job's call, which is given up: the others have their grace
+                log.error("what became of a job was not written: %s", error)  # noqa: TRY400 - where is known
+                time.sleep(ERROR_PAUSE)
         self._runs.stable.close()
         super().teardown()  # type: ignore[no-untyped-call]  # RQ has no types here
         signal.setitimer(signal.ITIMER_REAL, 0)  # an end that goes on as it should is not to be cut short
