@@ -34,14 +34,6 @@ def toys(valkey: str, tmp_path: Path) -> Iterator[Pool]:
 
 
 @pytest.fixture
-def worker(toys: Pool) -> Iterator[Process]:
-    process = toys.start("--name", "w1", "default")
-    process.until_says("ready")
-    yield process
-    process.stop()
-
-
-@pytest.fixture
 def clock(toys: Pool) -> Iterator[Process]:
     process = Process([sys.executable, "-m", "tandem.shared.maintenance"], env=toys.env, log=toys.folder / "clock.log")
     process.until_says("ready")
